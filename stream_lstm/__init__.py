@@ -1,0 +1,7 @@
+"""A memory for every sensor: LSTM predictions over MQTT, exactly once.
+
+Start reading at `stream_lstm.core.cell` (the four gates), then
+`stream_lstm.core.engine.Engine.apply`, the only call that changes a memory.
+"""
+
+__version__ = "0.1.0"
