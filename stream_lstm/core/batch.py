@@ -1,0 +1,46 @@
+"""Events in order of arrival, cut into batches that hold a stream at most once.
+
+The n-th event of each stream goes into the n-th batch, so every stream's order is kept, and a stream
+that speaks often does not make the others wait: they are all in the first batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Batch(NamedTuple):
+    """Events that are applied together; no row twice."""
+
+    rows: NDArray[np.intp]  # (B,) the streams' rows in memory
+    times: NDArray[np.float64]  # (B,) epoch seconds
+    values: NDArray[np.float64]  # (B, F)
+
+
+def rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Positions of the first event of each stream, then of the second, and so on.
+
+    Args:
+        rows: (N,) the stream of each event, in order of arrival.
+
+    Yields:
+        Positions in `rows`, ascending; each stream at most once in each.
+    """
+    count = len(rows)
+    if count == 0:
+        return
+    order = np.argsort(rows, kind="stable")
+    grouped = rows[order]
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
+    lengths = np.diff(np.r_[starts, count])
+    if lengths.max() == 1:
+        yield np.arange(count)
+        return
+    nth = np.empty(count, np.intp)  # how many events of its stream came before each event
+    nth[order] = np.arange(count) - np.repeat(starts, lengths)
+    by_round = np.argsort(nth, kind="stable")
+    yield from np.split(by_round, np.cumsum(np.bincount(nth))[:-1])

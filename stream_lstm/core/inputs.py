@@ -1,0 +1,63 @@
+"""What of an event enters the cell: the model names its inputs, this file makes them.
+
+value        the scaled value                        F columns
+difference   the scaled step since the last event    F columns (0 at the first event)
+day          sine and cosine of the time of day      2 columns (UTC)
+age          how well the stream is known, 0 to 1    1 column
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.scaling import Doubles
+
+DAY_SECONDS = 86_400.0
+AGE_EVENTS = 500.0
+INPUT_MAX = {
+    "running": 10.0,  # a running scale keeps values within ±22; what is beyond 10 says no more than 10
+    "fixed": 1e6,  # far beyond any sensible scaling, and far from where float32 products overflow
+}
+
+
+class Seen(NamedTuple):
+    """A batch's events beside what their streams were like, B rows, F features."""
+
+    scaled: Doubles  # (B, F)
+    step: Doubles  # (B, F) scaled value minus the one before
+    times: Doubles  # (B,) epoch seconds
+    seq: NDArray[np.int64]  # (B,)
+
+
+def _day(seen: Seen) -> Doubles:
+    angle = (seen.times % DAY_SECONDS) * (2.0 * np.pi / DAY_SECONDS)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=1)
+
+
+def _age(seen: Seen) -> Doubles:
+    known = np.log1p(np.minimum(seen.seq, AGE_EVENTS)) * (1.0 / np.log1p(AGE_EVENTS))
+    return np.asarray(known)[:, None]
+
+
+MAKERS: Mapping[str, Callable[[Seen], Doubles]] = {
+    "value": lambda seen: seen.scaled,
+    "difference": lambda seen: seen.step,
+    "day": _day,
+    "age": _age,
+}
+
+
+def width(names: Sequence[str], features: int) -> int:
+    """How many numbers enter the cell for one event."""
+    return sum({"value": features, "difference": features, "day": 2, "age": 1}[name] for name in names)
+
+
+def make(names: Sequence[str], seen: Seen, scaling: str) -> NDArray[np.float32]:
+    """The cell's events (B, width), in the order of `names`, each within ±`INPUT_MAX[scaling]`."""
+    columns = np.concatenate([MAKERS[name](seen) for name in names], axis=1)
+    most = INPUT_MAX[scaling]
+    return columns.clip(-most, most).astype(np.float32)

@@ -1,0 +1,152 @@
+"""The memory of every stream: arrays, one row a stream, and which key has which row.
+
+A row is one fixed-size record, so that a stream's whole memory is copied, stored and restored as bytes.
+Space for all rows is reserved at once and filled with zeros by the operating system, which gives a page
+real memory only when a stream first touches it: nothing is copied when the number of streams grows.
+
+Row 0 belongs to nobody: a batch is filled up to whole tiles with it (see `stream_lstm.core.cell`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.description import Description
+from stream_lstm.errors import PayloadError
+
+NOBODY = 0
+
+
+def row_type(model: Description) -> np.dtype[np.void]:
+    """What is remembered of one stream: F features, T targets, L layers of H units."""
+    features, targets = len(model.features), len(model.targets)
+    return np.dtype(
+        [
+            ("seq", "<i8"),  # events so far
+            ("time", "<f8"),  # of the last event, epoch seconds
+            ("value", "<f8", (features,)),  # the last event
+            ("mean", "<f8", (features,)),
+            ("variance", "<f8", (features,)),
+            ("expected", "<f8", (targets,)),  # for the next event, in the target's unit
+            ("reach", "<f8", (targets,)),  # half the width of its interval
+            ("spread", "<f8", (targets,)),  # its scale as the model sees it, in deviations
+            ("width", "<f8", (targets,)),  # reach in units of spread: calibrated, see `score`
+            ("tail", "<f8", (targets,)),  # how heavy this stream's tail is, see `score`
+            ("ltm", "<f4", (model.layers, model.units)),
+            ("stm", "<f4", (model.layers, model.units)),
+        ]
+    )
+
+
+class Memories:
+    """All streams' rows, changed by `Engine.apply` alone.
+
+    Attributes:
+        row_type: the numpy dtype of a row.
+        ids: (rows,) the stream's number on disk, by row.
+        applied: (rows,) number of the last commit that changed a row; the service's to set.
+    """
+
+    def __init__(self, model: Description, *, streams_max: int) -> None:
+        self.row_type = row_type(model)
+        self.streams_max = streams_max
+        self._table = np.zeros(streams_max + 1, self.row_type)
+        # Records are moved as plain bytes: measured 6 times faster than field by field.
+        self._bytes = self._table.view(f"V{self.row_type.itemsize}")
+        self.ids = np.zeros(streams_max + 1, np.int64)
+        self.applied = np.zeros(streams_max + 1, np.int64)
+        self._row_of: dict[str, int] = {}
+        self._keys: list[str | None] = [None]
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._row_of
+
+    def rows(self, keys: Iterable[str]) -> list[int | None]:
+        """The row of each key, None where a key is not in memory."""
+        return list(map(self._row_of.get, keys))
+
+    def key(self, row: int) -> str:
+        """The key of the stream in a row."""
+        key = self._keys[row]
+        if key is None:
+            raise KeyError(row)
+        return key
+
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        """The keys of the streams in these rows."""
+        return [self.key(row) for row in rows]
+
+    def admit(self, key: str, stream: int) -> int:
+        """Give a new stream a blank row.
+
+        Args:
+            key: not in memory yet.
+            stream: its number on disk.
+
+        Raises:
+            PayloadError: `streams_max` rows are taken.
+        """
+        if key in self._row_of:
+            raise ValueError(f"already in memory: {key!r}")
+        if self._free:
+            row = self._free.pop()
+        elif len(self._keys) <= self.streams_max:
+            row = len(self._keys)
+            self._keys.append(None)
+        else:
+            raise PayloadError("streams_max", f"{self.streams_max} streams are in memory already")
+        self._keys[row] = key
+        self._row_of[key] = row
+        self.ids[row] = stream
+        return row
+
+    def restore(self, key: str, stream: int, record: bytes) -> int:
+        """Give a known stream a row with what it remembered, as `evict` or `records` returned it."""
+        row = self.admit(key, stream)
+        self._bytes[row : row + 1] = np.frombuffer(record, self._bytes.dtype, 1)
+        return row
+
+    def restore_all(
+        self, keys: Sequence[str], streams: NDArray[np.int64], records: bytes
+    ) -> NDArray[np.intp]:
+        """`restore` for many streams, into a memory that nothing was evicted from; returns their rows."""
+        first = len(self._keys)
+        if self._free or first + len(keys) > self.streams_max + 1:
+            raise ValueError(f"no {len(keys)} rows in one piece, streams_max is {self.streams_max}")
+        rows = np.arange(first, first + len(keys))
+        self._keys.extend(keys)
+        self._row_of.update(zip(keys, rows.tolist(), strict=True))
+        self.ids[rows] = streams
+        self._bytes[first : first + len(keys)] = np.frombuffer(records, self._bytes.dtype)
+        return rows
+
+    def evict(self, key: str) -> bytes:
+        """Take a stream out of memory; returns its record."""
+        row = self._row_of.pop(key)
+        record = self._bytes[row : row + 1].tobytes()
+        self._bytes[row] = self._bytes[NOBODY]
+        self._keys[row] = None
+        self.ids[row] = self.applied[row] = 0
+        self._free.append(row)
+        return record
+
+    def records(self, rows: NDArray[np.intp]) -> list[bytes]:
+        """The records of these rows, copied."""
+        size = self.row_type.itemsize
+        copied = self._bytes[rows].tobytes()
+        return [copied[i : i + size] for i in range(0, len(copied), size)]
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
+        """A copy of these rows, (B,) of `row_type`."""
+        return self._bytes[rows].view(self.row_type)
+
+    def put(self, rows: NDArray[np.intp], records: NDArray[np.void]) -> None:
+        """Write rows back. For `Engine.apply` only."""
+        self._bytes[rows] = records.view(self._bytes.dtype)

@@ -1,0 +1,47 @@
+"""What the STM says about the next event: a number with a spread for each target, or a label.
+
+A `step` model says where the next value lies relative to this one, in deviations of its stream, as a Laplace
+distribution (location, log of scale); a `value` model says the next value itself, without a spread; a
+`classes` model says how probable each label is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stream_lstm.core.description import Description
+from stream_lstm.core.scaling import Doubles, Scale
+
+LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: wider says nothing
+LOG_SPREAD_MIN = -9.0  # e⁻⁹: narrower than any sensor's resolution
+
+
+class Outlook(NamedTuple):
+    """What is expected of the next event, B streams, T targets, in the targets' units."""
+
+    expected: Doubles  # (B, T)
+    spread: Doubles  # (B, T) scale of the distribution, in deviations of the target
+
+
+def step(outputs: Doubles, values: Doubles, scale: Scale) -> Outlook:
+    """Outlook of a `step` model, whose targets are its features; outputs (B, 2T)."""
+    move, log_spread = np.split(outputs, 2, axis=1)
+    spread = np.exp(log_spread.clip(LOG_SPREAD_MIN, LOG_SPREAD_MAX))
+    return Outlook(values + move * scale.deviation(), spread)
+
+
+def value(outputs: Doubles, model: Description, scale: Scale, feature_of: list[int]) -> Outlook:
+    """Outlook of a `value` model; outputs (B, T), of which target t is feature `feature_of[t]`."""
+    if model.scaling == "running":
+        expected = scale.mean[:, feature_of] + outputs * scale.deviation()[:, feature_of]
+    else:
+        expected = np.array(model.target_mean) + outputs * np.array(model.target_deviation)
+    return Outlook(expected, np.ones_like(expected))
+
+
+def probabilities(logits: Doubles) -> Doubles:
+    """How probable each label is: softmax over (B, C)."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
