@@ -1,19 +1,19 @@
 """Everything that can go wrong, by whose fault it is.
 
-    StreamLstmError
-    ├── PayloadError        the sensor's:    counted by reason, sent to the rejected topic, acknowledged
-    ├── SettingsError       the operator's:  says which key and what to do; exit code 2
-    │   └── ModelError      … in a model file
-    ├── BrokerError         the broker's or the network's: retried with back-off
-    │   ├── BrokerRefused   … it answered no (password, authorisation, quota)
-    │   ├── ProtocolError   … it sent what MQTT 5 does not allow
-    │   └── SessionTaken    … another client uses our id: stop, do not fight
-    └── StateError          the disk's or the state file's
-        ├── DiskFull        hold the batch in hand until it is committed
-        ├── DiskFailed      never retried: stop, and recover from what is on disk
-        ├── StateLocked     another service owns the file
-        ├── StateMismatch   written by another format or for another model
-        └── StateCorrupt    damaged: never replaced silently
+StreamLstmError
+├── PayloadError        the sensor's:    counted by reason, sent to the rejected topic, acknowledged
+├── SettingsError       the operator's:  says which key and what to do; exit code 2
+│   └── ModelError      … in a model file
+├── BrokerError         the broker's or the network's: retried with back-off
+│   ├── BrokerRefused   … it answered no (password, authorisation, quota)
+│   ├── ProtocolError   … it sent what MQTT 5 does not allow
+│   └── SessionTaken    … another client uses our id: stop, do not fight
+└── StateError          the disk's or the state file's
+    ├── DiskFull        hold the batch in hand until it is committed
+    ├── DiskFailed      never retried: stop, and recover from what is on disk
+    ├── StateLocked     another service owns the file
+    ├── StateMismatch   written by another format or for another model
+    └── StateCorrupt    damaged: never replaced silently
 """
 
 from __future__ import annotations

@@ -1,0 +1,368 @@
+"""Payloads to events.
+
+An object, a number or decimal text becomes events of the streams that its subscription names. With a model
+of one feature every selected field is a stream of its own, `<name>:<field>`; with several features the
+object is one event. Whatever cannot become an event raises or notes a `PayloadError` and changes nothing.
+
+Two readers: a compiled one for the fields that are asked for, which skips everything else in a payload, and
+a patient one, which says what is wrong where the first one fails.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from stream_lstm.core.engine import EVENT_MAX
+from stream_lstm.core.naming import Pattern, Template, escape
+from stream_lstm.errors import PayloadError
+from stream_lstm.events import Clock, Events
+
+TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+TIME_AHEAD_SECONDS_MAX = 86_400.0  # a sensor's clock may be a time zone off, not more
+# Epoch numbers tell their unit by their size: seconds end where milliseconds of 1973 begin.
+EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
+TEXT_BYTES_MAX = 64  # a decimal number in text
+_DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
+_SPECIAL = re.compile(rb"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One subscription: which topics, how their streams are called, what is read of their payloads.
+
+    Attributes:
+        fields: names of the numbers that are read, dotted for nested ones; empty takes every number at
+            the top level (of a model with several features: the features' names).
+        time: names under which a time may stand; the first that is there is taken.
+    """
+
+    pattern: Pattern
+    stream: Template
+    fields: tuple[str, ...] = ()
+    time: tuple[str, ...] = ("time", "timestamp", "ts")
+
+    def __post_init__(self) -> None:
+        for path in (*self.fields, *self.time):
+            if not path or "" in path.split("."):
+                raise ValueError(f"{path!r} is not a field's name; nested ones are written a.b")
+        if len(set(self.fields)) != len(self.fields):
+            raise ValueError("a field is named twice")
+
+
+class Decoder:
+    """Makes events of messages.
+
+    Args:
+        sources: the first whose pattern matches a topic counts.
+        features: the model's.
+        payload_bytes_max: larger payloads are refused unread.
+        key_bytes_max: longer stream names are refused.
+        topics_max: how many topics' names are kept ready; forgetting them costs time, nothing else.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        features: Sequence[str],
+        *,
+        payload_bytes_max: int = 65_536,
+        key_bytes_max: int = 512,
+        topics_max: int = 100_000,
+    ) -> None:
+        self._readers = [_Reader(source, tuple(features), key_bytes_max=key_bytes_max) for source in sources]
+        self._payload_bytes_max = payload_bytes_max
+        self._topics_max = topics_max
+        self._routes: dict[str, _Route] = {}
+
+    def decode(self, topic: str, payload: bytes, arrived: float, events: Events) -> Sequence[PayloadError]:
+        """Append a message's events.
+
+        Args:
+            topic: of the message.
+            payload: its bytes.
+            arrived: when, epoch seconds.
+            events: the columns to append to.
+
+        Returns:
+            What is wrong with single fields, beside which the others became events.
+
+        Raises:
+            PayloadError: the message gives no event at all; `events` is as before.
+        """
+        if len(payload) > self._payload_bytes_max:
+            raise PayloadError(
+                "too_large", f"{len(payload)} bytes, at most {self._payload_bytes_max} are read"
+            )
+        if not payload:
+            raise PayloadError("empty", "no payload")
+        route = self._routes.get(topic) or self._route(topic)
+        return route.reader.read(route, payload, arrived, events)
+
+    def _route(self, topic: str) -> _Route:
+        for reader in self._readers:
+            captured = reader.source.pattern.match(topic)
+            if captured is not None:
+                if len(self._routes) >= self._topics_max:
+                    self._routes.clear()
+                self._routes[topic] = route = _Route(reader, topic, captured)
+                return route
+        raise PayloadError("unexpected_topic", "no subscription matches this topic")
+
+
+class _Route:
+    """What a topic alone decides; `name` is None where the payload has a say in it."""
+
+    __slots__ = ("captured", "keys", "name", "reader", "topic")
+
+    def __init__(self, reader: _Reader, topic: str, captured: Mapping[str, str]) -> None:
+        self.reader, self.topic, self.captured = reader, topic, captured
+        template = reader.source.stream
+        self.name = None if template.payload_fields else reader.named(template.fill(topic, captured, {}))
+        self.keys = None if self.name is None else [self.key(self.name, path) for path in reader.fields]
+
+    def key(self, name: str, path: str) -> str:
+        """The stream of a field."""
+        return name if self.reader.joint else self.reader.named(f"{name}:{escape(path)}")
+
+
+class _Reader:
+    """Reads the payloads of one source."""
+
+    def __init__(self, source: Source, features: tuple[str, ...], *, key_bytes_max: int) -> None:
+        self.source = source
+        self.joint = len(features) > 1  # one event carries all features
+        self.fields = source.fields or (features if self.joint else ())
+        if self.joint and len(self.fields) != len(features):
+            raise ValueError(
+                f"the model has {len(features)} features, but {len(self.fields)} fields are named"
+            )
+        self._key_bytes_max = key_bytes_max
+        self._fast = self._compiled()
+
+    def named(self, key: str) -> str:
+        """A stream's name, if it is not too long."""
+        if len(key) > self._key_bytes_max or len(key.encode("utf-8", "surrogatepass")) > self._key_bytes_max:
+            raise PayloadError("bad_key", f"the stream's name has more than {self._key_bytes_max} bytes")
+        return key
+
+    def _compiled(self) -> msgspec.json.Decoder[Any] | None:
+        """A decoder that reads just the numbers and times asked for, if that can be compiled."""
+        wanted = (*self.fields, *self.source.time)
+        if not self.fields or self.source.stream.payload_fields or len(set(wanted)) != len(wanted):
+            return None
+        if any("." in path for path in wanted):
+            return None
+        number = float | msgspec.UnsetType
+        time = float | str | msgspec.UnsetType
+        kinds = [number] * len(self.fields) + [time] * len(self.source.time)
+        struct = msgspec.defstruct(
+            "Wanted",
+            [(f"f{n}", kind, msgspec.UNSET) for n, kind in enumerate(kinds)],
+            rename={f"f{n}": path for n, path in enumerate(wanted)},
+            gc=False,
+        )
+        self._numbers = tuple(f"f{n}" for n in range(len(self.fields)))
+        self._times = tuple(f"f{n}" for n in range(len(self.fields), len(wanted)))
+        return msgspec.json.Decoder(struct)
+
+    def read(self, route: _Route, payload: bytes, arrived: float, events: Events) -> Sequence[PayloadError]:
+        """Append a payload's events; see `Decoder.decode`."""
+        if self._fast is not None:
+            try:
+                wanted = self._fast.decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return self._read_patiently(route, payload, arrived, events)
+            if self._append(route, wanted, arrived, events):
+                return ()
+        return self._read_patiently(route, payload, arrived, events)
+
+    def _append(self, route: _Route, wanted: object, arrived: float, events: Events) -> bool:
+        """Append what the compiled reader found; False leaves it to the patient one."""
+        values = [getattr(wanted, name) for name in self._numbers]
+        stamp: object = msgspec.UNSET
+        for name in self._times:
+            stamp = getattr(wanted, name)
+            if stamp is not msgspec.UNSET:
+                break
+        if any(value is msgspec.UNSET or not -EVENT_MAX <= value <= EVENT_MAX for value in values):
+            return False
+        time, clock = (
+            (arrived, Clock.ARRIVAL) if stamp is msgspec.UNSET else (when(stamp, arrived), Clock.EVENT)
+        )
+        keys = route.keys[:1] if self.joint and route.keys else route.keys
+        _extend(events, keys or (), time, clock, values)
+        return True
+
+    def _read_patiently(
+        self, route: _Route, payload: bytes, arrived: float, events: Events
+    ) -> Sequence[PayloadError]:
+        content = _parse(payload)
+        if isinstance(content, dict):
+            return self._read_object(route, content, arrived, events)
+        if isinstance(content, bool) or not isinstance(content, (int, float)):
+            raise PayloadError("wrong_type", f"{_kind(content)}, expected an object or a number")
+        if self.fields:
+            raise PayloadError("wrong_type", f"a number, expected an object with {_listed(self.fields)}")
+        name = self.named(self.source.stream.fill(route.topic, route.captured, {}))
+        _extend(events, (name,), arrived, Clock.ARRIVAL, (_number(content),))
+        return ()
+
+    def _read_object(
+        self, route: _Route, content: dict[str, Any], arrived: float, events: Events
+    ) -> Sequence[PayloadError]:
+        time, clock = self._time(content, arrived)
+        template = self.source.stream
+        fields = {path: _at(content, path) for path in template.payload_fields}
+        name = route.name or self.named(template.fill(route.topic, route.captured, fields))
+        if self.joint:
+            values = [_number(_required(content, path)) for path in self.fields]
+            _extend(events, (route.key(name, ""),), time, clock, values)
+            return ()
+        keys, values, wrong = [], [], []
+        for path in self.fields or self._every_number(content):
+            found = _at(content, path) if self.fields else content[path]
+            if found is None:
+                continue  # sensors send null for "not known", and often only what has changed
+            try:
+                values.append(_number(found))
+                keys.append(route.key(name, path))
+            except PayloadError as error:
+                del values[len(keys) :]
+                wrong.append(PayloadError(error.reason, f"{path[:64]}: {error.detail}"))
+        if not keys:
+            raise wrong[0] if wrong else PayloadError("missing_field", self._nothing_found())
+        _extend(events, keys, time, clock, values)
+        return wrong
+
+    def _every_number(self, content: dict[str, Any]) -> list[str]:
+        named = {*self.source.time, *self.source.stream.payload_fields}
+        return [
+            name
+            for name, value in content.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in named
+        ]
+
+    def _nothing_found(self) -> str:
+        if self.fields:
+            return f"an object without {_listed(self.fields)}"
+        return "an object without a number at its top level (nested ones are named in fields, as a.b)"
+
+    def _time(self, content: dict[str, Any], arrived: float) -> tuple[float, Clock]:
+        for path in self.source.time:
+            stamp = _at(content, path)
+            if stamp is not None:
+                return when(stamp, arrived), Clock.EVENT
+        return arrived, Clock.ARRIVAL
+
+
+def _extend(events: Events, keys: Sequence[str], time: float, clock: Clock, values: Sequence[float]) -> None:
+    count = len(keys)
+    events.keys.extend(keys)
+    events.times.extend((time,) * count)
+    events.clocks.extend((clock,) * count)
+    events.values.extend(values)
+
+
+def when(stamp: object, arrived: float) -> float:
+    """A time in a payload as epoch seconds.
+
+    Args:
+        stamp: a number (seconds, milli-, micro- or nanoseconds since 1970, told apart by their size) or
+            text (ISO 8601, UTC where it names no zone; or such a number).
+        arrived: the time now, epoch seconds.
+
+    Raises:
+        PayloadError: it cannot be read, lies before 2000, or more than a day ahead.
+    """
+    seconds = _epoch(stamp)
+    if not TIME_MIN <= seconds <= arrived + TIME_AHEAD_SECONDS_MAX:
+        raise PayloadError("bad_time", "the time lies before the year 2000 or more than a day ahead")
+    return seconds
+
+
+def _epoch(stamp: object) -> float:
+    try:
+        if isinstance(stamp, str):
+            if len(stamp) > TEXT_BYTES_MAX:
+                raise ValueError
+            if not _DECIMAL.fullmatch(stamp.encode("utf-8", "surrogatepass")):
+                moment = datetime.fromisoformat(stamp)
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            stamp = float(stamp)
+        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)):
+            raise ValueError
+        number = float(stamp)
+    except (ValueError, OverflowError):
+        raise PayloadError("bad_time", "the time is neither an epoch number nor ISO 8601") from None
+    return number * next(unit for most, unit in EPOCH_UNITS if number < most or most == math.inf)
+
+
+def _parse(payload: bytes) -> object:
+    """JSON or decimal text."""
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        problem = str(error)
+    if len(payload) <= TEXT_BYTES_MAX and _DECIMAL.fullmatch(payload):
+        return float(payload)
+    if _SPECIAL.fullmatch(payload) or _holds_special(payload) or "out of range" in problem:
+        raise PayloadError("not_finite", "NaN, infinity, or a number too large for a double")
+    raise PayloadError("malformed", f"not JSON: {problem}")
+
+
+def _holds_special(payload: bytes) -> bool:
+    """Whether this would be JSON but for its NaN or Infinity, which some encoders write."""
+    special: list[str] = []
+    try:
+        json.loads(payload, parse_constant=special.append)
+    except (ValueError, RecursionError):
+        return False
+    return bool(special)
+
+
+def _number(found: object) -> float:
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise PayloadError("wrong_type", f"{_kind(found)}, expected a number")
+    try:
+        number = float(found)
+    except OverflowError:
+        number = math.inf
+    if not -EVENT_MAX <= number <= EVENT_MAX:
+        finite = math.isfinite(number) or isinstance(found, int)
+        raise PayloadError("out_of_range" if finite else "not_finite", f"a number beyond ±{EVENT_MAX:g}")
+    return number
+
+
+def _at(content: object, path: str) -> object:
+    """The value at a dotted path, None where there is none; a key that holds the dots itself comes first."""
+    if isinstance(content, dict) and path in content:
+        return content[path]
+    for name in path.split("."):
+        if not isinstance(content, dict) or name not in content:
+            return None
+        content = content[name]
+    return content
+
+
+def _required(content: dict[str, Any], path: str) -> object:
+    found = _at(content, path)
+    if found is None:
+        raise PayloadError("missing_field", f"an object without {path}")
+    return found
+
+
+def _kind(found: object) -> str:
+    kinds = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(found), "a number")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

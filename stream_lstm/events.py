@@ -1,0 +1,43 @@
+"""What a sensor says, in columns, and the words for what is refused."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Clock(enum.IntEnum):
+    """Where an event's time comes from; never mixed silently, a prediction says which."""
+
+    EVENT = 0  # the payload carries it
+    ARRIVAL = 1  # it does not: when the message reached us
+    UNCERTAIN = 2  # it does not, and the message had been waiting at the broker
+
+
+# Why a message or one of its fields is refused: labels of a metric, so few and fixed.
+REASONS: dict[str, str] = {
+    "empty": "the payload has no bytes",
+    "too_large": "the payload is larger than limits.payload_bytes_max",
+    "malformed": "neither JSON in UTF-8 nor a decimal number",
+    "wrong_type": "JSON, but not of the type that is asked for",
+    "missing_field": "an object without a field that is asked for",
+    "not_finite": "NaN, infinity, or a number that no double can hold",
+    "out_of_range": "a number beyond ±1e100",
+    "bad_time": "the time cannot be read, or is absurd",
+    "bad_key": "the stream cannot be named from this topic and payload",
+    "unexpected_topic": "no subscription matches the topic",
+    "streams_max": "a new stream, and limits.streams_max are in memory already",
+}
+
+
+@dataclass(slots=True)
+class Events:
+    """Events in order of arrival, one entry a column each; `values` holds F numbers an event, in a row."""
+
+    keys: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # epoch seconds
+    clocks: list[int] = field(default_factory=list)  # `Clock`
+    values: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.keys)
