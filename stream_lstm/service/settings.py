@@ -1,0 +1,322 @@
+"""All settings: what they mean, their defaults, and where they come from.
+
+One TOML file, overridden by environment variables (`STREAM_LSTM__MQTT__URL` for `mqtt.url`), secrets
+also from files (`mqtt.password_file`). What is not known is refused, with a suggestion.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream_lstm.core.decode import Source
+from stream_lstm.core.naming import Pattern, Template
+from stream_lstm.errors import SettingsError
+
+ENVIRONMENT = "STREAM_LSTM__"
+SECRET_BYTES_MAX = 65_536
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+
+
+class Section(BaseModel):
+    """A table of the settings file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MqttSettings(Section):
+    """The broker and how we meet it."""
+
+    url: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port] of the broker (MQTT 5)")
+    client_id: str = Field("stream-lstm", min_length=1, description="one service, one id: the session's name")
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="read the password from here (Docker secrets)")
+    keep_alive_seconds: int = Field(30, ge=1, le=65_535)
+    connect_seconds_max: Seconds = Field(10.0, description="how long the broker may take to answer CONNECT")
+    session_expiry_seconds: int = Field(
+        604_800, ge=0, le=4_294_967_295, description="how long the broker keeps events while we are away"
+    )
+    receive_maximum: int = Field(65_534, ge=1, le=65_534, description="unacknowledged events in flight")
+    packet_bytes_max: int = Field(1_048_576, ge=1_024, le=268_435_455)
+    reconnect_seconds_min: Seconds = 1.0
+    reconnect_seconds_max: Seconds = 30.0
+    status_topic: str = Field("stream_lstm/status", description="retained `online` or `offline`")
+
+    @field_validator("url")
+    @classmethod
+    def _scheme(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "tcp"):
+            raise ValueError("write mqtt://host:port (TLS is not offered yet)")
+        if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("write mqtt://host:port and nothing more")
+        if parts.username or parts.password:
+            raise ValueError("put user and password into mqtt.username and mqtt.password_file")
+        _ = parts.port  # raises ValueError beyond 65535
+        return url
+
+    @field_validator("status_topic")
+    @classmethod
+    def _plain(cls, topic: str) -> str:
+        return _plain_topic(topic)
+
+    @model_validator(mode="after")
+    def _one_password(self) -> MqttSettings:
+        if self.password and self.password_file:
+            raise ValueError("set password or password_file, not both")
+        if self.reconnect_seconds_min > self.reconnect_seconds_max:
+            raise ValueError("reconnect_seconds_min is above reconnect_seconds_max")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The broker's host name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The broker's port."""
+        return urlsplit(self.url).port or 1883
+
+    def secret(self) -> bytes | None:
+        """The password, wherever it stands.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value().encode()
+        if self.password_file is None:
+            return None
+        try:
+            with self.password_file.open("rb") as file:
+                return file.read(SECRET_BYTES_MAX).removesuffix(b"\n").removesuffix(b"\r")
+        except OSError as error:
+            raise SettingsError("mqtt.password_file", f"cannot be read: {error}") from None
+
+
+class Subscription(Section):
+    """Which topics are read, what of their payloads, and what the streams are called."""
+
+    topic: str = Field(description="MQTT filter; wildcards may have names: sensors/{device}/telemetry")
+    qos: Literal[0, 1, 2] = 1
+    stream: str = Field("{topic}", description="name of the streams, of {topic}, {names} and {payload.field}")
+    fields: list[str] = Field([], description="numbers to read; empty takes every number at the top level")
+    time: list[str] = Field(["time", "timestamp", "ts"], description="fields that may hold the event's time")
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Subscription:
+        self.source()
+        return self
+
+    def source(self) -> Source:
+        """This subscription for the decoder."""
+        pattern = Pattern(self.topic)
+        return Source(pattern, Template(self.stream, pattern.names), tuple(self.fields), tuple(self.time))
+
+
+class PublishSettings(Section):
+    """Where predictions go."""
+
+    topic: str = "predictions/{stream}"
+    qos: Literal[0, 1] = 0
+    retain: bool = False
+    rejected_topic: str = Field("stream_lstm/rejected", description="rejected messages; empty: nowhere")
+
+    @field_validator("topic")
+    @classmethod
+    def _template(cls, topic: str) -> str:
+        if topic.count("{stream}") != 1 or set("{}") & set(topic.replace("{stream}", "")):
+            raise ValueError("must hold {stream} once, and no other braces")
+        _plain_topic(topic)
+        if not topic.partition("{stream}")[0]:
+            raise ValueError("must begin with text, so that predictions are never mistaken for events")
+        return topic
+
+    @field_validator("rejected_topic")
+    @classmethod
+    def _plain(cls, topic: str) -> str:
+        return _plain_topic(topic) if topic else topic
+
+
+class ModelSettings(Section):
+    """What predicts."""
+
+    path: Path | None = Field(None, description="a .safetensors model; none: the default model inside")
+
+
+class StateSettings(Section):
+    """Where memory lives on disk."""
+
+    path: Path = Field(Path("stream_lstm.db"), description="SQLite file: journal and checkpoint")
+    fsync: bool = Field(True, description="false spares SD cards: safe against kill -9, not power loss")
+    checkpoint_seconds: Seconds = Field(30.0, description="how often changed memories are written")
+    checkpoint_rows_max: int = Field(512, ge=1, le=100_000, description="rows written between two commits")
+    history_seconds: float = Field(0.0, ge=0, description="keep the journal this long beyond recovery's need")
+    history_bytes_max: int = Field(1_073_741_824, ge=0, description="and at most this much of it")
+
+
+class HttpSettings(Section):
+    """Metrics and health."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = Field(8080, description="0: any free port")
+
+
+class LogSettings(Section):
+    """What is said on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Limits(Section):
+    """What a bad sensor, a burst or a slow disk may cost."""
+
+    streams_max: int = Field(100_000, ge=1, le=10_000_000)
+    payload_bytes_max: int = Field(65_536, ge=16, le=16_777_216)
+    key_bytes_max: int = Field(512, ge=16, le=4_096)
+    batch_events_max: int = Field(1_024, ge=1, le=65_536, description="events committed together")
+    inbox_messages_max: int = Field(65_536, ge=1, le=1_048_576, description="received and not yet applied")
+    inbox_bytes_max: int = Field(67_108_864, ge=65_536)
+    shutdown_seconds_max: Seconds = 10.0
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENVIRONMENT, env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    mqtt: MqttSettings = MqttSettings()
+    subscribe: list[Subscription] = Field(
+        [Subscription(topic="sensors/#")], min_length=1, description="first match counts"
+    )
+    publish: PublishSettings = PublishSettings()
+    model: ModelSettings = ModelSettings()
+    state: StateSettings = StateSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment overrides the file, whose content is given to the constructor."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _no_filter_twice(self) -> Settings:
+        filters = [entry.source().pattern.filter for entry in self.subscribe]
+        for wanted in filters:
+            if filters.count(wanted) > 1:
+                raise ValueError(f"two subscriptions to {wanted}: the second would never match")
+        return self
+
+
+def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the TOML file; None takes the defaults and the environment.
+        environment: whose `STREAM_LSTM__…` names are checked; the process's by default.
+
+    Raises:
+        SettingsError: with every key that is wrong, and what to do.
+    """
+    content = _read(path) if path else {}
+    for name in environment if environment is not None else os.environ:
+        if name.startswith(ENVIRONMENT):
+            _known(name)
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        wrong = list(_explained(error))
+        raise SettingsError(
+            wrong[0][0], "\n".join([wrong[0][1], *(f"{k}: {p}" for k, p in wrong[1:])])
+        ) from None
+    except ValueError as error:  # an environment variable that is not the JSON it should be
+        raise SettingsError("environment", str(error)) from None
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The settings as they are in force, fit to be shown: secrets as stars."""
+    return settings.model_dump(mode="json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(str(path), f"cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), f"is not TOML: {error}") from None
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every setting's dotted name."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        yield prefix + name
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _names(kind, f"{prefix}{name}.")
+    if model is Settings:
+        yield from _names(Subscription, "subscribe.")
+
+
+def _known(variable: str) -> None:
+    """Refuse an environment variable that sets nothing."""
+    key = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
+    if key not in set(_names(Settings)):
+        raise SettingsError(variable, f"sets no setting{_suggestion(key)}")
+
+
+def _suggestion(key: str) -> str:
+    near = difflib.get_close_matches(key, list(_names(Settings)), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _explained(error: ValidationError) -> Iterator[tuple[str, str]]:
+    for detail in error.errors(include_url=False, include_input=False):
+        path = [str(part) for part in detail["loc"]]
+        key = ".".join(path) or "settings"
+        if detail["type"] == "extra_forbidden":
+            plain = ".".join(part for part in path if not part.isdigit())
+            yield key, f"is not a setting{_suggestion(plain)}"
+        else:
+            yield key, detail["msg"].removeprefix("Value error, ")
+
+
+def _plain_topic(topic: str) -> str:
+    if not topic or len(topic.encode()) > 65_535:
+        raise ValueError("a topic has 1 to 65,535 bytes")
+    if any(character in topic for character in "+#\0") or topic.startswith("$"):
+        raise ValueError("a topic that we publish to holds no +, # or NUL and does not begin with $")
+    return topic
