@@ -32,6 +32,7 @@ class Predictions(NamedTuple):
     error: Doubles  # (B, T) |value - expected|, in deviations
     persistence: Doubles  # (B, T) the error of "same as last time", in deviations
     missed: NDArray[np.bool_]  # (B, T) the event lay outside the interval
+    late: NDArray[np.bool_]  # (B,) the event is older than the last of its stream
 
 
 class Engine:
@@ -104,6 +105,7 @@ class Engine:
                 first, np.nan, np.abs(self._of_targets(values - last, missing=np.nan)) / deviation
             ),
             missed=judged.missed,
+            late=times < memory["time"],
         )
 
         memory["seq"], memory["time"] = seq, np.maximum(memory["time"], times)

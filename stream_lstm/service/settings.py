@@ -240,6 +240,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"two subscriptions to {wanted}: the second would never match")
         return self
 
+    @model_validator(mode="after")
+    def _no_loop(self) -> Settings:
+        before, _, after = self.publish.topic.partition("{stream}")
+        for entry in self.subscribe:
+            if not after and entry.source().pattern.filter.startswith(before):
+                raise ValueError(
+                    f"publish.topic {self.publish.topic!r} covers the events of {entry.topic!r}, "
+                    "which could not be told from our own predictions; choose another prefix"
+                )
+        return self
+
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings.

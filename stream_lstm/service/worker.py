@@ -1,0 +1,270 @@
+"""The line: messages in, memory on, commit, predictions and acknowledgements out. One task owns the engine.
+
+Two tasks, one behind the other. The first takes whatever messages are there, decodes them, pushes their
+memories on and hands the batch to the disk; the second waits for the commit, then writes predictions and
+acknowledgements. While a batch is being committed the next one is applied, and no further: what arrives
+meanwhile waits in the link, so batches grow under load and are small when it is quiet. Nobody waits for a
+batch to fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from stream_lstm.core.decode import Decoder
+from stream_lstm.core.engine import Engine, Predictions
+from stream_lstm.core.replay import ReplayWindow
+from stream_lstm.errors import PayloadError
+from stream_lstm.events import Clock, Events
+from stream_lstm.service.keeper import Keeper
+from stream_lstm.service.log import Seldom, logger
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.mqtt import Arrival, Link, Message
+from stream_lstm.service.outbox import Outbox, Publication
+from stream_lstm.store.journal import Entry, Rejected
+
+BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied
+
+
+@dataclass(slots=True)
+class Read:
+    """What a batch of messages turned out to be."""
+
+    events: Events = field(default_factory=Events)
+    ends: list[int] = field(default_factory=list)  # number of events after each message that gave some
+    messages: list[tuple[Message, float]] = field(default_factory=list)  # these messages, and when they came
+    rejected: list[Rejected] = field(default_factory=list)
+    digests: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Batch(NamedTuple):
+    """Applied, and on its way to the disk and out."""
+
+    number: int
+    committed: asyncio.Future[None] | None  # None: there was nothing to commit
+    publications: list[Publication]
+    predictions: int
+    arrivals: Sequence[Arrival]
+
+
+class Worker:
+    """Owns the engine; runs the line until stopped.
+
+    Args:
+        next_stream: the number of the next new stream.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        engine: Engine,
+        decoder: Decoder,
+        outbox: Outbox,
+        keeper: Keeper,
+        window: ReplayWindow,
+        measures: Measures,
+        next_stream: int,
+        batch_events_max: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._link = link
+        self._engine = engine
+        self._decoder = decoder
+        self._outbox = outbox
+        self._keeper = keeper
+        self._window = window
+        self._measures = measures
+        self._next_stream = next_stream
+        self._batch_events_max = batch_events_max
+        self._clock = clock
+        self._seldom = Seldom(time.monotonic)
+        self._applied: asyncio.Queue[Batch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
+        self._connection = -1
+        self._intake: asyncio.Task[None] | None = None
+        self._waiting = False
+        self._stopping = False
+        self.in_hand = 0  # batches applied and not yet published
+
+    async def run(self) -> None:
+        """Run until `stop`, or until the disk fails.
+
+        Raises:
+            StateError: a commit failed; nothing of it was acknowledged.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._intake = tasks.create_task(self._take_for_ever())
+                tasks.create_task(self._give_for_ever())
+        except* PayloadError:  # pragma: no cover - caught where they arise
+            raise
+        except* BaseException as group:
+            raise _first(group) from None
+
+    def stop(self) -> None:
+        """Take no more; `run` returns when what is in hand is committed, published and acknowledged."""
+        self._stopping = True
+        if self._waiting and self._intake:
+            self._intake.cancel()
+
+    async def _take_for_ever(self) -> None:
+        while not self._stopping:
+            self._waiting = True
+            try:
+                arrivals = await self._link.receive(self._batch_events_max)
+            except asyncio.CancelledError:
+                if self._stopping:
+                    break
+                raise
+            finally:
+                self._waiting = False
+            batch = self._take(arrivals)
+            self.in_hand += 1
+            await self._applied.put(batch)
+        await self._applied.put(None)
+
+    async def _give_for_ever(self) -> None:
+        while (batch := await self._applied.get()) is not None:
+            if batch.committed is not None:
+                await batch.committed
+            await self._link.deliver(batch.number, batch.publications, batch.arrivals)
+            self._count(batch)
+            self.in_hand -= 1
+
+    def _count(self, batch: Batch) -> None:
+        self._measures.predictions_total += batch.predictions
+        now = self._clock()
+        for arrival in batch.arrivals:
+            self._measures.latency.add(max(now - arrival.time, 0.0), len(arrival.packets))
+
+    def _take(self, arrivals: Sequence[Arrival]) -> Batch:
+        """Everything that happens to messages before the disk."""
+        read = Read()
+        for arrival in arrivals:
+            self._read(arrival, read)
+        rows, named = self._rows(read)
+        self._note(read)
+        if not (rows or read.rejected or read.digests):
+            return Batch(self._keeper.number, None, [], 0, arrivals)
+        entry, predictions = self._apply(read, rows, named)
+        committed = self._keeper.commit(entry)  # runs while we encode
+        publications = self._outbox.publications(read.events, predictions, read.rejected)
+        return Batch(entry.number, committed, publications, len(rows), arrivals)
+
+    def _read(self, arrival: Arrival, read: Read) -> None:
+        """Decode one arrival's messages, leaving out copies and our own."""
+        window, events = self._window, read.events
+        if arrival.connection != self._connection:
+            self._connection = arrival.connection
+            window.open()
+        for message in arrival.packets:
+            topic, payload = message.topic, message.payload
+            if self._outbox.is_own(topic):
+                self._measures.own_total += 1
+                continue
+            if message.qos != 0:
+                about, content = xxhash.xxh3_64_intdigest(topic), xxhash.xxh3_64_intdigest(payload)
+                if window.is_open and window.is_copy(about, content):
+                    self._measures.copies_total += 1
+                    continue
+                window.remember(about, content)
+                read.digests.append((about, content))
+            before = len(events.keys)
+            try:
+                wrong = self._decoder.decode(topic, payload, arrival.time, events)
+            except PayloadError as error:
+                wrong = (error,)
+            for error in wrong:
+                read.rejected.append(Rejected(topic, payload, error.reason, error.detail, arrival.time))
+            if len(events.keys) > before:
+                read.ends.append(len(events.keys))
+                read.messages.append((message, arrival.time))
+
+    def _rows(self, read: Read) -> tuple[list[int], list[tuple[int, str]]]:
+        """The rows of the events' streams; new streams get one, or their events are rejected."""
+        events, memories = read.events, self._engine.memories
+        rows = memories.rows(events.keys)
+        if None not in rows:
+            return rows, []  # type: ignore[return-value]  # checked on the line above
+        named: list[tuple[int, str]] = []
+        refused: list[int] = []
+        for n, key in enumerate(events.keys):
+            row = rows[n]
+            if row is None and key in memories:
+                row = memories.rows([key])[0]  # admitted a moment ago, in this batch
+            if row is None:
+                try:
+                    row = memories.admit(key, self._next_stream)
+                    named.append((self._next_stream, key))
+                    self._next_stream += 1
+                except PayloadError as error:
+                    self._refuse(read, n, error)
+                    refused.append(n)
+            rows[n] = row
+        if refused:
+            _drop(events, refused, wide=len(self._engine.model.description.features))
+        return [row for row in rows if row is not None], named
+
+    def _refuse(self, read: Read, event: int, error: PayloadError) -> None:
+        message, arrived = read.messages[int(np.searchsorted(read.ends, event, side="right"))]
+        read.rejected.append(Rejected(message.topic, message.payload, error.reason, error.detail, arrived))
+
+    def _note(self, read: Read) -> None:
+        """Count, and say what is refused: each reason at most once in 30 seconds, never the payload."""
+        self._measures.events_total += len(read.events) + len(read.rejected)
+        self._measures.applied_total += len(read.events)
+        for refused in read.rejected:
+            self._measures.rejected_total[refused.reason] += 1
+            held = self._seldom.due(refused.reason)
+            if held is not None:
+                about = {"reason": refused.reason, "topic": refused.topic[:200], "since": held}
+                logger.warning("rejected: %s", refused.detail, extra={"about": about})
+
+    def _apply(self, read: Read, rows: list[int], named: list[tuple[int, str]]) -> tuple[Entry, Predictions]:
+        """Push the memories on; returns what the journal needs to do the same again."""
+        events, memories = read.events, self._engine.memories
+        where = np.array(rows, np.intp)
+        times = np.array(events.times, np.float64)
+        clocks = np.array(events.clocks, np.uint8)
+        wide = len(self._engine.model.description.features)
+        values = np.array(events.values, np.float64).reshape(-1, wide)
+        predictions = self._engine.run(where, times, values)
+        number = self._keeper.number + 1
+        memories.applied[where] = number
+        self._measures.judged(predictions)
+        self._measures.aged(times[clocks == Clock.EVENT], self._clock())
+        self._measures.late_total += int(predictions.late.sum())
+        entry = Entry(
+            number=number,
+            model=self._engine.model.id,
+            streams=memories.ids[where],
+            times=times,
+            clocks=clocks,
+            values=values,
+            named=named,
+            digests=np.array(read.digests, np.uint64).reshape(-1, 2),
+            rejected=read.rejected,
+            sent=self._link.confirmed,
+        )
+        return entry, predictions
+
+
+def _drop(events: Events, refused: Sequence[int], *, wide: int) -> None:
+    """Take single events out of the columns."""
+    for n in reversed(refused):
+        del events.keys[n], events.times[n], events.clocks[n], events.values[n * wide : (n + 1) * wide]
+
+
+def _first(group: BaseException) -> BaseException:
+    """The first plain exception in a group of groups."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
