@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from stream_lstm.core.memory import Memories
 from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service.log import Seldom, logger
 from stream_lstm.service.measures import Measures
+from stream_lstm.service.restore import Restored
 from stream_lstm.service.settings import StateSettings
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
@@ -36,30 +36,19 @@ class Keeper:
     """
 
     def __init__(
-        self,
-        database: Database,
-        memories: Memories,
-        settings: StateSettings,
-        measures: Measures,
-        *,
-        number: int,
+        self, database: Database, restored: Restored, settings: StateSettings, measures: Measures
     ) -> None:
         self._database = database
-        self._memories = memories
+        self._memories = restored.memories
         self._settings = settings
         self._measures = measures
         self._thread = ThreadPoolExecutor(1, "keeper")
         self._leaving = threading.Event()
         self._seldom = Seldom(time.monotonic)
-        self.number = number
+        self._written = restored.written  # (rows,) the entry that each row's record on disk reflects
+        self.number = restored.number
         self.trouble: StateError | None = None
         self.state_bytes = database.size_bytes
-        # Rows restored from the checkpoint and not touched by replay are as they are on disk.
-        self._written = np.zeros_like(memories.applied)
-
-    def mark_written(self, applied: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        """Note what the checkpoint on disk holds: the entry that each row reflects there."""
-        self._written[: len(applied)] = applied
 
     def commit(self, entry: Entry) -> asyncio.Future[None]:
         """Hand in an entry; the future is done when it is durable.

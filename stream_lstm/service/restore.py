@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.encode import Encoder
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
-from stream_lstm.core.replay import ReplayWindow
-from stream_lstm.errors import SettingsError
+from stream_lstm.core.window import ReplayWindow
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
 from stream_lstm.store import recovery

@@ -20,7 +20,7 @@ import xxhash
 
 from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
-from stream_lstm.core.replay import ReplayWindow
+from stream_lstm.core.window import ReplayWindow
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Clock, Events
 from stream_lstm.service.keeper import Keeper

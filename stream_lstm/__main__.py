@@ -1,0 +1,5 @@
+"""`python -m stream_lstm` is `stream-lstm`."""
+
+from stream_lstm.cli import main
+
+main()

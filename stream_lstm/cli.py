@@ -1,0 +1,197 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from stream_lstm import __version__
+from stream_lstm.errors import SettingsError, StreamLstmError
+
+# One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CONFIG = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="STREAM_LSTM_CONFIG",
+    help="Settings file (TOML). Without it: defaults and STREAM_LSTM__… environment variables.",
+)
+MODEL = click.option(
+    "--model", type=click.Path(path_type=Path, dir_okay=False), help="Model file; the default model if left out."
+)
+
+
+def explained(call: Callable[P, R]) -> Callable[P, R]:
+    """Show our own errors as one message; exit 2 for what the operator asked, 1 for what went wrong."""
+
+    @wraps(call)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except SettingsError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except StreamLstmError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="stream-lstm")
+def main() -> None:
+    """A memory for every sensor: LSTM predictions over MQTT, exactly once.
+
+    Start with `stream-lstm demo`, then `stream-lstm run --config FILE`.
+    """
+
+
+@main.command()
+@CONFIG
+@explained
+def run(config: Path | None) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      stream-lstm run --config configs/default.toml
+      STREAM_LSTM__MQTT__URL=mqtt://broker:1883 stream-lstm run
+    """
+    import asyncio
+
+    from stream_lstm.service import log
+    from stream_lstm.service.run import serve
+    from stream_lstm.service.settings import load
+
+    settings = load(config)
+    log.start(settings.log.level, settings.log.format)
+    asyncio.run(serve(settings))
+
+
+@main.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long to show it.")
+@click.option("--forever", is_flag=True, help="Until Ctrl-C.")
+@click.option("--speed", default=600.0, show_default=True, help="How many times faster than recorded.")
+@click.option("--plain", is_flag=True, help="Lines instead of a live table (the default without a terminal).")
+@explained
+def demo(seconds: float, forever: bool, speed: float, plain: bool) -> None:
+    """Real recorded sensors, a broker and the service, for a minute. Touches no state of yours.
+
+    \b
+    Example:
+      stream-lstm demo --seconds 30 --speed 1200
+    """
+    from stream_lstm.demo.show import show
+
+    sys.exit(show(seconds=None if forever else seconds, speed=speed, plain=plain))
+
+
+@main.command()
+@CONFIG
+@click.option("--print", "show", is_flag=True, help="Print the settings in force as JSON, secrets masked.")
+@click.option("--streams", type=click.IntRange(min=1), help="Estimate what so many streams need.")
+@explained
+def check(config: Path | None, show: bool, streams: int | None) -> None:
+    """Check settings and model without connecting.
+
+    \b
+    Example:
+      stream-lstm check --config configs/default.toml --streams 200000
+    """
+    import json
+
+    from stream_lstm.service import run as service
+    from stream_lstm.service.estimate import estimate
+    from stream_lstm.service.settings import load, masked
+
+    settings = load(config)
+    model = service.load_model(settings.model.path)
+    service.decoder(settings, model)
+    service.link_options(settings)
+    if show:
+        click.echo(json.dumps(masked(settings), indent=2, default=str))
+        return
+    click.echo(f"settings are right; model {model.id}")
+    for entry in settings.subscribe:
+        click.echo(f"  subscribes to {entry.source().pattern.filter} (QoS {entry.qos})")
+    for line in estimate(model, streams or settings.limits.streams_max):
+        click.echo(f"  {line}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@CONFIG
+@click.option("--topic", default="sensors/{name}/telemetry", show_default=True, help="{name}: of the file.")
+@click.option("--field", default="value", show_default=True, help="The number's name in the payload.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times faster than recorded; left out: at once.")
+@click.option("--straight", is_flag=True, help="No broker: predictions as JSON lines on standard output.")
+@click.option("--journal", is_flag=True, help="The file is a state file: predict its journal once more.")
+@MODEL
+@explained
+def replay(**options: Any) -> None:
+    """Replay CSV recordings (timestamp,value) into the broker, or straight through a model.
+
+    \b
+    Example:
+      stream-lstm replay pump.csv --speed 60
+      stream-lstm replay pump.csv --straight | head
+      stream-lstm replay --journal stream_lstm.db
+    """
+    from stream_lstm.service.replay import replay as start
+
+    start(**options)
+
+
+@main.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@CONFIG
+@click.option("--stream", help="One stream: all that is remembered of it.")
+@click.option("--limit", default=50, show_default=True, help="How many streams are listed.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines instead of a table.")
+@explained
+def inspect(path: Path | None, config: Path | None, stream: str | None, limit: int, as_json: bool) -> None:
+    """Show the streams in a state file, or one stream's memory; a running service is not disturbed.
+
+    What is shown is the last checkpoint's; a running service is ahead of it.
+
+    \b
+    Example:
+      stream-lstm inspect stream_lstm.db
+      stream-lstm inspect stream_lstm.db --stream sensors/pump7/telemetry:temperature
+    """
+    from stream_lstm.service.inspect import inspect as look
+    from stream_lstm.service.settings import load
+
+    look(path or load(config).state.path, stream=stream, limit=limit, as_json=as_json)
+
+
+@main.command()
+@MODEL
+@click.option("--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time.")
+@explained
+def bench(model: Path | None, batches: tuple[int, ...]) -> None:
+    """Time the engine on this machine: microseconds an event, by batch size.
+
+    \b
+    Example:
+      stream-lstm bench --batch 1 --batch 256
+    """
+    from stream_lstm.service.bench import bench as measure
+
+    measure(model, batches or (1, 16, 64, 256, 1024))
+
+
+if __name__ == "__main__":
+    main()

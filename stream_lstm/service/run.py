@@ -1,0 +1,303 @@
+"""Puts the service together, runs it until it is told to stop, and takes it apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from stream_lstm import __version__
+from stream_lstm.core import model as model_file
+from stream_lstm.core.decode import Decoder
+from stream_lstm.core.encode import Encoder
+from stream_lstm.core.memory import row_type
+from stream_lstm.core.model import Model
+from stream_lstm.errors import DiskFull, ModelError, SettingsError
+from stream_lstm.service import metrics
+from stream_lstm.service.http import HttpServer
+from stream_lstm.service.keeper import Keeper
+from stream_lstm.service.log import logger
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.outbox import Outbox
+from stream_lstm.service.restore import Restored, restore
+from stream_lstm.service.settings import Settings
+from stream_lstm.service.worker import Worker
+from stream_lstm.store.database import Database, Identity
+
+
+def load_model(path: Path | None) -> Model:
+    """The model of this path, or the default model that is shipped inside.
+
+    Raises:
+        ModelError: there is no such file, or it is no model of ours.
+    """
+    if path is None:
+        content = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
+        return model_file.from_bytes(content, source="the default model")
+    try:
+        return model_file.from_bytes(path.read_bytes(), source=str(path))
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+
+
+def identity(model: Model) -> Identity:
+    """What a state file of this model says of itself."""
+    kind = row_type(model.description)
+    return Identity(model=model.id, row=repr(kind.descr), row_bytes=kind.itemsize)
+
+
+def decoder(settings: Settings, model: Model) -> Decoder:
+    """The decoder of these subscriptions.
+
+    Raises:
+        SettingsError: they do not fit the model.
+    """
+    try:
+        return Decoder(
+            [entry.source() for entry in settings.subscribe],
+            model.description.features,
+            payload_bytes_max=settings.limits.payload_bytes_max,
+            key_bytes_max=settings.limits.key_bytes_max,
+        )
+    except ValueError as error:
+        raise SettingsError("subscribe.fields", str(error)) from None
+
+
+def link_options(settings: Settings) -> LinkOptions:
+    """What the link needs to know of the settings."""
+    mqtt, limits = settings.mqtt, settings.limits
+    return LinkOptions(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=mqtt.client_id,
+        username=mqtt.username,
+        password=mqtt.secret(),
+        keep_alive_seconds=mqtt.keep_alive_seconds,
+        connect_seconds_max=mqtt.connect_seconds_max,
+        session_expiry_seconds=mqtt.session_expiry_seconds,
+        receive_maximum=mqtt.receive_maximum,
+        packet_bytes_max=mqtt.packet_bytes_max,
+        filters=[Filter(entry.source().pattern.filter, entry.qos) for entry in settings.subscribe],
+        publish_qos=settings.publish.qos,
+        publish_retain=settings.publish.retain,
+        status_topic=mqtt.status_topic,
+        backoff_seconds_min=mqtt.reconnect_seconds_min,
+        backoff_seconds_max=mqtt.reconnect_seconds_max,
+        inbox_messages_max=limits.inbox_messages_max,
+        inbox_bytes_max=limits.inbox_bytes_max,
+    )
+
+
+class Service:
+    """One service: state, engine, line, broker and HTTP.
+
+    Args:
+        settings: all of them.
+        on_ready: called once HTTP listens and memory is restored, with the HTTP port (0: none).
+    """
+
+    def __init__(self, settings: Settings, *, on_ready: Callable[[int], None] | None = None) -> None:
+        self._settings = settings
+        self._on_ready = on_ready
+        self._measures = Measures(started_seconds=time.time(), checkpoint_time=time.time())
+        self._model = load_model(settings.model.path)
+        self._decoder = decoder(settings, self._model)
+        self._link = Link(link_options(settings), observer=self)
+        encoder = Encoder(self._model.id, self._model.description)
+        self._outbox = Outbox(settings.publish, encoder, status_topic=settings.mqtt.status_topic)
+        self._restored: Restored | None = None
+        self._keeper: Keeper | None = None
+        self._worker: Worker | None = None
+        self._connected = False
+        self._stop = asyncio.Event()
+        self._why_away = "not connected to the broker yet"
+
+    async def run(self) -> None:
+        """Run until `stop`.
+
+        Raises:
+            SettingsError: something cannot be as it is set.
+            StateError: the state cannot be read, or the disk failed.
+            SessionTaken: another client uses our id.
+        """
+        http = self._settings.http
+        server = HttpServer(metrics.registry(self._measures, self._present), self._obstacles)
+        if http.enabled:
+            await server.start(http.host, http.port)
+            logger.info("listening", extra={"about": {"http": f"http://{http.host}:{server.port}"}})
+        try:
+            database = await asyncio.to_thread(self._open)
+            restored = await asyncio.to_thread(self._restore, database)
+            await self._run_line(database, restored, server.port)
+        finally:
+            await server.close()
+
+    def stop(self) -> None:
+        """Finish what is in hand and leave; a signal handler may call it."""
+        self._stop.set()
+
+    def _open(self) -> Database:
+        state = self._settings.state
+        return Database.open(state.path, identity(self._model), fsync=state.fsync)
+
+    def _restore(self, database: Database) -> Restored:
+        begun = time.perf_counter()
+        try:
+            restored = restore(
+                database, self._model, self._outbox, streams_max=self._settings.limits.streams_max
+            )
+        except BaseException:
+            database.close()
+            raise
+        self._measures.restore_seconds = time.perf_counter() - begun
+        about = {
+            "streams": len(restored.memories),
+            "replayed": restored.replayed,
+            "seconds": round(self._measures.restore_seconds, 3),
+            "model": self._model.id,
+            "version": __version__,
+        }
+        logger.info("memory is restored", extra={"about": about})
+        return restored
+
+    async def _run_line(self, database: Database, restored: Restored, port: int) -> None:
+        state = self._settings.state
+        keeper = Keeper(database, restored, state, self._measures)
+        worker = Worker(
+            link=self._link,
+            engine=restored.engine,
+            decoder=self._decoder,
+            outbox=self._outbox,
+            keeper=keeper,
+            window=restored.window,
+            measures=self._measures,
+            next_stream=restored.next_stream,
+            batch_events_max=self._settings.limits.batch_events_max,
+        )
+        self._keeper, self._worker, self._restored = keeper, worker, restored
+        gc.collect()
+        gc.freeze()  # what lives as long as the service is not looked at again by the collector
+        if self._on_ready:
+            self._on_ready(port)
+        try:
+            await self._until_stopped(worker, keeper, restored)
+        finally:
+            await self._leave(keeper)
+
+    async def _until_stopped(self, worker: Worker, keeper: Keeper, restored: Restored) -> None:
+        line = asyncio.create_task(self._line(worker, restored), name="line")
+        link = asyncio.create_task(self._link.run(), name="link")
+        checkpoints = asyncio.create_task(keeper.checkpoint_for_ever(self._link.confirm), name="checkpoint")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        tasks = {line, link, checkpoints, stop}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks - {stop}:
+                if task.done():
+                    task.result()  # raises what ended it
+            logger.info("stopping")
+            await self._finish(worker, line, link, keeper)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _line(self, worker: Worker, restored: Restored) -> None:
+        """Publish again what may not have left before the restart, then run the line."""
+        for number, publications in restored.resend:
+            await self._link.deliver(number, publications, [])
+            self._measures.resent_total += len(publications)
+        restored.resend.clear()
+        await worker.run()
+
+    async def _finish(
+        self, worker: Worker, line: asyncio.Task[None], link: asyncio.Task[None], keeper: Keeper
+    ) -> None:
+        """Commit, publish, acknowledge and write what is in hand, as far as time allows."""
+        most = self._settings.limits.shutdown_seconds_max
+        self._cleanly = False
+        try:
+            async with asyncio.timeout(most):
+                worker.stop()
+                if self._connected and not link.done():
+                    await line
+                    await self._link.confirm(keeper.number)
+                    await keeper.checkpoint(self._link.confirm)
+                    self._cleanly = True
+        except TimeoutError:
+            logger.warning("not finished within %g s: the rest is done at the next start", most)
+        except DiskFull as error:
+            logger.error("the disk is full: what is in hand stays with the broker: %s", error)
+        await self._link.stop()
+
+    _cleanly = False
+
+    async def _leave(self, keeper: Keeper) -> None:
+        await keeper.close(cleanly=self._cleanly)
+        logger.info("stopped", extra={"about": {"cleanly": self._cleanly}})
+
+    def connected(self, verdict: Verdict) -> None:
+        """The link has connected."""
+        self._connected = True
+        for finding in verdict.findings:
+            logger.warning("broker: %s", finding)
+        logger.info("connected", extra={"about": {"broker": self._settings.mqtt.url}})
+
+    def disconnected(self, reason: str, retry_seconds: float) -> None:
+        """The link is not, or no longer, connected."""
+        self._connected = False
+        self._why_away = f"not connected to the broker: {reason}"
+        logger.warning("%s; trying again in %.1f s", self._why_away, retry_seconds)
+
+    def _obstacles(self) -> list[str]:
+        """Why the service is not ready."""
+        if self._keeper is None:
+            return ["memory is being restored"]
+        obstacles = []
+        if self._keeper.trouble:
+            obstacles.append(str(self._keeper.trouble))
+        if not self._connected:
+            obstacles.append(self._why_away)
+        if self._stop.is_set():
+            obstacles.append("stopping")
+        return obstacles
+
+    def _present(self) -> metrics.Present:
+        link, keeper, worker = self._link, self._keeper, self._worker
+        return metrics.Present(
+            model=self._model.id,
+            streams=len(self._restored.memories) if self._restored else 0,
+            streams_max=self._settings.limits.streams_max,
+            state_bytes=keeper.state_bytes if keeper else 0,
+            broker_connected=self._connected,
+            connections_total=link.connections_total,
+            messages_total=link.messages_received_total,
+            received_bytes_total=link.bytes_received_total,
+            inbox_messages=link.inbox_messages,
+            unacknowledged=link.unacknowledged,
+            receive_maximum=link.receive_maximum,
+            reading_paused=link.reading_paused,
+            commits_waiting=worker.in_hand if worker else 0,
+            ready=not self._obstacles(),
+            now=time.time(),
+        )
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[int], None] | None = None) -> None:
+    """Run a service until SIGTERM or SIGINT; a second signal leaves at once (and loses nothing)."""
+    service = Service(settings, on_ready=on_ready)
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(sign)  # the next one kills, which costs nothing but a replay
+        service.stop()
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, leave)
+    await service.run()
