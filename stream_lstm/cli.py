@@ -28,7 +28,9 @@ CONFIG = click.option(
     help="Settings file (TOML). Without it: defaults and STREAM_LSTM__… environment variables.",
 )
 MODEL = click.option(
-    "--model", type=click.Path(path_type=Path, dir_okay=False), help="Model file; the default model if left out."
+    "--model",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Model file; the default model if left out.",
 )
 
 
@@ -83,15 +85,19 @@ def run(config: Path | None) -> None:
 @main.command()
 @click.option("--seconds", default=60.0, show_default=True, help="How long to show it.")
 @click.option("--forever", is_flag=True, help="Until Ctrl-C.")
-@click.option("--speed", default=600.0, show_default=True, help="How many times faster than recorded.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times faster than recorded; left out: each recording fills the time.",
+)
 @click.option("--plain", is_flag=True, help="Lines instead of a live table (the default without a terminal).")
 @explained
-def demo(seconds: float, forever: bool, speed: float, plain: bool) -> None:
+def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> None:
     """Real recorded sensors, a broker and the service, for a minute. Touches no state of yours.
 
     \b
     Example:
-      stream-lstm demo --seconds 30 --speed 1200
+      stream-lstm demo --seconds 30
     """
     from stream_lstm.demo.show import show
 
@@ -131,11 +137,17 @@ def check(config: Path | None, show: bool, streams: int | None) -> None:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
 @CONFIG
 @click.option("--topic", default="sensors/{name}/telemetry", show_default=True, help="{name}: of the file.")
 @click.option("--field", default="value", show_default=True, help="The number's name in the payload.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times faster than recorded; left out: at once.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times faster than recorded; left out: at once.",
+)
 @click.option("--straight", is_flag=True, help="No broker: predictions as JSON lines on standard output.")
 @click.option("--journal", is_flag=True, help="The file is a state file: predict its journal once more.")
 @MODEL
@@ -179,7 +191,9 @@ def inspect(path: Path | None, config: Path | None, stream: str | None, limit: i
 
 @main.command()
 @MODEL
-@click.option("--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time.")
+@click.option(
+    "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time."
+)
 @explained
 def bench(model: Path | None, batches: tuple[int, ...]) -> None:
     """Time the engine on this machine: microseconds an event, by batch size.

@@ -1,0 +1,1 @@
+"""The demo: recorded sensors, a broker and the service, started together and taken away again."""
