@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from stream_lstm.core.engine import EVENT_MAX
 from stream_lstm.core.naming import Pattern, Template, escape
@@ -29,6 +31,7 @@ TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 TIME_AHEAD_SECONDS_MAX = 86_400.0  # a sensor's clock may be a time zone off, not more
 # Epoch numbers tell their unit by their size: seconds end where milliseconds of 1973 begin.
 EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
+EVENT, ARRIVAL = int(Clock.EVENT), int(Clock.ARRIVAL)  # plain: an enum costs time by the event
 TEXT_BYTES_MAX = 64  # a decimal number in text
 _DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _SPECIAL = re.compile(rb"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
@@ -103,6 +106,8 @@ class Decoder:
             )
         if not payload:
             raise PayloadError("empty", "no payload")
+        if not topic:
+            raise PayloadError("malformed", "the topic or a property of the message is not UTF-8")
         route = self._routes.get(topic) or self._route(topic)
         return route.reader.read(route, payload, arrived, events)
 
@@ -126,7 +131,10 @@ class _Route:
         self.reader, self.topic, self.captured = reader, topic, captured
         template = reader.source.stream
         self.name = None if template.payload_fields else reader.named(template.fill(topic, captured, {}))
-        self.keys = None if self.name is None else [self.key(self.name, path) for path in reader.fields]
+        self.keys: list[str] | None = None
+        if self.name is not None:
+            paths = reader.fields[:1] if reader.joint else reader.fields
+            self.keys = [self.key(self.name, path) for path in paths]
 
     def key(self, name: str, path: str) -> str:
         """The stream of a field."""
@@ -160,17 +168,16 @@ class _Reader:
             return None
         if any("." in path for path in wanted):
             return None
-        number = float | msgspec.UnsetType
-        time = float | str | msgspec.UnsetType
+        number, time = float | msgspec.UnsetType, float | str | msgspec.UnsetType
         kinds = [number] * len(self.fields) + [time] * len(self.source.time)
         struct = msgspec.defstruct(
             "Wanted",
-            [(f"f{n}", kind, msgspec.UNSET) for n, kind in enumerate(kinds)],
+            [(f"f{n}", kind, UNSET) for n, kind in enumerate(kinds)],
             rename={f"f{n}": path for n, path in enumerate(wanted)},
             gc=False,
         )
-        self._numbers = tuple(f"f{n}" for n in range(len(self.fields)))
-        self._times = tuple(f"f{n}" for n in range(len(self.fields), len(wanted)))
+        self._numbers = _getter(range(len(self.fields)))
+        self._times = _getter(range(len(self.fields), len(wanted)))
         return msgspec.json.Decoder(struct)
 
     def read(self, route: _Route, payload: bytes, arrived: float, events: Events) -> Sequence[PayloadError]:
@@ -186,19 +193,23 @@ class _Reader:
 
     def _append(self, route: _Route, wanted: object, arrived: float, events: Events) -> bool:
         """Append what the compiled reader found; False leaves it to the patient one."""
-        values = [getattr(wanted, name) for name in self._numbers]
-        stamp: object = msgspec.UNSET
-        for name in self._times:
-            stamp = getattr(wanted, name)
-            if stamp is not msgspec.UNSET:
+        values = self._numbers(wanted)
+        for value in values:
+            if value is UNSET or not -EVENT_MAX <= value <= EVENT_MAX:
+                return False
+        time, clock = arrived, ARRIVAL
+        for stamp in self._times(wanted):
+            if stamp is not UNSET:
+                time, clock = when(stamp, arrived), EVENT
                 break
-        if any(value is msgspec.UNSET or not -EVENT_MAX <= value <= EVENT_MAX for value in values):
-            return False
-        time, clock = (
-            (arrived, Clock.ARRIVAL) if stamp is msgspec.UNSET else (when(stamp, arrived), Clock.EVENT)
-        )
-        keys = route.keys[:1] if self.joint and route.keys else route.keys
-        _extend(events, keys or (), time, clock, values)
+        keys = route.keys or ()
+        if len(keys) == 1:  # one number, or one event of several: the common case, and the quick one
+            events.keys.append(keys[0])
+            events.times.append(time)
+            events.clocks.append(clock)
+            events.values.extend(values)
+        else:
+            _extend(events, keys, time, clock, values)
         return True
 
     def _read_patiently(
@@ -212,7 +223,7 @@ class _Reader:
         if self.fields:
             raise PayloadError("wrong_type", f"a number, expected an object with {_listed(self.fields)}")
         name = self.named(self.source.stream.fill(route.topic, route.captured, {}))
-        _extend(events, (name,), arrived, Clock.ARRIVAL, (_number(content),))
+        _extend(events, (name,), arrived, ARRIVAL, (_number(content),))
         return ()
 
     def _read_object(
@@ -255,15 +266,24 @@ class _Reader:
             return f"an object without {_listed(self.fields)}"
         return "an object without a number at its top level (nested ones are named in fields, as a.b)"
 
-    def _time(self, content: dict[str, Any], arrived: float) -> tuple[float, Clock]:
+    def _time(self, content: dict[str, Any], arrived: float) -> tuple[float, int]:
         for path in self.source.time:
             stamp = _at(content, path)
             if stamp is not None:
-                return when(stamp, arrived), Clock.EVENT
-        return arrived, Clock.ARRIVAL
+                return when(stamp, arrived), EVENT
+        return arrived, ARRIVAL
 
 
-def _extend(events: Events, keys: Sequence[str], time: float, clock: Clock, values: Sequence[float]) -> None:
+def _getter(numbers: range) -> Callable[[object], Sequence[Any]]:
+    """Reads these attributes of a compiled payload, always as a sequence."""
+    names = [f"f{n}" for n in numbers]
+    if not names:
+        return lambda _: ()
+    read = operator.attrgetter(*names)
+    return read if len(names) > 1 else lambda wanted: (read(wanted),)
+
+
+def _extend(events: Events, keys: Sequence[str], time: float, clock: int, values: Sequence[float]) -> None:
     count = len(keys)
     events.keys.extend(keys)
     events.times.extend((time,) * count)
@@ -289,6 +309,8 @@ def when(stamp: object, arrived: float) -> float:
 
 
 def _epoch(stamp: object) -> float:
+    if type(stamp) is float:
+        return _scaled(stamp)
     try:
         if isinstance(stamp, str):
             if len(stamp) > TEXT_BYTES_MAX:
@@ -302,7 +324,15 @@ def _epoch(stamp: object) -> float:
         number = float(stamp)
     except (ValueError, OverflowError):
         raise PayloadError("bad_time", "the time is neither an epoch number nor ISO 8601") from None
-    return number * next(unit for most, unit in EPOCH_UNITS if number < most or most == math.inf)
+    return _scaled(number)
+
+
+def _scaled(number: float) -> float:
+    """Seconds out of seconds, milli-, micro- or nanoseconds."""
+    for most, unit in EPOCH_UNITS:
+        if number < most:
+            return number * unit
+    return math.inf
 
 
 def _parse(payload: bytes) -> object:

@@ -158,16 +158,18 @@ class Engine:
         """No predictions, in columns of the right types and widths."""
         described = self.model.description
         targets, labels = np.empty((0, len(described.targets))), np.empty((0, len(described.labels)))
+        flags = np.empty((0, len(described.targets)), np.bool_)
         return Predictions(
-            np.empty(0, np.int64),
-            targets,
-            np.empty(0),
-            targets,
-            targets,
-            labels,
-            targets,
-            targets,
-            targets > 0,
+            seq=np.empty(0, np.int64),
+            expected=targets,
+            anomaly=np.empty(0),
+            prediction=targets,
+            reach=targets,
+            probabilities=labels,
+            error=targets,
+            persistence=targets,
+            missed=flags,
+            late=np.empty(0, np.bool_),
         )
 
 
