@@ -1,0 +1,47 @@
+"""Logs: one line an event, as text or JSON, and a repeated problem seldom."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stream_lstm.service import log
+
+
+def test_json_lines_hold_what_the_call_gave(capsys: pytest.CaptureFixture[str]) -> None:
+    log.start("info", "json")
+    log.logger.warning("rejected: %s", "x", extra={"about": {"reason": "malformed"}})
+    log.logger.debug("not said")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"], line["reason"]) == ("warning", "rejected: x", "malformed")
+    assert line["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_an_exception_comes_with_its_traceback(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    log.start("info", form)
+    try:
+        raise ValueError("oh")
+    except ValueError:
+        log.logger.exception("failed")
+    assert "ValueError: oh" in capsys.readouterr().err
+
+
+def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    log.start("info", "text")
+    log.logger.info("connected", extra={"about": {"broker": "b"}})
+    assert capsys.readouterr().err.endswith("info    connected broker=b\n")
+
+
+def test_a_repeated_kind_is_held_back_for_30_seconds_and_counted() -> None:
+    now = 100.0
+    seldom = log.Seldom(lambda: now)
+    assert seldom.due("a") == 0
+    assert seldom.due("a") is None
+    assert seldom.due("b") == 0
+    now = 129.9
+    assert seldom.due("a") is None
+    now = 130.0
+    assert seldom.due("a") == 2
+    assert seldom.due("a") is None
