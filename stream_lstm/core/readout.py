@@ -15,7 +15,7 @@ from stream_lstm.core.description import Description
 from stream_lstm.core.scaling import Doubles, Scale
 
 LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: wider says nothing
-LOG_SPREAD_MIN = -9.0  # e⁻⁹: narrower than any sensor's resolution
+LOG_SPREAD_MIN = -4.0  # e⁻⁴: a fiftieth of a deviation, as close as any sensor is predicted
 
 
 class Outlook(NamedTuple):

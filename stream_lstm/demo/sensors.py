@@ -65,7 +65,7 @@ def _readings(lines: Iterable[list[str]], name: str) -> Iterator[Reading]:
             raise SettingsError(name, f"has more than {ROWS_MAX} lines")
         try:
             time, value = line[0].strip(), float(line[1])
-            moment = _epoch(time)
+            moment = epoch(time)
         except (ValueError, IndexError):
             raise SettingsError(name, f"line {number} is not timestamp,value") from None
         start = moment if start is None else start
@@ -78,7 +78,8 @@ def _is_head(line: list[str]) -> bool:
     return not any(character.isdigit() for character in "".join(line[:2]))
 
 
-def _epoch(time: str) -> float:
+def epoch(time: str) -> float:
+    """A time of a recording as epoch seconds; UTC where it names no zone."""
     try:
         return float(time)
     except ValueError:

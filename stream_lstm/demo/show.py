@@ -21,6 +21,7 @@ from stream_lstm.errors import StreamLstmError
 from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
 
 LAST_WORDS_SECONDS_MAX = 10.0
+CONNECT_SECONDS_MAX = 15.0
 PUBLISH_EVENTS_MAX = 256  # sent together when they are due together
 SETTINGS = """[mqtt]
 url = "mqtt://127.0.0.1:{broker}"
@@ -122,7 +123,7 @@ async def _play(
     listening = asyncio.create_task(_listen(ears, story))
     drawing = asyncio.create_task(_draw(screen, story))
     try:
-        await ears.ready()
+        await _connected(ears)
         async with asyncio.timeout(seconds):
             await _speak(mouth, sent, seconds=seconds, speed=speed)
     except TimeoutError:
@@ -133,6 +134,12 @@ async def _play(
         for task in (drawing, listening, *links):
             task.cancel()
         await asyncio.gather(drawing, listening, *links, return_exceptions=True)
+
+
+async def _connected(link: Link) -> None:
+    async with asyncio.timeout(CONNECT_SECONDS_MAX):
+        while not link.connected:  # noqa: ASYNC110 - the link tells an observer, and a poll is simpler here
+            await asyncio.sleep(0.02)
 
 
 async def _speak(mouth: Link, sent: list[int], *, seconds: float | None, speed: float | None) -> None:

@@ -39,6 +39,8 @@ class Present:
     unacknowledged: int
     receive_maximum: int
     reading_paused: bool
+    left_out_total: int
+    refused_total: int
     commits_waiting: int
     ready: bool
     now: float

@@ -68,8 +68,12 @@ def decoder(settings: Settings, model: Model) -> Decoder:
         raise SettingsError("subscribe.fields", str(error)) from None
 
 
-def link_options(settings: Settings) -> LinkOptions:
-    """What the link needs to know of the settings."""
+def link_options(settings: Settings, *, session_expected: bool = False) -> LinkOptions:
+    """What the link needs to know of the settings.
+
+    Args:
+        session_expected: there is state, so the broker should have kept a session.
+    """
     mqtt, limits = settings.mqtt, settings.limits
     return LinkOptions(
         host=mqtt.host,
@@ -80,6 +84,7 @@ def link_options(settings: Settings) -> LinkOptions:
         keep_alive_seconds=mqtt.keep_alive_seconds,
         connect_seconds_max=mqtt.connect_seconds_max,
         session_expiry_seconds=mqtt.session_expiry_seconds,
+        session_expected=session_expected,
         receive_maximum=mqtt.receive_maximum,
         packet_bytes_max=mqtt.packet_bytes_max,
         filters=[Filter(entry.source().pattern.filter, entry.qos) for entry in settings.subscribe],
@@ -107,7 +112,8 @@ class Service:
         self._measures = Measures(started_seconds=time.time(), checkpoint_time=time.time())
         self._model = load_model(settings.model.path)
         self._decoder = decoder(settings, self._model)
-        self._link = Link(link_options(settings), observer=self)
+        link_options(settings)  # a password file that cannot be read is told before anything is opened
+        self._link: Link | None = None
         encoder = Encoder(self._model.id, self._model.description)
         self._outbox = Outbox(settings.publish, encoder, status_topic=settings.mqtt.status_topic)
         self._restored: Restored | None = None
@@ -167,9 +173,11 @@ class Service:
 
     async def _run_line(self, database: Database, restored: Restored, port: int) -> None:
         state = self._settings.state
+        link = Link(link_options(self._settings, session_expected=restored.number > 0), observer=self)
+        link.resume(restored.sent)
         keeper = Keeper(database, restored, state, self._measures)
         worker = Worker(
-            link=self._link,
+            link=link,
             engine=restored.engine,
             decoder=self._decoder,
             outbox=self._outbox,
@@ -179,61 +187,60 @@ class Service:
             next_stream=restored.next_stream,
             batch_events_max=self._settings.limits.batch_events_max,
         )
-        self._keeper, self._worker, self._restored = keeper, worker, restored
+        self._keeper, self._worker, self._restored, self._link = keeper, worker, restored, link
         gc.collect()
         gc.freeze()  # what lives as long as the service is not looked at again by the collector
         if self._on_ready:
             self._on_ready(port)
         try:
-            await self._until_stopped(worker, keeper, restored)
+            await self._until_stopped(link, worker, keeper, restored)
         finally:
             await self._leave(keeper)
 
-    async def _until_stopped(self, worker: Worker, keeper: Keeper, restored: Restored) -> None:
-        line = asyncio.create_task(self._line(worker, restored), name="line")
-        link = asyncio.create_task(self._link.run(), name="link")
-        checkpoints = asyncio.create_task(keeper.checkpoint_for_ever(self._link.confirm), name="checkpoint")
+    async def _until_stopped(self, link: Link, worker: Worker, keeper: Keeper, restored: Restored) -> None:
+        line = asyncio.create_task(self._line(link, worker, restored), name="line")
+        linking = asyncio.create_task(link.run(), name="link")
+        checkpoints = asyncio.create_task(keeper.checkpoint_for_ever(link.confirm), name="checkpoint")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        tasks = {line, link, checkpoints, stop}
+        tasks = {line, linking, checkpoints, stop}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks - {stop}:
                 if task.done():
                     task.result()  # raises what ended it
             logger.info("stopping")
-            await self._finish(worker, line, link, keeper)
+            checkpoints.cancel()
+            await self._finish(link, worker, line, keeper)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _line(self, worker: Worker, restored: Restored) -> None:
+    async def _line(self, link: Link, worker: Worker, restored: Restored) -> None:
         """Publish again what may not have left before the restart, then run the line."""
         for number, publications in restored.resend:
-            await self._link.deliver(number, publications, [])
+            await link.deliver(number, publications, [])
             self._measures.resent_total += len(publications)
         restored.resend.clear()
         await worker.run()
 
-    async def _finish(
-        self, worker: Worker, line: asyncio.Task[None], link: asyncio.Task[None], keeper: Keeper
-    ) -> None:
+    async def _finish(self, link: Link, worker: Worker, line: asyncio.Task[None], keeper: Keeper) -> None:
         """Commit, publish, acknowledge and write what is in hand, as far as time allows."""
         most = self._settings.limits.shutdown_seconds_max
-        self._cleanly = False
+        worker.stop()
+        link.take_no_more()
         try:
             async with asyncio.timeout(most):
-                worker.stop()
-                if self._connected and not link.done():
+                if link.connected:
                     await line
-                    await self._link.confirm(keeper.number)
-                    await keeper.checkpoint(self._link.confirm)
+                    await link.confirm(keeper.number)
+                    await keeper.checkpoint(link.confirm)
                     self._cleanly = True
         except TimeoutError:
             logger.warning("not finished within %g s: the rest is done at the next start", most)
         except DiskFull as error:
             logger.error("the disk is full: what is in hand stays with the broker: %s", error)
-        await self._link.stop()
+        await link.stop()
 
     _cleanly = False
 
@@ -268,20 +275,22 @@ class Service:
         return obstacles
 
     def _present(self) -> metrics.Present:
-        link, keeper, worker = self._link, self._keeper, self._worker
+        link, keeper, worker, restored = self._link, self._keeper, self._worker, self._restored
         return metrics.Present(
             model=self._model.id,
-            streams=len(self._restored.memories) if self._restored else 0,
+            streams=len(restored.memories) if restored else 0,
             streams_max=self._settings.limits.streams_max,
             state_bytes=keeper.state_bytes if keeper else 0,
             broker_connected=self._connected,
-            connections_total=link.connections_total,
-            messages_total=link.messages_received_total,
-            received_bytes_total=link.bytes_received_total,
-            inbox_messages=link.inbox_messages,
-            unacknowledged=link.unacknowledged,
-            receive_maximum=link.receive_maximum,
-            reading_paused=link.reading_paused,
+            connections_total=link.connections_total if link else 0,
+            messages_total=link.messages_received_total if link else 0,
+            received_bytes_total=link.bytes_received_total if link else 0,
+            inbox_messages=link.inbox_messages if link else 0,
+            unacknowledged=link.unacknowledged if link else 0,
+            receive_maximum=self._settings.mqtt.receive_maximum,
+            reading_paused=link.reading_paused if link else False,
+            left_out_total=link.messages_left_out_total if link else 0,
+            refused_total=link.publications_refused_total if link else 0,
             commits_waiting=worker.in_hand if worker else 0,
             ready=not self._obstacles(),
             now=time.time(),

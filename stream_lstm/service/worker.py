@@ -164,7 +164,11 @@ class Worker:
         window, events = self._window, read.events
         if arrival.connection != self._connection:
             self._connection = arrival.connection
-            window.open()
+            verdict = self._link.verdict
+            if verdict is None or verdict.session_present:
+                window.open()
+            else:
+                window.close()
         for message in arrival.packets:
             topic, payload = message.topic, message.payload
             if self._outbox.is_own(topic):

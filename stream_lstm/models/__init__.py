@@ -1,0 +1,1 @@
+"""Models that are shipped: `default.safetensors`; its card is docs/model.md."""

@@ -1,0 +1,193 @@
+"""Training of the default model: one LSTM for every sensor there is.
+
+The inputs are made by core's own scaling and inputs, event by event, as they will be in service. Each
+sequence begins with its stream's first event and is followed to its end; gradients reach back one window,
+the memory is carried on (truncated back-propagation through time), so that it learns to be worth carrying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from stream_lstm.core import inputs, model, scaling
+from stream_lstm.core.description import FORMAT_VERSION, Description
+from stream_lstm.core.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
+from stream_lstm.errors import SettingsError
+from stream_lstm.train.convert import from_state
+from stream_lstm.train.generate import Stream, stream
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TARGET_MAX = 20.0  # deviations; one wild step must not decide over the rest
+GRADIENT_MAX = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a training run is made of; the same recipe gives the same model on the same machine.
+
+    Attributes:
+        length: events in a sequence; each starts with a stream's first event.
+        window: events that gradients reach back.
+        batch: sequences side by side.
+        recorded: share of recorded sequences in a batch.
+        steps: of the optimizer, one a window.
+    """
+
+    name: str = "default"
+    seed: int = 1
+    units: int = 64
+    steps: int = 2_400
+    length: int = 2_048
+    window: int = 256
+    batch: int = 48
+    recorded: float = 0.4
+    rate: float = 2e-3
+
+    @property
+    def description(self) -> Description:
+        """Of the model that comes out."""
+        return Description(
+            version=FORMAT_VERSION,
+            name=self.name,
+            features=["value"],
+            inputs=["value", "difference", "day", "age"],
+            scaling="running",
+            layers=1,
+            units=self.units,
+            readout="step",
+            targets=["value"],
+        )
+
+
+class Sequences(NamedTuple):
+    """What the cell sees and should say, N sequences of L events; a target is NaN where there is none."""
+
+    events: NDArray[np.float32]  # (L, N, F)
+    targets: NDArray[np.float32]  # (L, N)
+
+
+def sequences(streams: Sequence[Stream], names: Sequence[str], length: int) -> Sequences:
+    """Inputs and targets of streams, from their first event on, by core's own scaling."""
+    count = len(streams)
+    times, values = np.zeros((length, count)), np.zeros((length, count))
+    known = np.zeros((length, count), bool)
+    for n, (when, what) in enumerate(streams):
+        size = min(length, len(what))
+        times[:size, n], values[:size, n], known[:size, n] = when[:size], what[:size], True
+        times[size:, n], values[size:, n] = when[size - 1], what[size - 1]
+    scale = scaling.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
+    events = np.empty((length, count, inputs.width(names, 1)), np.float32)
+    targets = np.full((length, count), np.nan, np.float32)
+    last = values[0][:, None]
+    for t in range(length):
+        now, seq = values[t][:, None], np.full(count, t + 1)
+        scale = scaling.follow(scale, now, seq)
+        deviation = scale.deviation()
+        seen = inputs.Seen((now - scale.mean) / deviation, (now - last) / deviation, times[t], seq)
+        events[t] = inputs.make(names, seen, "running")
+        if t + 1 < length:
+            move = (values[t + 1] - values[t]) / deviation[:, 0]
+            # The first event of all has no deviation yet, so nothing can be said in terms of it.
+            usable = known[t + 1] & (t > 0)
+            targets[t] = np.where(usable, move.clip(-TARGET_MAX, TARGET_MAX), np.nan)
+        last = now
+    return Sequences(events, targets)
+
+
+def varied(rng: Generator, recorded: Stream, length: int) -> Stream:
+    """A recording from a random start on, perhaps upside down or thinned out."""
+    stride = int(rng.choice([1, 1, 1, 2, 3]))
+    most = max(len(recorded.values) // stride - length // 2, 1)
+    start = int(rng.integers(0, most)) * stride if rng.random() < 0.7 else 0
+    times, values = recorded.times[start::stride], recorded.values[start::stride]
+    return Stream(times, -values if rng.random() < 0.3 else values)
+
+
+def batches(rng: Generator, recipe: Recipe, recorded: Sequence[Stream]) -> Iterator[Sequences]:
+    """Batches of sequences without end."""
+    real = round(recipe.batch * recipe.recorded) if recorded else 0
+    while True:
+        chosen = [varied(rng, recorded[int(rng.integers(len(recorded)))], recipe.length) for _ in range(real)]
+        chosen += [stream(rng, recipe.length) for _ in range(recipe.batch - real)]
+        yield sequences(chosen, recipe.description.inputs, recipe.length)
+
+
+def fit(
+    recipe: Recipe,
+    recorded: Sequence[Stream],
+    *,
+    made: dict[str, str],
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> bytes:
+    """Train a model; returns its file.
+
+    Args:
+        recorded: streams to train on, beside generated ones.
+        made: where it comes from, for the model's description.
+        progress: called after each step with its number and loss.
+
+    Raises:
+        SettingsError: PyTorch is not installed.
+    """
+    torch = _torch()
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(1)  # reproducible, and no slower at these sizes
+    rng = np.random.default_rng(recipe.seed)
+    width = recipe.description.inputs_width
+    net, out = torch.nn.LSTM(width, recipe.units), torch.nn.Linear(recipe.units, 2)
+    with torch.no_grad():
+        net.bias_ih_l0[recipe.units : 2 * recipe.units] = 2.0  # begin by keeping (Jozefowicz et al., 2015)
+    parameters = [*net.parameters(), *out.parameters()]
+    optimizer = torch.optim.Adam(parameters, recipe.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
+    step = 0
+    for batch in batches(rng, recipe, recorded):
+        memory = None
+        for start in range(0, recipe.length, recipe.window):
+            events = torch.from_numpy(batch.events[start : start + recipe.window])
+            targets = torch.from_numpy(batch.targets[start : start + recipe.window])
+            stm, memory = net(events, memory)
+            loss = _loss(torch, out(stm), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_MAX)
+            optimizer.step()
+            schedule.step()
+            memory = tuple(part.detach() for part in memory)
+            step += 1
+            progress(step, float(loss.detach()))
+            if step == recipe.steps:
+                return model.to_bytes(replace(recipe.description, made=made), tensors(net, out))
+    raise AssertionError("batches never end")
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise SettingsError("train", "needs PyTorch: pip install 'stream-lstm[train]'") from None
+    return torch
+
+
+def _loss(torch: Any, said: Tensor, targets: Tensor) -> Tensor:
+    """Negative log likelihood of a Laplace distribution, over the events that have a target."""
+    known = ~torch.isnan(targets)
+    move, log_spread = said[..., 0][known], said[..., 1][known].clamp(LOG_SPREAD_MIN, LOG_SPREAD_MAX)
+    loss: Tensor = ((targets[known] - move).abs() * torch.exp(-log_spread) + log_spread).mean()
+    return loss
+
+
+def tensors(net: nn.LSTM, out: nn.Linear) -> dict[str, NDArray[np.float32]]:
+    """Our tensors out of torch's: gates in its order, products the other way round."""
+    state = {f"lstm.{name}": part.detach().numpy() for name, part in net.state_dict().items()}
+    state |= {f"linear.{name}": part.detach().numpy() for name, part in out.state_dict().items()}
+    return from_state(state, source="torch")
