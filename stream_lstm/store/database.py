@@ -1,0 +1,361 @@
+"""One SQLite file with all that must survive: who owns it, what it is of, and its transactions.
+
+Why a crash costs nothing. An entry of the journal is one transaction in write-ahead mode: after a crash it is
+there whole or not at all, and `commit` returns only when it is on disk (`synchronous=FULL`). A stream's
+record is replaced in a transaction too, and says which entry it reflects; whatever of the checkpoint was
+written, each record is then true for its own entry, and the journal holds every entry after the horizon, the
+last at which all records were written. So memory is always the records plus the journal's later entries,
+applied in order. Nothing is cut from the journal but what lies before the horizon.
+
+SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html, https://sqlite.org/rescode.html.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.errors import StateMismatch
+from stream_lstm.store import journal
+from stream_lstm.store.faults import explained
+from stream_lstm.store.journal import Entry, damaged
+from stream_lstm.store.opening import (
+    BUSY_SECONDS_MAX,
+    Identity,
+    connected,
+    locked,
+    mark,
+    prepare,
+    quoted,
+    verify,
+)
+
+WINDOW_MESSAGES = 65_536
+ROWS_A_CHUNK = 4_096
+TRIMMED_AT_ONCE_MAX = 512  # entries; the next commit waits for no more than this
+
+
+class Rows(NamedTuple):
+    """Some streams and their records, as many as `ids`; entry 0 and zeros where none was written yet."""
+
+    ids: NDArray[np.int64]
+    keys: list[str]
+    entries: NDArray[np.int64]
+    records: bytes
+
+
+class Database:
+    """The state file. All calls wait for the disk; one thread makes them, but for `flush_log`.
+
+    Attributes:
+        path: of the file.
+        identity: what it belongs to.
+        last_entry: number of the last committed entry.
+        sent: the last entry whose predictions are known to have reached the broker.
+        horizon: the entry from which on the journal must be applied to the records.
+        closed_cleanly: the last owner left with nothing open at the broker.
+        next_stream_id: above every stream's number.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+        self._window: deque[tuple[int, int]] = deque()  # entries that the replay window needs, and messages
+        self._window_messages = 0
+        self._window_messages_min = WINDOW_MESSAGES
+        with self._explained("read"):
+            self._read_meta()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        identity: Identity,
+        *,
+        fsync: bool = True,
+        window_messages: int = WINDOW_MESSAGES,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> Database:
+        """Open a state file as its only owner; make it if there is none.
+
+        Args:
+            identity: what it must belong to.
+            fsync: wait for the disk at each commit; otherwise a power cut may cost the last seconds.
+            window_messages: so many of the latest digests are kept.
+            connect: SQLite's, or what stands in for it in a test.
+
+        Raises:
+            StateLocked: another process owns it.
+            StateMismatch: it is of another format or model.
+            StateCorrupt: it is damaged, or no state file.
+            DiskFull: there is no space to make it.
+            DiskFailed: it cannot be read or written.
+        """
+        with explained("open", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = locked(path)
+        try:
+            with explained("open", path):
+                connection = connected(path, connect, fsync=fsync)
+                try:
+                    prepare(connection, path, identity)
+                    database = cls(path, connection, lock)
+                    database._window_messages_min = window_messages
+                    database._check(identity)
+                    database._read_window()
+                except BaseException:
+                    connection.close()
+                    raise
+                return database
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def peek(cls, path: Path) -> Database:
+        """Read a state file beside its owner, who is not disturbed.
+
+        Raises:
+            StateMismatch: it is of another format.
+            StateCorrupt: it is damaged, or no state file.
+            DiskFailed: it cannot be read.
+        """
+        with explained("open", path):
+            connection = sqlite3.connect(
+                f"file:{quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+            try:
+                verify(connection, path)
+                return cls(path, connection, None)
+            except BaseException:
+                connection.close()
+                raise
+
+    def _read_meta(self) -> None:
+        meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        try:
+            self.identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
+            self.horizon = int(meta["horizon"])
+        except (KeyError, ValueError) as error:
+            raise damaged(str(self.path), f"its description lacks {error}") from None
+        last = self._connection.execute(
+            "SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        entry = journal.decode(*last, path=str(self.path)) if last else None
+        self.last_entry = entry.number if entry else self.horizon - 1
+        self.closed_cleanly = meta.get("clean") == self.last_entry
+        self.sent = self.last_entry if self.closed_cleanly or entry is None else entry.sent
+        (newest,) = self._connection.execute("SELECT max(id) FROM stream").fetchone()
+        self.next_stream_id = (newest or 0) + 1
+
+    def _check(self, identity: Identity) -> None:
+        for name in ("model", "row", "row_bytes"):
+            ours, theirs = getattr(identity, name), getattr(self.identity, name)
+            if ours != theirs:
+                problem = f"holds memories of {name} {theirs!r}, and {ours!r} is in use"
+                hint = "use that model again (model.path), or another state.path"
+                raise StateMismatch("open", str(self.path), problem, hint)
+
+    def _read_window(self) -> None:
+        newest = self._connection.execute("SELECT number, messages FROM journal ORDER BY number DESC")
+        for number, messages in newest:
+            if self._window_messages >= self._window_messages_min:
+                break
+            self._window.appendleft((number, messages))
+            self._window_messages += messages
+
+    def commit(self, entry: Entry) -> None:
+        """Write an entry; on disk when this returns.
+
+        Raises:
+            ValueError: it is not the next one.
+            DiskFull: nothing has changed; the same entry may be committed later.
+            DiskFailed: what is on disk is uncertain; close, and read it again.
+        """
+        if entry.number != self.last_entry + 1:
+            raise ValueError(f"entry {entry.number} after {self.last_entry}")
+        blob = journal.encode(entry)
+        newest = float(entry.times.max()) if len(entry.times) else 0.0
+        row = (entry.number, newest, len(entry.digests), blob)
+        with self._transaction("commit"):
+            if entry.named:
+                named = [(stream, key, mark(key.encode(), stream)) for stream, key in entry.named]
+                self._connection.executemany("INSERT INTO stream VALUES (?, ?, ?)", named)
+            self._connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?)", row)
+        self.last_entry, self.closed_cleanly = entry.number, False
+        if entry.named:
+            self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.named) + 1)
+        self.sent = max(self.sent, entry.sent)
+        self._window.append((entry.number, len(entry.digests)))
+        self._window_messages += len(entry.digests)
+        while self._window_messages - self._window[0][1] >= self._window_messages_min:
+            self._window_messages -= self._window.popleft()[1]
+
+    def checkpoint(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Write streams' records: the stream's number, the entry that the record reflects, and its bytes.
+
+        Raises:
+            DiskFull: nothing has changed.
+            DiskFailed: as for `commit`.
+        """
+        marked = [(stream, entry, mark(record, stream, entry), record) for stream, entry, record in rows]
+        with self._transaction("checkpoint"):
+            self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?)", marked)
+
+    def trim(self, through: int, *, before: float = float("inf"), bytes_max: int = 0) -> int:
+        """Cut from the journal what neither recovery, the replay window nor the history needs.
+
+        Args:
+            through: every record reflects this entry or a later state.
+            before: newer entries (by their events' time, epoch seconds) stay as history …
+            bytes_max: … as far as the journal is not larger than this.
+
+        Returns:
+            How many entries were cut; at most `TRIMMED_AT_ONCE_MAX`, so call again until it is 0.
+        """
+        floor = self._window[0][0] if self._window else self.last_entry
+        most = min(through, floor - 1, self.last_entry - 1)
+        with self._explained("trim"):
+            (size,) = self._connection.execute("SELECT total(length(blob)) FROM journal").fetchone()
+            oldest = self._connection.execute(
+                "SELECT number, time, length(blob) FROM journal WHERE number <= ? ORDER BY number LIMIT ?",
+                (most, TRIMMED_AT_ONCE_MAX),
+            ).fetchall()
+        cut = 0
+        for _, time, length in oldest:
+            if time >= before and size <= bytes_max:
+                break
+            size -= length
+            cut += 1
+        with self._transaction("trim"):
+            if cut:
+                self._connection.execute("DELETE FROM journal WHERE number <= ?", (oldest[cut - 1][0],))
+            if through + 1 > self.horizon:
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'horizon'", (through + 1,))
+        self.horizon = max(self.horizon, through + 1)
+        return cut
+
+    def flush_log(self) -> None:
+        """Move the write-ahead log into the file, so that it can start anew; from any thread.
+
+        Commits go on meanwhile. Called once beside them for the bulk, then once between two for the rest.
+
+        Raises:
+            DiskFull, DiskFailed: nothing is lost; the log stays as it is.
+        """
+        with explained("flush", self.path):
+            connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS_MAX)
+            try:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                connection.close()
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        log = Path(f"{self.path}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Size on disk, log included."""
+        return self.path.stat().st_size + self.log_bytes
+
+    def close_cleanly(self) -> None:
+        """Note that everything was published and acknowledged: nothing will come again."""
+        with self._transaction("close"):
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', ?)", (self.last_entry,))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def rows(self) -> Iterator[Rows]:
+        """All streams and their records, in order of their numbers, by the chunk.
+
+        Raises:
+            StateCorrupt: a record or a key is not as it was written.
+        """
+        with self._explained("read"):
+            found = self._connection.execute(
+                "SELECT s.id, s.key, s.mark, c.entry, c.mark, c.record"
+                " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id ORDER BY s.id"
+            )
+            while chunk := found.fetchmany(ROWS_A_CHUNK):
+                yield self._rows(chunk)
+
+    def _rows(self, chunk: list[tuple[int, str, int, int | None, int | None, bytes | None]]) -> Rows:
+        blank = bytes(self.identity.row_bytes)
+        entries, records = [], []
+        for stream, key, key_mark, entry, marked, record in chunk:
+            if key_mark != mark(key.encode(), stream):
+                raise damaged(str(self.path), f"the name of stream {stream} is not as it was written")
+            if record is None or entry is None:
+                entries.append(0)
+                records.append(blank)
+                continue
+            if marked != mark(record, stream, entry) or len(record) != len(blank):
+                raise damaged(str(self.path), f"the record of {key!r} is not as it was written")
+            entries.append(entry)
+            records.append(record)
+        ids = np.array([row[0] for row in chunk], np.int64)
+        return Rows(ids, [row[1] for row in chunk], np.array(entries, np.int64), b"".join(records))
+
+    def row(self, key: str) -> Rows | None:
+        """One stream and its record; None if there is no such stream.
+
+        Raises:
+            StateCorrupt: it is not as it was written.
+        """
+        with self._explained("read"):
+            found = self._connection.execute(
+                "SELECT s.id, s.key, s.mark, c.entry, c.mark, c.record"
+                " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id WHERE s.key = ?",
+                (key,),
+            ).fetchall()
+        return self._rows(found) if found else None
+
+    def entries(self, after: int) -> Iterator[Entry]:
+        """The journal's entries with higher numbers, in order.
+
+        Raises:
+            StateCorrupt: one is missing, or not as it was written.
+        """
+        with self._explained("read"):
+            found = self._connection.execute(
+                "SELECT number, blob FROM journal WHERE number > ? ORDER BY number", (after,)
+            )
+            expected = None
+            for number, blob in found:
+                if expected is not None and number != expected:
+                    raise damaged(str(self.path), f"journal entry {expected} is missing")
+                expected = number + 1
+                yield journal.decode(number, blob, path=str(self.path))
+
+    def _explained(self, operation: str) -> explained:
+        return explained(operation, self.path)
+
+    @contextmanager
+    def _transaction(self, operation: str) -> Iterator[None]:
+        """All or nothing, and on disk at the end."""
+        with self._explained(operation):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise

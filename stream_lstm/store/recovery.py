@@ -1,0 +1,46 @@
+"""What a service needs to come back: where the journal must be applied from, and what may come again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.store.database import WINDOW_MESSAGES, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The state's own account of itself.
+
+    Attributes:
+        last_entry: number of the last committed entry, 0 if there is none.
+        sent: entries up to this one have had their predictions delivered.
+        horizon: the journal is applied to the records from this entry on.
+        next_stream_id: for the next new stream.
+        window: (M, 2) digests of messages that the broker may send again, oldest first.
+    """
+
+    last_entry: int
+    sent: int
+    horizon: int
+    next_stream_id: int
+    window: NDArray[np.uint64]
+
+
+def load(database: Database) -> Recovery:
+    """Read it, records apart.
+
+    Raises:
+        StateCorrupt: an entry is not as it was written.
+    """
+    nothing = np.empty((0, 2), np.uint64)
+    digests = [nothing] if database.closed_cleanly else [nothing, *(e.digests for e in database.entries(0))]
+    return Recovery(
+        last_entry=database.last_entry,
+        sent=database.sent,
+        horizon=database.horizon,
+        next_stream_id=database.next_stream_id,
+        window=np.concatenate(digests)[-WINDOW_MESSAGES:],
+    )
