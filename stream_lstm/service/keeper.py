@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,10 @@ from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 
 FULL_RETRY_SECONDS = 1.0
+LOG_BYTES_MAX = 33_554_432  # from here on the write-ahead log is emptied before its time
+LOG_LOOK_SECONDS = 1.0
+
+R = TypeVar("R")
 
 
 class Keeper:
@@ -104,26 +109,35 @@ class Keeper:
             await self._run(self._database.checkpoint, chunk)
             self._written[rows] = applied
         await confirm(horizon)
-        await self._run(self._trim, horizon)
+        while await self._run(self._trim, horizon):
+            pass  # some entries at a time, so that commits come between
+        await self._flush_log()
         self._measures.checkpoint_seconds = time.monotonic() - begun
         self._measures.checkpoint_time = time.time()
         return len(changed)
 
-    def _trim(self, horizon: int) -> None:
-        settings = self._settings
-        self._database.trim(
-            horizon,
-            now=time.time(),
-            history_seconds=settings.history_seconds,
-            history_bytes_max=settings.history_bytes_max if settings.history_seconds else 0,
-        )
+    def _trim(self, horizon: int) -> int:
+        history = self._settings.history_seconds
+        before = time.time() - history if history else float("inf")
+        return self._database.trim(horizon, before=before, bytes_max=self._settings.history_bytes_max)
+
+    async def _flush_log(self) -> None:
+        """The bulk beside the commits, the rest between two of them."""
+        await asyncio.to_thread(self._database.flush_log)
+        await self._run(self._database.flush_log)
         self.state_bytes = self._database.size_bytes
 
     async def checkpoint_for_ever(self, confirm: Callable[[int], Awaitable[None]]) -> None:
         """Checkpoint every `checkpoint_seconds`; a full disk is tried again next time."""
+        due = time.monotonic() + self._settings.checkpoint_seconds
         while True:
-            await asyncio.sleep(self._settings.checkpoint_seconds)
+            await asyncio.sleep(min(LOG_LOOK_SECONDS, max(due - time.monotonic(), 0.0)))
             try:
+                if time.monotonic() < due:
+                    if self._database.log_bytes > LOG_BYTES_MAX:
+                        await self._flush_log()
+                    continue
+                due = time.monotonic() + self._settings.checkpoint_seconds
                 count = await self.checkpoint(confirm)
             except DiskFull as error:
                 self._measures.checkpoint_failures_total += 1
@@ -132,8 +146,8 @@ class Keeper:
                 continue
             logger.debug("checkpoint of %d memories", count)
 
-    async def _run(self, call: Callable[..., object], *arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+    async def _run(self, call: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
     async def close(self, *, cleanly: bool) -> None:
         """Let go of the file.

@@ -11,6 +11,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.window import ReplayWindow
+from stream_lstm.errors import SettingsError
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
 from stream_lstm.store import recovery
@@ -64,7 +65,7 @@ def restore(database: Database, model: Model, outbox: Outbox, *, streams_max: in
     return Restored(
         engine=engine,
         memories=memories,
-        window=ReplayWindow(map(tuple, found.window.tolist())),
+        window=ReplayWindow((topic, content) for topic, content in found.window.tolist()),
         written=written,
         number=found.last_entry,
         sent=found.sent,
@@ -78,7 +79,18 @@ def _read_rows(
     database: Database, memories: Memories, next_stream: int
 ) -> tuple[dict[int, str], NDArray[np.intp]]:
     """Fill memory from the checkpoint; returns keys and rows by stream number."""
-    raise NotImplementedError
+    keys: dict[int, str] = {}
+    row_of = np.zeros(next_stream, np.intp)
+    for chunk in database.rows():
+        if len(memories) + len(chunk.keys) > memories.streams_max:
+            raise SettingsError(
+                "limits.streams_max", f"is {memories.streams_max}, and the state holds more streams"
+            )
+        rows = memories.restore_all(chunk.keys, chunk.ids, chunk.records)
+        memories.applied[rows] = chunk.entries
+        row_of[chunk.ids] = rows
+        keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
+    return keys, row_of
 
 
 def _replay(

@@ -27,7 +27,8 @@ from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
 from stream_lstm.service.settings import Settings
 from stream_lstm.service.worker import Worker
-from stream_lstm.store.database import Database, Identity
+from stream_lstm.store.database import Database
+from stream_lstm.store.opening import Identity
 
 
 def load_model(path: Path | None) -> Model:

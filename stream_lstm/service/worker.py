@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import xxhash
+from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
@@ -175,7 +175,7 @@ class Worker:
                 self._measures.own_total += 1
                 continue
             if message.qos != 0:
-                about, content = xxhash.xxh3_64_intdigest(topic), xxhash.xxh3_64_intdigest(payload)
+                about, content = digest(topic.encode()), digest(payload)
                 if window.is_open and window.is_copy(about, content):
                     self._measures.copies_total += 1
                     continue
@@ -186,8 +186,8 @@ class Worker:
                 wrong = self._decoder.decode(topic, payload, arrival.time, events)
             except PayloadError as error:
                 wrong = (error,)
-            for error in wrong:
-                read.rejected.append(Rejected(topic, payload, error.reason, error.detail, arrival.time))
+            for refusal in wrong:
+                read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if len(events.keys) > before:
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
