@@ -1,0 +1,59 @@
+"""One training run from recordings to a model file, and what can be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stream_lstm.core import model
+from stream_lstm.train import evaluate, recordings
+from stream_lstm.train.evaluate import Figures
+from stream_lstm.train.fit import Recipe, fit
+from stream_lstm.train.recordings import Named
+
+
+def train(
+    folder: Path | None,
+    *,
+    name: str,
+    seed: int,
+    steps: int,
+    units: int,
+    progress: Callable[[], None] = lambda: None,
+) -> tuple[bytes, list[str]]:
+    """Train, then judge on the recordings that were held out.
+
+    Args:
+        folder: of recordings; None trains on generated streams alone.
+
+    Returns:
+        The model file, and a report in lines.
+    """
+    recipe = Recipe(name=name, seed=seed, steps=steps, units=units)
+    found = recordings.load(folder) if folder else []
+    made = {
+        "command": f"stream-lstm train --name {name} --seed {seed} --steps {steps} --units {units}"
+        + (" --recordings DIR" if folder else ""),
+        "trained_on": ", ".join(r.name for r in found if not r.held_out) or "generated streams alone",
+        "held_out": ", ".join(r.name for r in found if r.held_out),
+    }
+    used = [r.stream for r in found if not r.held_out]
+    content = fit(recipe, used, made=made, progress=lambda step, loss: progress())
+    made_of = model.from_bytes(content)
+    report = [f"model {made_of.id}"]
+    for title, part in (
+        ("held out", [r for r in found if r.held_out]),
+        ("trained on", [r for r in found if not r.held_out]),
+    ):
+        if part:
+            report += _report(title, part, evaluate.evaluate(made_of, [r.stream for r in part]))
+    return content, report
+
+
+def _report(title: str, part: Sequence[Named], figures: Sequence[Figures]) -> list[str]:
+    lines = [f"{title:60} {'events':>7} {'error':>7} {'covered':>8} {'odd':>7}"]
+    for recording, of in zip(part, figures, strict=True):
+        lines.append(f"{recording.name:60} {of.events:7} {of.ratio:7.3f} {of.covered:8.1%} {of.odd:7.2%}")
+    lines.append(f"{'median':60} {'':7} {evaluate.median_ratio(figures):7.3f}")
+    lines.append("error: mean |value - expected| by that of 'same as last time'")
+    return lines
