@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+ROWS_MAX = 256  # measured: what belongs to more rows no longer fits the cache, and takes longer an event
+
+
 class Batch(NamedTuple):
     """Events that are applied together; no row twice."""
 
@@ -21,8 +24,8 @@ class Batch(NamedTuple):
     values: NDArray[np.float64]  # (B, F)
 
 
-def rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    """Positions of the first event of each stream, then of the second, and so on.
+def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Positions of the first event of each stream, then of the second, and so on, `ROWS_MAX` at a time.
 
     Args:
         rows: (N,) the stream of each event, in order of arrival.
@@ -30,6 +33,12 @@ def rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     Yields:
         Positions in `rows`, ascending; each stream at most once in each.
     """
+    for positions in _rounds(rows):
+        for start in range(0, len(positions), ROWS_MAX):
+            yield positions[start : start + ROWS_MAX]
+
+
+def _rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     count = len(rows)
     if count == 0:
         return

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core import cell, inputs, readout, scaling, score
-from stream_lstm.core.batch import Batch, rounds
+from stream_lstm.core.batch import Batch, parts
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.scaling import Doubles, Scale
@@ -64,13 +64,14 @@ class Engine:
         Returns:
             N predictions, in the same order.
         """
-        parts = list(rounds(rows))
-        done = [self.apply(Batch(rows[part], times[part], values[part])) for part in parts]
+        pieces = list(parts(rows))
+        done = [self.apply(Batch(rows[piece], times[piece], values[piece])) for piece in pieces]
+        if not done:
+            return self._nothing()
         if len(done) == 1:
             return done[0]
-        back = np.argsort(np.concatenate(parts)) if parts else np.empty(0, np.intp)
-        columns = zip(*done, strict=True) if parts else ((column,) for column in self._nothing())
-        return Predictions._make(np.concatenate(pieces)[back] for pieces in columns)
+        order = np.argsort(np.concatenate(pieces))
+        return Predictions._make(np.concatenate(column)[order] for column in zip(*done, strict=True))
 
     def apply(self, batch: Batch) -> Predictions:
         """Push each stream's memory on by one event; returns a prediction an event."""
