@@ -1,0 +1,8 @@
+"""The broker: the only room that speaks MQTT, and the only one that imports `mqtt5`."""
+
+from stream_lstm.service.mqtt.inbox import Arrival, Message
+from stream_lstm.service.mqtt.link import Link, Observer
+from stream_lstm.service.mqtt.options import Filter, LinkOptions
+from stream_lstm.service.mqtt.verdict import Verdict
+
+__all__ = ["Arrival", "Filter", "Link", "LinkOptions", "Message", "Observer", "Verdict"]

@@ -1,0 +1,113 @@
+"""How a connection is made: TCP, TLS, CONNECT, SUBSCRIBE, and what to make of the answers.
+
+Standard: MQTT 5.0, sections 3.1 (CONNECT), 3.2 (CONNACK), 3.8 (SUBSCRIBE), 3.9 (SUBACK).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from mqtt5 import ConnAckPacket
+
+from stream_lstm.errors import BrokerError, ProtocolError
+from stream_lstm.service.mqtt import packets, refusals
+from stream_lstm.service.mqtt.connection import Connection, Owner
+from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.packets import Terms
+from stream_lstm.service.mqtt.verdict import Verdict, judge
+
+
+class Handshake:
+    """Makes connections, and remembers what this broker would not grant.
+
+    Attributes:
+        pending: the limit on the attempt that is under way; bring it forward to give the attempt up.
+        session_expected: the broker has had our session.
+    """
+
+    def __init__(self, options: LinkOptions) -> None:
+        self._options = options
+        self._terms = Terms()
+        self.pending: asyncio.Timeout | None = None
+        self.session_expected = options.session_expected
+
+    async def open(self, owner: Owner) -> Connection:
+        """A connection over which nothing was said yet.
+
+        Raises:
+            BrokerError: there is none to be had.
+        """
+        options, loop = self._options, asyncio.get_running_loop()
+        where = f"{options.host}:{options.port}"
+        try:
+            async with asyncio.timeout(options.connect_seconds_max) as self.pending:
+                _, connection = await loop.create_connection(
+                    lambda: Connection(
+                        owner,
+                        packet_bytes_max=options.packet_bytes_max,
+                        answer_seconds_max=options.connect_seconds_max,
+                    ),
+                    options.host,
+                    options.port,
+                    ssl=options.ssl,
+                )
+        except TimeoutError:
+            raise BrokerError(f"{where} does not answer") from None
+        except (OSError, UnicodeError) as error:
+            raise BrokerError(f"cannot connect to {where}: {error}") from None
+        finally:
+            self.pending = None
+        return connection
+
+    async def greet(self, connection: Connection, *, number: int) -> Verdict:
+        """CONNECT and SUBSCRIBE.
+
+        Args:
+            number: of the connection.
+
+        Raises:
+            BrokerError: the connection ended, or the broker does not want us.
+        """
+        options = self._options
+        answer = await connection.connect(packets.connect(options, self._terms))
+        self._accept(answer)
+        if options.unsubscribe:
+            await connection.unsubscribe(packets.unsubscribe(options.unsubscribe))
+        granted = await self._subscribe(connection) if options.filters else []
+        verdict = judge(
+            options,
+            answer,
+            granted,
+            connection=number,
+            terms=self._terms,
+            session_expected=self.session_expected,
+        )
+        self.session_expected = verdict.session_expiry_seconds > 0
+        if options.status_topic:
+            connection.send(
+                packets.status(options.status_topic, packets.ONLINE, retain=verdict.retain_available)
+            )
+        return verdict
+
+    def _accept(self, answer: ConnAckPacket) -> None:
+        """Raise what a CONNACK refuses; next time ask for no more than this broker can do."""
+        code = int(answer.reason_code)
+        if code == refusals.NO_RETAIN:
+            self._terms = replace(self._terms, retain=False)
+        if code == refusals.NO_QOS:
+            self._terms = replace(self._terms, will_qos=0)
+        if code:
+            raise refusals.refused(answer)
+        if self._options.publish_qos > int(answer.max_qos):
+            raise refusals.publishes_at_0_only()
+
+    async def _subscribe(self, connection: Connection) -> list[int]:
+        filters = self._options.filters
+        answer = await connection.subscribe(packets.subscribe(filters, retained=self._options.retained))
+        if answer.packet_id != packets.SUBSCRIBE_ID or len(answer.reason_codes) != len(filters):
+            raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
+        for entry, code in zip(filters, answer.reason_codes, strict=True):
+            if int(code) >= refusals.REFUSED:
+                raise refusals.not_granted(entry, code)
+        return [int(code) for code in answer.reason_codes]

@@ -1,0 +1,115 @@
+"""Messages that have arrived and are not yet taken: bounded, in order, in the pieces in which they came.
+
+Holds no socket: whoever puts asks `full` and stops reading, whoever takes asks `low` and reads on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Message(Protocol):
+    """A PUBLISH as the broker sent it (section 3.3); `qos` equals 0, 1 or 2, `packet_id` is None at QoS 0."""
+
+    @property
+    def topic(self) -> str:
+        """Its topic; empty where the bytes are not UTF-8."""
+
+    @property
+    def payload(self) -> bytes:
+        """Its payload."""
+
+    @property
+    def qos(self) -> int:
+        """How it is assured."""
+
+    @property
+    def packet_id(self) -> int | None:
+        """Its number on this connection."""
+
+    @property
+    def duplicate(self) -> bool:
+        """The broker sent it before."""
+
+    @property
+    def retain(self) -> bool:
+        """It was kept by the broker from before we subscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Messages that came in one read.
+
+    Attributes:
+        connection: which connection they came over; what an earlier one brought cannot be acknowledged.
+        packets: in order.
+        time: when, epoch seconds.
+        wire_bytes: of this read.
+    """
+
+    connection: int
+    packets: Sequence[Message]
+    time: float
+    wire_bytes: int = 0
+
+
+class Inbox:
+    """Arrivals, oldest first.
+
+    Args:
+        messages_max: from here on it is full; the read that fills it is kept whole.
+        bytes_max: likewise, as counted on the wire.
+    """
+
+    def __init__(self, *, messages_max: int, bytes_max: int) -> None:
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._arrivals: deque[Arrival] = deque()
+        self.messages = 0
+        self.wire_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """No more should be read."""
+        return self.messages >= self._messages_max or self.wire_bytes >= self._bytes_max
+
+    @property
+    def overfull(self) -> bool:
+        """No more can be kept."""
+        return self.messages >= 2 * self._messages_max or self.wire_bytes >= 2 * self._bytes_max
+
+    @property
+    def low(self) -> bool:
+        """Reading may go on: at most half of either limit is used."""
+        return self.messages * 2 <= self._messages_max and self.wire_bytes * 2 <= self._bytes_max
+
+    def put(self, arrival: Arrival) -> None:
+        """Keep what arrived."""
+        self._arrivals.append(arrival)
+        self.messages += len(arrival.packets)
+        self.wire_bytes += arrival.wire_bytes
+
+    def take(self, messages_max: int) -> list[Arrival]:
+        """The oldest arrivals, at most so many messages; the last is cut if it holds more."""
+        taken: list[Arrival] = []
+        while self._arrivals and messages_max > 0:
+            arrival = self._arrivals.popleft()
+            if len(arrival.packets) > messages_max:
+                arrival, rest = _cut(arrival, messages_max)
+                self._arrivals.appendleft(rest)
+            taken.append(arrival)
+            messages_max -= len(arrival.packets)
+            self.messages -= len(arrival.packets)
+            self.wire_bytes -= arrival.wire_bytes
+        return taken
+
+
+def _cut(arrival: Arrival, messages: int) -> tuple[Arrival, Arrival]:
+    """An arrival in two; the bytes are shared out by the number of messages."""
+    share = arrival.wire_bytes * messages // len(arrival.packets)
+    first = Arrival(arrival.connection, arrival.packets[:messages], arrival.time, share)
+    rest = Arrival(arrival.connection, arrival.packets[messages:], arrival.time, arrival.wire_bytes - share)
+    return first, rest

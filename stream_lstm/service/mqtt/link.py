@@ -1,0 +1,266 @@
+"""The service's one link to its broker, over as many connections as it takes.
+
+Each connection stands on the session that the broker keeps for our client id: what was not acknowledged
+comes again, and what was not confirmed is written again (MQTT 5.0, section 4.4). The way in is
+`stream_lstm.service.mqtt.intake`, the way out `stream_lstm.service.mqtt.courier`; here is what joins them:
+when to connect, when to give up, and how to leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Protocol
+
+from mqtt5 import DisconnectReasonCode
+
+from stream_lstm.errors import BrokerError, BrokerRefused, SessionTaken
+from stream_lstm.service.mqtt import packets
+from stream_lstm.service.mqtt.backoff import Backoff
+from stream_lstm.service.mqtt.connection import Connection
+from stream_lstm.service.mqtt.courier import Courier
+from stream_lstm.service.mqtt.handshake import Handshake
+from stream_lstm.service.mqtt.inbox import Arrival, Message
+from stream_lstm.service.mqtt.intake import Intake
+from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.verdict import Verdict
+
+
+class Observer(Protocol):
+    """Is told how the link fares."""
+
+    def connected(self, verdict: Verdict) -> None:
+        """A connection stands, subscribed, and this is what the broker grants."""
+
+    def disconnected(self, reason: str, retry_seconds: float) -> None:
+        """An attempt failed or a connection ended; the next attempt comes after so many seconds."""
+
+
+class Link:
+    """One service's link to its broker, for as long as the service lives.
+
+    Args:
+        options: broker, filters and limits.
+        observer: told of connections made and lost.
+        clock: epoch seconds, for the time of arrival.
+        random: draws the jitter of the waits.
+
+    Attributes:
+        verdict: of the present or the last connection.
+        connections_total: those that served.
+    """
+
+    def __init__(
+        self,
+        options: LinkOptions,
+        *,
+        observer: Observer,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+    ) -> None:
+        self._options = options
+        self._observer = observer
+        self._intake = Intake(options, clock=clock)
+        self._courier = Courier(options, self._intake)
+        self._handshake = Handshake(options)
+        self._backoff = Backoff(
+            seconds_min=options.backoff_seconds_min,
+            seconds_max=options.backoff_seconds_max,
+            refused_seconds_min=options.refused_seconds_min,
+            random=random or Random(),
+            clock=time.monotonic,
+        )
+        self._stopping = asyncio.Event()
+        self._bytes_before = 0
+        self.verdict: Verdict | None = None
+        self.connections_total = 0
+
+    async def run(self) -> None:
+        """Connect, serve, and connect again until `stop`.
+
+        Raises:
+            SessionTaken: another client uses our client id; to try again would throw it out in turn.
+        """
+        while not self._stopping.is_set():
+            why = await self._attempt()
+            if isinstance(why, SessionTaken):
+                raise why
+            if not self._stopping.is_set():
+                lasting = isinstance(why, BrokerRefused) and why.lasting
+                seconds = self._backoff.failed(lasting=lasting)
+                self._observer.disconnected(str(why), seconds)
+                await self._rest(seconds)
+
+    async def receive(self, events_max: int) -> list[Arrival]:
+        """What has arrived: waits for one message, never for more.
+
+        Args:
+            events_max: most messages in the answer.
+        """
+        return await self._intake.receive(events_max)
+
+    async def deliver(
+        self, number: int, publications: Sequence[tuple[str, bytes]], arrivals: Sequence[Arrival]
+    ) -> None:
+        """Publish and then acknowledge, in one write; one call at a time.
+
+        What came over an earlier connection is not acknowledged: its ids mean nothing now, and the broker
+        sends it again. Waits while there is no connection, while the broker takes nothing, and while too
+        much is unconfirmed; at QoS 1 also until the broker's Receive Maximum has let all of it out.
+
+        Args:
+            number: of this delivery, above the last one's unless there is nothing to publish.
+            publications: topics, which must be valid ones to publish to, and payloads.
+            arrivals: what these publications answer, as received, in order.
+
+        Raises:
+            ValueError: the number is not above the last one's.
+        """
+        await self._courier.deliver(number, publications, arrivals)
+
+    async def confirm(self, number: int) -> None:
+        """Wait until everything up to this number is known to have reached the broker."""
+        await self._courier.confirm(number)
+
+    def resume(self, confirmed: int) -> None:
+        """Take up the numbers where an earlier run ended: up to this one, everything has arrived."""
+        self._courier.window.resume(confirmed)
+
+    def take_no_more(self) -> None:
+        """Nobody will `receive` again: hear the broker's answers, and leave its messages with it."""
+        self._intake.take_no_more()
+
+    async def stop(self) -> None:
+        """Leave: wait a little for what is unconfirmed, say that we are offline, and close."""
+        self.take_no_more()
+        with suppress(TimeoutError):  # the next start publishes it again
+            async with asyncio.timeout(self._options.stop_seconds_max):
+                await self._courier.finish()
+        self._stopping.set()
+        if self._handshake.pending:
+            self._handshake.pending.reschedule(asyncio.get_running_loop().time())
+        if connection := self._intake.connection:
+            if self.verdict and self.connected and self._options.status_topic:
+                topic, retain = self._options.status_topic, self.verdict.retain_available
+                connection.send(packets.status(topic, packets.OFFLINE, retain=retain))
+            connection.close(BrokerError("we have left"), DisconnectReasonCode.NORMAL_DISCONNECTION)
+            await connection.closed()
+
+    async def _attempt(self) -> BrokerError:
+        """One connection, from its making to its end; returns why it ended."""
+        try:
+            connection = await self._handshake.open(self)
+        except BrokerError as error:
+            return error
+        self._intake.begin(connection)
+        try:
+            return await self._serve(connection)
+        except BrokerError as error:
+            return error
+        finally:
+            self._bytes_before += connection.bytes_received
+            self._intake.end()
+            self._courier.end()
+            connection.close(BrokerError("given up"))
+            await connection.closed()
+
+    async def _serve(self, connection: Connection) -> BrokerError:
+        verdict = await self._handshake.greet(connection, number=self._intake.number)
+        staying = asyncio.ensure_future(connection.stay(verdict.keep_alive_seconds))
+        try:
+            await self._courier.begin(connection, verdict)
+            if self.connected:
+                self.verdict = verdict
+                self.connections_total += 1
+                self._backoff.connected()
+                self._intake.serve()
+                self._observer.connected(verdict)
+            return await staying
+        finally:
+            staying.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    # What a connection tells.
+
+    def arrived(self, messages: list[Message], wire_bytes: int) -> None:
+        """Messages came in one read."""
+        self._intake.arrived(messages, wire_bytes)
+
+    def acknowledged(self, packet_id: int, *, taken: bool) -> None:
+        """A publication of QoS 1 has come to its end."""
+        self._courier.window.acknowledge(packet_id, taken=taken)
+
+    def moved(self) -> None:
+        """More may be written, or more is confirmed, than a moment ago."""
+        self._courier.moved()
+
+    # What metrics and the journal ask.
+
+    @property
+    def connected(self) -> bool:
+        """Subscribed, and what was unconfirmed is written again."""
+        return self._courier.connection is not None
+
+    @property
+    def confirmed(self) -> int:
+        """The highest number whose publications, and all before, are known to have reached the broker."""
+        return self._courier.window.confirmed
+
+    @property
+    def unconfirmed_bytes(self) -> int:
+        """What is kept for another connection."""
+        return self._courier.window.bytes
+
+    @property
+    def publications_refused_total(self) -> int:
+        """Publications that the broker does not take: too large for it, or not allowed."""
+        return self._courier.window.refused_total
+
+    @property
+    def messages_received_total(self) -> int:
+        """Messages from the broker, since the start."""
+        return self._intake.received_total
+
+    @property
+    def messages_left_out_total(self) -> int:
+        """Of these, lost for want of room; only ever of QoS 0, and only while an answer was awaited."""
+        return self._intake.left_out_total
+
+    @property
+    def bytes_received_total(self) -> int:
+        """Bytes from the broker, since the start."""
+        connection = self._intake.connection
+        return self._bytes_before + (connection.bytes_received if connection else 0)
+
+    @property
+    def inbox_messages(self) -> int:
+        """Received and not yet taken."""
+        return self._intake.inbox.messages
+
+    @property
+    def inbox_bytes(self) -> int:
+        """Likewise, as counted on the wire."""
+        return self._intake.inbox.wire_bytes
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages of this connection, of any QoS, that were not delivered on."""
+        return self._intake.unacknowledged
+
+    @property
+    def reading_paused(self) -> bool:
+        """The broker is being held back."""
+        connection = self._intake.connection
+        return connection is not None and connection.reading_paused
+
+    @property
+    def receive_maximum(self) -> int:
+        """Messages that the broker may send ahead of our acknowledgements."""
+        return self._options.receive_maximum

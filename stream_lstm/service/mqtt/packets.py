@@ -1,0 +1,179 @@
+"""The packets that we send, as bytes.
+
+Pure: no socket, no session, nothing remembered. `mqtt5` encodes what is rare; predictions and
+acknowledgements are many, and are encoded here a batch at a time. Standard: MQTT 5.0, chapter 3.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mqtt5 import (
+    ConnectPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    PingReqPacket,
+    PubCompPacket,
+    PublishPacket,
+    QoS,
+    RetainHandling,
+    SubscribePacket,
+    TopicFilter,
+    UnsubscribePacket,
+    Will,
+)
+
+from stream_lstm.service.mqtt.framing import frame_bytes
+from stream_lstm.service.mqtt.inbox import Message
+from stream_lstm.service.mqtt.options import Filter, LinkOptions
+
+ONLINE, OFFLINE = b"online", b"offline"
+SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use what is above, so that none is ever taken twice
+PACKET_ID_MAX = 65_535
+PINGREQ = PingReqPacket().write()
+
+_PUBACK, _PUBREC = 0x4002_0000, 0x5002_0000  # header, two more bytes, the packet's id (3.4, 3.5)
+_RETAIN = 1  # flag of PUBLISH (3.3.1.3)
+_SHORT = 2_048  # most predictions are shorter: their lengths are looked up
+_NO_PROPERTIES = b"\0"
+_LENGTHS = [n.to_bytes(2, "big") for n in range(_SHORT)]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What we ask for in CONNECT, and give up where a broker cannot do it (3.2.2.3.4, 3.2.2.3.5)."""
+
+    will_qos: int = 1
+    retain: bool = True
+
+
+def connect(options: LinkOptions, terms: Terms) -> bytes:
+    """CONNECT (3.1): a session that outlives the connection, and a will that says we are gone."""
+    will = None
+    if options.status_topic:
+        will = Will(options.status_topic, payload=OFFLINE, qos=QoS(terms.will_qos), retain=terms.retain)
+    return ConnectPacket(
+        options.client_id,
+        username=options.username,
+        password=options.password,
+        clean_start=False,
+        will=will,
+        keep_alive=options.keep_alive_seconds,
+        session_expiry_interval=options.session_expiry_seconds,
+        receive_max=options.receive_maximum,
+        max_packet_size=options.packet_bytes_max,
+    ).write()
+
+
+def subscribe(filters: Iterable[Filter], *, retained: bool) -> bytes:
+    """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4)."""
+    handling = RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS if retained else RetainHandling.SEND_NEVER
+    wanted = [
+        TopicFilter(
+            entry.pattern,
+            max_qos=QoS(entry.qos),
+            no_local=not entry.pattern.startswith("$share/"),  # not allowed on a shared one (3.8.3.1)
+            retain_as_published=False,
+            retain_handling=handling,
+        )
+        for entry in filters
+    ]
+    return SubscribePacket(SUBSCRIBE_ID, wanted).write()
+
+
+def unsubscribe(patterns: Sequence[str]) -> bytes:
+    """UNSUBSCRIBE (3.10)."""
+    return UnsubscribePacket(UNSUBSCRIBE_ID, list(patterns)).write()
+
+
+def status(topic: str, text: bytes, *, retain: bool) -> bytes:
+    """Whether we are there."""
+    return PublishPacket(topic, text, retain=retain).write()
+
+
+def disconnect(code: DisconnectReasonCode = DisconnectReasonCode.NORMAL_DISCONNECTION) -> bytes:
+    """DISCONNECT (3.14); a normal one takes the will back."""
+    return DisconnectPacket(reason_code=code).write()
+
+
+def pubcomp(packet_id: int) -> bytes:
+    """PUBCOMP (3.7), the answer to PUBREL."""
+    return PubCompPacket(packet_id).write()
+
+
+def acknowledgements(messages: Iterable[Message]) -> bytes:
+    """PUBACK for QoS 1 and PUBREC for QoS 2, in the order of the messages (section 4.6)."""
+    heads = [
+        (_PUBREC if message.qos == 2 else _PUBACK) | number
+        for message in messages
+        if (number := message.packet_id)
+    ]
+    return struct.pack(f">{len(heads)}L", *heads)
+
+
+def publications(entries: Iterable[tuple[str, bytes]], *, retain: bool) -> bytes:
+    """PUBLISH at QoS 0 (3.3), one for each topic and payload, joined."""
+    parts: list[bytes] = []
+    heads = _RETAINED if retain else _PLAIN
+    for topic, payload in entries:
+        name = topic.encode()
+        size = len(name)
+        remaining = size + len(payload) + 3
+        if remaining < _SHORT:
+            parts += heads[remaining], _LENGTHS[size], name, _NO_PROPERTIES, payload
+        else:
+            parts.append(PublishPacket(topic, payload, retain=retain).write())
+    return b"".join(parts)
+
+
+def publication(topic: str, payload: bytes, *, packet_id: int, retain: bool, duplicate: bool) -> bytes:
+    """PUBLISH at QoS 1; a duplicate may have been sent before (3.3.1.1)."""
+    return PublishPacket(
+        topic,
+        payload,
+        qos=QoS.AT_LEAST_ONCE,
+        packet_id=packet_id,
+        retain=retain,
+        duplicate=duplicate,
+    ).write()
+
+
+def adapted(packets: bytes, *, bytes_max: int | None, retain: bool) -> tuple[bytes, int]:
+    """PUBLISH packets as a broker of little means takes them.
+
+    Args:
+        packets: any number of them, joined.
+        bytes_max: larger ones are left out (section 3.2.2.3.6).
+        retain: False takes the flag back (section 3.2.2.3.5).
+
+    Returns:
+        The packets, and how many were left out.
+    """
+    kept, left_out = [], 0
+    for packet in _split(packets):
+        if bytes_max is not None and len(packet) > bytes_max:
+            left_out += 1
+        else:
+            kept.append(packet if retain else bytes([packet[0] & ~_RETAIN]) + packet[1:])
+    return b"".join(kept), left_out
+
+
+def _split(packets: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(packets):
+        end = start + frame_bytes(packets[start : start + 5])
+        yield packets[start:end]
+        start = end
+
+
+def _head(first: int, remaining: int) -> bytes:
+    """A fixed header: type and flags, remaining length (2.1)."""
+    if remaining < 128:
+        return bytes([first, remaining])
+    return bytes([first, remaining & 127 | 128, remaining >> 7])
+
+
+_PLAIN = [_head(0x30, n) for n in range(_SHORT)]
+_RETAINED = [_head(0x30 | _RETAIN, n) for n in range(_SHORT)]
