@@ -61,9 +61,13 @@ class Keeper:
         A full disk holds it, and all that come after, until there is space (or the service leaves).
         """
         self.number = entry.number
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._commit, entry)
+        done = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, entry)
+        done.add_done_callback(_seen)
+        return done
 
     def _commit(self, entry: Entry) -> None:
+        if self.trouble:  # an entry before this one failed for good
+            raise self.trouble
         while True:
             begun = time.perf_counter()
             try:
@@ -160,3 +164,9 @@ class Keeper:
             await self._run(self._database.close_cleanly)
         await self._run(self._database.close)
         self._thread.shutdown()
+
+
+def _seen(done: asyncio.Future[None]) -> None:
+    """The first failure ends the line; those behind it need no telling."""
+    if not done.cancelled():
+        done.exception()

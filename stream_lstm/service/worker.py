@@ -104,9 +104,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 self._intake = tasks.create_task(self._take_for_ever())
                 tasks.create_task(self._give_for_ever())
-        except* PayloadError:  # pragma: no cover - caught where they arise
-            raise
-        except* BaseException as group:
+        except BaseExceptionGroup as group:
             raise _first(group) from None
 
     def stop(self) -> None:

@@ -166,7 +166,9 @@ class Database:
                 raise StateMismatch("open", str(self.path), problem, hint)
 
     def _read_window(self) -> None:
-        newest = self._connection.execute("SELECT number, messages FROM journal ORDER BY number DESC")
+        newest = self._connection.execute(
+            "SELECT number, messages FROM journal WHERE messages > 0 ORDER BY number DESC"
+        )
         for number, messages in newest:
             if self._window_messages >= self._window_messages_min:
                 break
@@ -195,9 +197,10 @@ class Database:
         if entry.named:
             self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.named) + 1)
         self.sent = max(self.sent, entry.sent)
-        self._window.append((entry.number, len(entry.digests)))
-        self._window_messages += len(entry.digests)
-        while self._window_messages - self._window[0][1] >= self._window_messages_min:
+        if len(entry.digests):
+            self._window.append((entry.number, len(entry.digests)))
+            self._window_messages += len(entry.digests)
+        while self._window and self._window_messages - self._window[0][1] >= self._window_messages_min:
             self._window_messages -= self._window.popleft()[1]
 
     def checkpoint(self, rows: Sequence[tuple[int, int, bytes]]) -> None:

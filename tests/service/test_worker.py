@@ -1,0 +1,308 @@
+"""The line without a broker: what is applied, refused, recognised, committed, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_lstm.core.encode import Encoder
+from stream_lstm.errors import DiskFailed, DiskFull, SettingsError
+from stream_lstm.service.keeper import Keeper
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.outbox import Outbox
+from stream_lstm.service.restore import Restored, restore
+from stream_lstm.service.run import decoder, identity, load_model
+from stream_lstm.service.settings import Settings
+from stream_lstm.service.worker import Worker
+from stream_lstm.store.database import Database
+from stream_lstm.store.journal import Entry
+from tests.service.scripted import Said, ScriptedLink
+
+MODEL = load_model(None)
+
+
+class Line:
+    """A worker with its keeper, on a scripted link."""
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        self.settings = Settings(
+            subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v", "w"], "time": ["t"]}],
+            state={"path": path, "checkpoint_rows_max": 2},
+            **settings,
+        )
+        self.database = Database.open(path, identity(MODEL))
+        encoder = Encoder(MODEL.id, MODEL.description)
+        self.outbox = Outbox(self.settings.publish, encoder, status_topic="status")
+        self.restored: Restored = restore(
+            self.database, MODEL, self.outbox, streams_max=self.settings.limits.streams_max
+        )
+        self.measures = Measures()
+        self.link = ScriptedLink()
+        self.keeper = Keeper(self.database, self.restored, self.settings.state, self.measures)
+        self.worker = Worker(
+            link=self.link,  # type: ignore[arg-type]
+            engine=self.restored.engine,
+            decoder=decoder(self.settings, MODEL),
+            outbox=self.outbox,
+            keeper=self.keeper,
+            window=self.restored.window,
+            measures=self.measures,
+            next_stream=self.restored.next_stream,
+            batch_events_max=100,
+        )
+
+    def predictions(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(body) for topic, body in self.link.publications if topic.startswith("predictions/")
+        ]
+
+    def records(self) -> dict[str, bytes]:
+        memories = self.restored.memories
+        keys = ["a:v", "b:v"]
+        return {
+            key: memories.records(np.array(memories.rows([key]), np.intp))[0]
+            for key in keys
+            if key in memories
+        }
+
+
+@asynccontextmanager
+async def line(path: Path, *, cleanly: bool = False, **settings: Any) -> AsyncIterator[Line]:
+    running = Line(path, **settings)
+    task = asyncio.create_task(running.worker.run())
+    try:
+        yield running
+        running.worker.stop()
+        await task
+    finally:
+        task.cancel()
+        await running.keeper.close(cleanly=cleanly)
+
+
+def said(device: str, value: float, t: float, **more: Any) -> Said:
+    return Said(f"s/{device}", json.dumps({"v": value, "t": 1.7e9 + t}).encode(), **more)
+
+
+async def test_every_event_gives_one_prediction_and_is_acknowledged_with_it(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        messages = [said("a", 1.0, 0), said("b", 5.0, 0), said("a", 2.0, 1)]
+        running.link.say(*messages)
+        await running.link.until_delivered(1)
+        assert [(p["stream"], p["seq"], p["value"]) for p in running.predictions()] == [
+            ("a:v", 1, 1.0),
+            ("b:v", 1, 5.0),
+            ("a:v", 2, 2.0),
+        ]
+        assert running.link.acknowledged == messages
+        assert running.measures.predictions_total == 3
+
+
+async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b'{"v": 1, "w": "x"}'))
+        await running.link.until_delivered(1)
+        rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        assert [r["reason"] for r in rejected] == ["malformed", "unexpected_topic", "wrong_type"]
+        assert len(running.link.acknowledged) == 3
+        assert running.measures.events_total == 4
+        assert running.measures.applied_total == 1
+        assert running.measures.rejected_total.total() == 3
+
+
+async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(
+            Said("predictions/x", b"1"), Said("stream_lstm/rejected", b"1"), Said("status", b"online")
+        )
+        await running.link.until_delivered(1)
+        assert running.link.publications == []
+        assert running.measures.own_total == 3
+        assert running.measures.events_total == 0
+
+
+async def test_streams_beyond_the_limit_are_refused_and_known_ones_go_on(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
+        running.link.say(
+            said("a", 1.0, 0), said("b", 1.0, 0), said("c", 1.0, 0), said("a", 2.0, 1), said("c", 2.0, 1)
+        )
+        await running.link.until_delivered(1)
+        assert [(p["stream"], p["seq"]) for p in running.predictions()] == [
+            ("a:v", 1),
+            ("b:v", 1),
+            ("a:v", 2),
+        ]
+        assert running.measures.rejected_total["streams_max"] == 2
+        topics = [json.loads(b)["topic"] for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        assert topics == ["s/c", "s/c"]
+
+
+async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), said("a", 2.0, 1), connection=1)
+        running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
+        assert running.measures.copies_total == 1
+        assert len(running.link.acknowledged) == 4
+
+
+async def test_nothing_but_copies_is_acknowledged_without_a_commit(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), connection=1)
+        running.link.say(said("a", 1.0, 0), connection=2)
+        await running.link.until_delivered(2)
+        assert [number for number, _, _ in running.link.delivered] == [1, 1]
+        assert running.database.last_entry == 1
+
+
+async def test_without_a_session_nothing_is_taken_for_a_copy(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.verdict.session_present = False
+        running.link.say(said("a", 1.0, 0), connection=1)
+        running.link.say(said("a", 1.0, 0), connection=2)
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_equal_payloads_in_one_connection_are_two_events(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), said("a", 1.0, 0))
+        await running.link.until_delivered(1)
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+@pytest.mark.parametrize("checkpointed", [0, 1, 2])
+async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path, checkpointed: int) -> None:
+    batches = [
+        [said("a", 1.0, 0), said("b", 7.0, 0)],
+        [said("a", 3.0, 1)],
+        [said("a", 2.0, 2), said("b", 8.0, 1)],
+    ]
+    async with line(tmp_path / "plain.db") as plain:
+        for batch in batches:
+            plain.link.say(*batch)
+        await plain.link.until_delivered(3)
+        expected, said_by_plain = plain.records(), plain.predictions()
+    async with line(tmp_path / "crashed.db") as first:
+        for number, batch in enumerate(batches):
+            first.link.say(*batch)
+            await first.link.until_delivered(number + 1)
+            if number + 1 == checkpointed:
+                assert await first.keeper.checkpoint(first.link.confirm) == 2
+    reopened = Line(tmp_path / "crashed.db")
+    assert reopened.records() == expected
+    resent = [json.loads(body) for _, publications in reopened.restored.resend for _, body in publications]
+    assert resent == said_by_plain[-len(resent) :]
+    assert len(resent) >= 2  # the last batch's predictions may not have left
+    await reopened.keeper.close(cleanly=False)
+
+
+async def test_after_a_clean_stop_nothing_is_sent_again_or_taken_for_a_copy(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db", cleanly=True) as first:
+        first.link.say(said("a", 1.0, 0))
+        await first.link.until_delivered(1)
+        await first.keeper.checkpoint(first.link.confirm)
+    async with line(tmp_path / "s.db") as second:
+        assert second.restored.resend == []
+        assert second.restored.replayed == 0
+        second.link.say(said("a", 1.0, 0))
+        await second.link.until_delivered(1)
+        assert [p["seq"] for p in second.predictions()] == [2]
+
+
+async def test_more_streams_on_disk_than_allowed_is_the_operators_to_solve(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), said("b", 1.0, 0))
+        await running.link.until_delivered(1)
+    with pytest.raises(SettingsError, match=r"limits\.streams_max"):
+        Line(tmp_path / "s.db", limits={"streams_max": 1})
+
+
+async def test_a_full_disk_holds_the_batch_and_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_lstm.service.keeper.FULL_RETRY_SECONDS", 0.01)
+    async with line(tmp_path / "s.db") as running:
+        commit, tries = running.database.commit, []
+
+        def full(entry: Entry) -> None:
+            tries.append(entry.number)
+            if len(tries) < 4:
+                raise DiskFull("commit", "s.db", "no space", "make space")
+            commit(entry)
+
+        monkeypatch.setattr(running.database, "commit", full)
+        running.link.say(said("a", 1.0, 0))
+        running.link.say(said("a", 2.0, 1))
+        await running.link.until_delivered(2)
+        assert tries == [1, 1, 1, 1, 2]
+        assert running.keeper.trouble is None
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_a_failed_disk_ends_the_line_and_nothing_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Line(tmp_path / "s.db")
+
+    def failed(entry: Entry) -> None:
+        raise DiskFailed("commit", "s.db", "fsync", "look at it")
+
+    monkeypatch.setattr(running.database, "commit", failed)
+    running.link.say(said("a", 1.0, 0))
+    running.link.say(said("a", 2.0, 1))
+    with pytest.raises(DiskFailed):
+        await asyncio.wait_for(running.worker.run(), 10)
+    assert running.link.delivered == []
+    assert isinstance(running.keeper.trouble, DiskFailed)
+    await running.keeper.close(cleanly=False)
+
+
+async def test_the_journal_is_cut_to_what_recovery_needs(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        for t in range(20):
+            running.link.say(said("a", float(t), t, qos=0, packet_id=None))
+            await running.link.until_delivered(t + 1)
+        await running.keeper.checkpoint(running.link.confirm)
+        assert [entry.number for entry in running.database.entries(0)] == [20]
+
+
+async def test_ten_thousand_good_events_are_as_if_three_hundred_bad_ones_had_not_been_sent(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(5)
+    good = [said("ab"[n % 2], float(rng.normal()), n) for n in range(1_000)]
+    async with line(tmp_path / "good.db") as plain:
+        plain.link.say(*good)
+        await plain.link.until_delivered(1)
+        expected = plain.records()
+    bad = [
+        b"",
+        b"x",
+        b"{",
+        b"[1]",
+        b'{"v":NaN}',
+        b'{"v":1e999}',
+        b'{"v":"1"}',
+        b'{"t":1}',
+        b"\xff" * 9,
+        b"null",
+    ]
+    mixed: list[Said] = []
+    for n, message in enumerate(good):
+        mixed.append(message)
+        if n % 3 == 0:
+            mixed.append(Said(f"s/{'ab'[n % 2]}", bad[n % len(bad)]))
+    async with line(tmp_path / "mixed.db") as running:
+        running.link.say(*mixed)
+        await running.link.until_delivered(1)
+        assert running.records() == expected
+        assert len(running.predictions()) == len(good)
+        assert running.measures.rejected_total.total() == len(mixed) - len(good)
