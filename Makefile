@@ -1,0 +1,89 @@
+# Everything that is done here by hand or by machine. Needs python3 (3.11 or later) with venv, git and make.
+# Packages come from requirements/*.txt, checked by hash, into .venv; nothing outside this folder is changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := --quiet --require-hashes
+UV_VERSION := 0.13.9
+# The tests look for mosquitto on PATH; Debian keeps it in /usr/sbin, which users often have not.
+TEST_PATH := $(CURDIR)/.tools/mosquitto/bin:$(PATH):/usr/sbin:/usr/local/sbin
+# `make test COVER=1` measures coverage as well; `make cover` then adds it up.
+PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
+# More arguments for the command at hand: make demo ARGS="--seconds 10", make test ARGS="-k memory".
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-train cover lint bench train lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## broker, service and recorded sensors, for a minute
+	$(BIN)/stream-lstm demo $(ARGS)
+
+test: $(VENV)/.test ## every test that needs no PyTorch
+	@tools/get-mosquitto
+	PATH="$(TEST_PATH)" $(PYTEST) -m "not torch" $(ARGS)
+
+test-train: $(VENV)/.train ## the tests that need PyTorch
+	@tools/get-mosquitto
+	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
+
+cover: ## add up what `make test COVER=1` and `make test-train COVER=1` covered; hold it against the bounds
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include "stream_lstm/core/*,stream_lstm/store/*" --fail-under 100
+	$(BIN)/coverage report --fail-under 90
+
+lint: $(VENV)/.test ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)-bench/.bench ## the line side by side with an echo and a handwritten script, and the engine alone
+	@tools/get-mosquitto
+	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
+	$(VENV)-bench/bin/python -m benchmarks.engine
+
+train: $(VENV)/.train ## the default model, from its recipe
+	$(BIN)/stream-lstm train $(ARGS)
+
+# Each lock holds a part of the first, in the same versions. UPGRADE=--upgrade takes the newest.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url $(UPGRADE)
+lock: $(VENV)/bin/python ## requirements/*.txt again; UPGRADE=--upgrade for the newest versions
+	$(PIP) install --quiet uv==$(UV_VERSION)
+	$(COMPILE) pyproject.toml --extra demo --extra test --output-file requirements/test.txt >/dev/null
+	$(COMPILE) pyproject.toml --extra demo --constraint requirements/test.txt --output-file requirements/demo.txt >/dev/null
+	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt >/dev/null
+	$(COMPILE) requirements/build.in --constraint requirements/test.txt --output-file requirements/build.txt >/dev/null
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) $(VENV)-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; make PYTHON=python3.x takes another one"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "the module venv is needed: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps tell that what they are named after is installed. An editable install needs the build backend,
+# which is locked like everything else: so no isolated, unlocked build.
+$(VENV)/.demo: requirements/demo.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install $(LOCKED) --requirement requirements/demo.txt --requirement requirements/build.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.demo
+	$(PIP) install $(LOCKED) --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.train: requirements/train.txt $(VENV)/.test
+	$(PIP) install --quiet --requirement requirements/train.txt
+	@touch $@
+
+$(VENV)-bench/.bench: requirements/bench.txt requirements/train.txt requirements/test.txt requirements/build.txt pyproject.toml
+	@$(MAKE) --no-print-directory VENV=$(VENV)-bench $(VENV)-bench/.train
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/bench.txt
+	@touch $@
