@@ -1,0 +1,165 @@
+"""A real mosquitto for tests, and its command line clients.
+
+Looked for on PATH and in `<repo>/.tools/mosquitto/usr`, a tree of unpacked packages for machines on which
+nothing may be installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "mosquitto" / "usr"
+START_SECONDS_MAX = 10.0
+STARTS_MAX = 5  # a port that was free a moment ago may be taken
+
+
+def find(program: str) -> tuple[str, dict[str, str]]:
+    """A program of mosquitto's, and the environment that it needs."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    if found := shutil.which(program, path=path):
+        return found, dict(os.environ)
+    for folder in ("sbin", "bin"):
+        if (TOOLS / folder / program).exists():
+            libraries = os.pathsep.join(str(entry) for entry in (TOOLS / "lib").glob("*-linux-*"))
+            return str(TOOLS / folder / program), {**os.environ, "LD_LIBRARY_PATH": libraries}
+    raise FileNotFoundError(f"{program}: install mosquitto and mosquitto-clients, or unpack them to {TOOLS}")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """A broker on 127.0.0.1; it keeps port and folder over restarts.
+
+    Args:
+        folder: for its configuration, log and state.
+        lines: of its configuration, beside the listener's.
+        persistent: it keeps sessions and messages over restarts, even over a SIGKILL within a second.
+        anonymous: no user name is needed.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self, folder: Path, *lines: str, persistent: bool = False, anonymous: bool = True, port: int = 0
+    ) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._fixed_port = bool(port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lines = [f"allow_anonymous {str(anonymous).lower()}", "log_dest stdout"]
+        self._lines += [
+            f"log_type {kind}" for kind in ("error", "warning", "notice", "information", "subscribe")
+        ]
+        self._lines += lines
+        if persistent:
+            self._lines += ["persistence true", f"persistence_location {folder}/"]
+            self._lines += ["autosave_on_changes true", "autosave_interval 1"]
+        if os.geteuid() == 0:  # it would become user `mosquitto`, who may not write to our folder
+            self._lines.append("user root")
+
+    def start(self) -> Mosquitto:
+        """Start it and wait until it accepts connections."""
+        for _ in range(STARTS_MAX):
+            if self._start_once():
+                return self
+            if not self._fixed_port:
+                self.port = free_port()
+        raise RuntimeError(f"mosquitto does not start:\n{self.log}")
+
+    def _start_once(self) -> bool:
+        program, environment = find("mosquitto")
+        configuration = self.folder / "mosquitto.conf"
+        configuration.write_text("\n".join([f"listener {self.port} {self.host}", *self._lines, ""]))
+        with (self.folder / "log").open("ab") as log:  # mosquitto's own log file is a second behind
+            self._process = subprocess.Popen(
+                [program, "-c", str(configuration)], env=environment, stdout=log, stderr=log
+            )
+        until = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                socket.create_connection((self.host, self.port), 1).close()
+            except OSError:
+                time.sleep(0.005)
+                continue
+            self._fixed_port = True
+            return True
+        self.kill()
+        return False
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self) -> None:
+        """SIGTERM: it saves its state, if it is persistent."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def publish(self, topic: str, payload: str, *options: str, qos: int = 1) -> None:
+        """One message by mosquitto_pub."""
+        program, environment = find("mosquitto_pub")
+        where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
+        subprocess.run(
+            [program, *where, "-q", str(qos), "-t", topic, "-m", payload, *options],
+            env=environment,
+            check=True,
+            timeout=10,
+        )
+
+    def publish_lines(self, topic: str, payloads: str, *, qos: int = 1) -> None:
+        """A message for each line, over one connection, by mosquitto_pub."""
+        program, environment = find("mosquitto_pub")
+        where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
+        subprocess.run(
+            [program, *where, "-q", str(qos), "-t", topic, "-l"],
+            input=payloads.encode(),
+            env=environment,
+            check=True,
+            timeout=60,
+        )
+
+    def subscriber(self, topic: str, *options: str, name: str = "watcher") -> subprocess.Popen[str]:
+        """A mosquitto_sub that prints `topic payload` lines, subscribed when this returns."""
+        program, environment = find("mosquitto_sub")
+        where = ["-V", "5", "-h", self.host, "-p", str(self.port), "-i", name]
+        running = subprocess.Popen(
+            [program, *where, "-v", "-t", topic, *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + START_SECONDS_MAX
+        while not re.search(rf": {name} \d {re.escape(topic)}$", self.log, re.MULTILINE):
+            if time.monotonic() > until or running.poll() is not None:
+                running.kill()
+                raise RuntimeError(f"mosquitto_sub does not subscribe:\n{self.log}")
+            time.sleep(0.005)
+        return running

@@ -1,0 +1,25 @@
+"""Fixtures that more than one room's tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from brokers import Mosquitto
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Starts brokers: `mosquitto(*lines, persistent=False)`; all are killed after the test."""
+    started: list[Mosquitto] = []
+
+    def start(*lines: str, **options: bool) -> Mosquitto:
+        folder = tmp_path / f"mosquitto-{len(started)}"
+        folder.mkdir()
+        started.append(Mosquitto(folder, *lines, **options))
+        return started[-1].start()
+
+    yield start
+    for broker in started:
+        broker.kill()
