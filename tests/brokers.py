@@ -57,7 +57,7 @@ class Mosquitto:
         self.port = port or free_port()
         self._fixed_port = bool(port)
         self._process: subprocess.Popen[bytes] | None = None
-        self._lines = [f"allow_anonymous {str(anonymous).lower()}", "log_dest stdout"]
+        self._lines = [f"allow_anonymous {str(anonymous).lower()}", "log_dest stderr"]
         self._lines += [
             f"log_type {kind}" for kind in ("error", "warning", "notice", "information", "subscribe")
         ]
@@ -81,7 +81,7 @@ class Mosquitto:
         program, environment = find("mosquitto")
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text("\n".join([f"listener {self.port} {self.host}", *self._lines, ""]))
-        with (self.folder / "log").open("ab") as log:  # mosquitto's own log file is a second behind
+        with (self.folder / "log").open("ab") as log:  # unbuffered; its own log file is a second behind
             self._process = subprocess.Popen(
                 [program, "-c", str(configuration)], env=environment, stdout=log, stderr=log
             )
