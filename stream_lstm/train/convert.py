@@ -159,9 +159,10 @@ def _layer(state: Tensors, prefix: str, n: int, source: str) -> dict[str, NDArra
     for kind in ("ih", "hh"):
         tensor = f"{prefix}bias_{kind}_l{n}"
         if tensor in state:
-            bias = bias + _plain(state, tensor, source)
-    if bias.shape != (4 * units,):
-        raise ModelError(source, f"layer {n} has biases of shape {bias.shape}, expected {(4 * units,)}")
+            part = _plain(state, tensor, source)
+            if part.shape != bias.shape:
+                raise ModelError(source, f"{tensor} has shape {part.shape}, expected {bias.shape}")
+            bias = bias + part
     return {
         f"layer.{n}.event": np.ascontiguousarray(event.reshape(4, units, -1).transpose(0, 2, 1)),
         f"layer.{n}.stm": np.ascontiguousarray(stm.reshape(4, units, units).transpose(0, 2, 1)),

@@ -1,0 +1,166 @@
+"""Training: streams, sequences by core's own scaling, honest figures; with torch, a run that repeats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_lstm.core import model
+from stream_lstm.core.batch import Batch
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import Memories
+from stream_lstm.errors import SettingsError
+from stream_lstm.service.run import load_model
+from stream_lstm.train import evaluate, recordings
+from stream_lstm.train.fit import Recipe, fit, sequences, varied
+from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
+from stream_lstm.train.session import train
+
+TINY = Recipe(seed=3, units=8, steps=3, length=64, window=32, batch=4)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_generated_streams_are_finite_and_in_order(seed: int) -> None:
+    made = stream(np.random.default_rng(seed), 500)
+    assert np.isfinite(made.values).all()
+    assert (np.diff(made.times) > 0).all()
+    assert len(made.values) == 500
+
+
+def test_a_seed_makes_the_same_stream() -> None:
+    first, second = (stream(np.random.default_rng(7), 300) for _ in range(2))
+    assert np.array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize("habit", [habit for habit, _ in HABITS], ids=lambda habit: habit.__name__)
+def test_every_habit_gives_a_value_an_event(habit: object) -> None:
+    times = np.arange(400) * 60.0
+    for seed in range(8):
+        values = habit(np.random.default_rng(seed), times)  # type: ignore[operator]
+        assert values.shape == (400,)
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("change", [change for change, _ in SEEN_THROUGH], ids=lambda change: change.__name__)
+def test_every_way_of_seeing_keeps_values_finite(change: object) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        assert np.isfinite(change(rng, rng.normal(0, 1, 400))).all()  # type: ignore[operator]
+
+
+def test_training_sees_what_the_engine_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = load_model(None)
+    streams = [stream(np.random.default_rng(seed), 50) for seed in range(3)]
+    seen = sequences(streams, made.description.inputs, 50)
+    engine = Engine(made, Memories(made.description, streams_max=3))
+    rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(3)])
+    events = []
+    original = Engine._events
+
+    def watched(self: Engine, *args: object) -> object:
+        tiles = original(self, *args)  # type: ignore[arg-type]
+        events.append(tiles.reshape(-1, tiles.shape[-1])[:3])
+        return tiles
+
+    monkeypatch.setattr(Engine, "_events", watched)
+    for t in range(50):
+        engine.apply(
+            Batch(rows, np.array([s.times[t] for s in streams]), np.array([[s.values[t]] for s in streams]))
+        )
+    assert np.array_equal(np.array(events), seen.events)
+
+
+def test_targets_are_the_next_step_in_deviations_and_end_with_the_stream() -> None:
+    short = Stream(np.arange(4) * 60.0, np.array([1.0, 2.0, 4.0, 8.0]))
+    seen = sequences([short], ["value"], 6)
+    assert np.isnan(seen.targets[[0, 3, 4, 5], 0]).all()
+    assert np.isfinite(seen.targets[1:3, 0]).all()
+    assert seen.targets[1, 0] == np.float32(2.0 / 0.5)
+
+
+def test_variations_are_pieces_of_the_recording() -> None:
+    values = np.arange(5_000.0)
+    for seed in range(20):
+        part = varied(np.random.default_rng(seed), Stream(values * 60, values), 1_000)
+        assert len(part.values) >= 500
+        assert len(set(np.diff(np.abs(part.values)))) == 1
+
+
+def write(folder: Path, names: str) -> None:
+    for name in names:
+        rows = "\n".join(f"{n * 60},{np.sin(n / 5) + n % 3}" for n in range(200))
+        (folder / f"{name}.csv").write_text("timestamp,value\n" + rows)
+
+
+def test_every_fourth_recording_is_held_out(tmp_path: Path) -> None:
+    write(tmp_path, "abcde")
+    assert [r.name for r in recordings.load(tmp_path) if r.held_out] == ["d"]
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"holds no \.csv files"):
+        recordings.load(tmp_path)
+
+
+def test_figures_are_those_of_event_by_event_arithmetic() -> None:
+    made = load_model(None)
+    streams = [stream(np.random.default_rng(seed), size) for seed, size in ((1, 120), (2, 80))]
+    flat = Stream(np.arange(50) * 60.0, np.full(50, 3.0))
+    figures = evaluate.evaluate(made, [*streams, flat])
+    for one, of in zip(streams, figures, strict=False):
+        assert of.persistence == pytest.approx(np.abs(np.diff(one.values)).mean())
+        assert 0.0 <= of.covered <= 1.0
+    assert [of.events for of in figures] == [120, 80, 50]
+    assert figures[2].persistence == 0.0
+    assert evaluate.median_ratio(figures) == pytest.approx(np.median([figures[0].ratio, figures[1].ratio]))
+
+
+def test_a_flat_stream_has_no_ratio_to_speak_of() -> None:
+    assert evaluate.Figures(5, 0.0, 0.0, 1.0, 0.0).ratio == 1.0
+    assert evaluate.Figures(5, 0.1, 0.0, 1.0, 0.0).ratio == float("inf")
+
+
+def test_the_shipped_model_beats_persistence_on_a_daily_season() -> None:
+    times = 1.7e9 + np.arange(3_000) * 300.0
+    values = np.sin(times * 2 * np.pi / 86_400) * 10 + np.random.default_rng(1).normal(0, 1, 3_000)
+    (of,) = evaluate.evaluate(load_model(None), [Stream(times, values)])
+    assert of.ratio < 0.85
+    assert 0.87 < of.covered < 0.93
+
+
+def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SettingsError, match=r"pip install 'stream-lstm\[train\]'"):
+        fit(TINY, [], made={})
+
+
+@pytest.mark.torch
+def test_the_same_recipe_makes_the_same_model() -> None:
+    first, second = (fit(TINY, [], made={"by": "test"}) for _ in range(2))
+    assert first == second
+    assert model.from_bytes(first).description.made == {"by": "test"}
+
+
+@pytest.mark.torch
+def test_training_lowers_the_loss_and_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, "abcde")
+    losses: list[float] = []
+    recipe = Recipe(seed=1, units=16, steps=60, length=128, window=64, batch=8)
+    fit(
+        recipe,
+        [r.stream for r in recordings.load(tmp_path)],
+        made={},
+        progress=lambda step, loss: losses.append(loss),
+    )
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    ticks: list[None] = []
+    content, report = train(
+        tmp_path, name="mine", seed=1, steps=2, units=8, progress=lambda: ticks.append(None)
+    )
+    assert model.from_bytes(content).description.made["held_out"] == "d"
+    assert len(ticks) == 2
+    assert any(line.startswith("held out") for line in report)
