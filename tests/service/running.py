@@ -1,0 +1,130 @@
+"""The service as a user runs it: a process, its settings file, its HTTP, its signals."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+SECONDS_MAX = 20.0
+
+
+class Running:
+    """A service process; it keeps its folder over restarts.
+
+    Args:
+        folder: for settings, state and log.
+        settings: TOML, of which `[state]` and `[http]` are written here.
+    """
+
+    def __init__(self, folder: Path, settings: str, *, state: str = "checkpoint_seconds = 1.0") -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.state = folder / "state.db"
+        self._config = folder / "settings.toml"
+        self._config.write_text(
+            f'{settings}\n[state]\npath = "{self.state}"\n{state}\n[http]\nport = 0\n[log]\nformat = "json"\n'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
+        self.port = 0
+
+    def __enter__(self) -> Running:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> Running:
+        """Start it, and wait until it is ready."""
+        self.launch()
+        until(lambda: self.get("/readyz")[0] == 200, self)
+        return self
+
+    def launch(self) -> None:
+        """Start it, and wait until HTTP listens."""
+        self._log_from = len(self.log)
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "stream_lstm", "run", "--config", str(self._config)]
+            self._process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+        until(lambda: self._listening(), self)
+
+    def _listening(self) -> bool:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.log[self._log_from :])
+        self.port = int(found[1]) if found else 0
+        return self.port > 0
+
+    @property
+    def log(self) -> str:
+        """What it has logged, over all starts."""
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, line by line."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process is None or self._process.poll() is not None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Fetch over HTTP; status 0 where nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample without labels by its name, the rejected ones by their reason."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        return {
+            sample.labels.get("reason", sample.name): sample.value
+            for family in families
+            for sample in family.samples
+            if "le" not in sample.labels
+        }
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit code."""
+        assert self._process is not None
+        return self._process.wait(SECONDS_MAX)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(SECONDS_MAX)
+
+
+def until(condition: Any, about: Running | None = None, seconds: float = SECONDS_MAX) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end or (about is not None and about.ended):
+            raise AssertionError(f"not so in time; the log:\n{about.log if about else ''}")
+        time.sleep(0.01)
