@@ -81,7 +81,7 @@ class Mosquitto:
         program, environment = find("mosquitto")
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text("\n".join([f"listener {self.port} {self.host}", *self._lines, ""]))
-        with (self.folder / "log").open("ab") as log:  # unbuffered; its own log file is a second behind
+        with (self.folder / "log").open("ab") as log:  # stderr; its own log file is a second behind
             self._process = subprocess.Popen(
                 [program, "-c", str(configuration)], env=environment, stdout=log, stderr=log
             )

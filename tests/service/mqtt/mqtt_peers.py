@@ -1,0 +1,271 @@
+"""The other side for tests of the link: a transport of bytes, a scripted broker, a relay that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import mqtt5
+from mqtt5 import ConnAckPacket, PublishPacket, QoS, SubAckPacket, SubAckReasonCode
+
+from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.mqtt.framing import frame_bytes
+
+DEADLINE_SECONDS = 10.0
+Q0, Q1, Q2 = QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE
+
+
+def message(n: int, qos: QoS = Q1, *, topic: str = "sensors/a", duplicate: bool = False) -> bytes:
+    """A PUBLISH whose payload tells its number, which is its packet id, too."""
+    return PublishPacket(
+        topic, b"%d" % n, qos=qos, packet_id=n if qos != Q0 else None, duplicate=duplicate
+    ).write()
+
+
+async def until(condition: Callable[[], object], *, seconds: float = DEADLINE_SECONDS) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.001)
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.losses: list[tuple[str, float]] = []
+
+    def connected(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+
+    def disconnected(self, reason: str, retry_seconds: float) -> None:
+        self.losses.append((reason, retry_seconds))
+
+
+def options(where: Any, **changes: Any) -> LinkOptions:
+    """Options for a broker; reconnects quickly."""
+    given: dict[str, Any] = {
+        "host": where.host,
+        "port": where.port,
+        "client_id": "stream",
+        "filters": [Filter("sensors/#", 1)],
+        "backoff_seconds_min": 0.01,
+        "backoff_seconds_max": 0.05,
+        "barrier_seconds_min": 0.005,
+        "stop_seconds_max": 2.0,
+    }
+    return LinkOptions(**{**given, **changes})
+
+
+@asynccontextmanager
+async def running(settings: LinkOptions, *, connect: bool = True, **extra: Any) -> AsyncIterator[Any]:
+    """A link that runs; with `connect`, connected. Its recorder is its `seen`."""
+    seen = Recorder()
+    link: Any = Link(settings, observer=seen, **extra)
+    link.seen = seen
+    task = link.task = asyncio.create_task(link.run())
+    try:
+        if connect:
+            await until(lambda: link.connected or task.done())
+            assert link.connected, seen.losses
+        yield link
+    finally:
+        if not task.done():
+            await link.stop()
+            await asyncio.wait_for(task, DEADLINE_SECONDS)
+
+
+async def take(link: Link, count: int) -> list[Any]:
+    """Receive so many messages at least, as arrivals."""
+    arrivals: list[Any] = []
+    while sum(len(arrival.packets) for arrival in arrivals) < count:
+        arrivals += await asyncio.wait_for(link.receive(65_536), DEADLINE_SECONDS)
+    return arrivals
+
+
+def payloads(arrivals: list[Any]) -> list[bytes]:
+    return [packet.payload for arrival in arrivals for packet in arrival.packets]
+
+
+class Wire(asyncio.Transport):
+    """A transport without a socket: keeps what is written, and says how it is used."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.written = bytearray()
+        self.writes = 0
+        self.reading = True
+        self.closed = False
+        protocol.connection_made(self)
+
+    def write(self, data: Any) -> None:
+        self.written += data
+        self.writes += 1
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    abort = close
+
+    def feed(self, content: bytes, *, cut: int = 1 << 62) -> None:
+        """Have the protocol read, at most `cut` bytes at a time."""
+        while content and not self.closed:
+            room = self.protocol.get_buffer(-1)
+            piece = content[: min(len(room), cut)]
+            room[: len(piece)] = piece
+            self.protocol.buffer_updated(len(piece))
+            content = content[len(piece) :]
+
+    def packets(self) -> list[Any]:
+        """What was written, decoded, and forgotten."""
+        found, rest = [], bytes(self.written)
+        self.written.clear()
+        while rest:
+            packet, size = mqtt5.read(memoryview(rest))
+            found.append(packet)
+            rest = rest[size:]
+        return found
+
+
+class Peer:
+    """The broker's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.connect: Any = None
+
+    async def packet(self) -> Any:
+        """The next packet; None at the end of the connection."""
+        frame = b""
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while not (size := frame_bytes(frame)):
+                frame += await asyncio.wait_for(self.reader.readexactly(1), DEADLINE_SECONDS)
+            frame += await asyncio.wait_for(self.reader.readexactly(size - len(frame)), DEADLINE_SECONDS)
+            return mqtt5.read(memoryview(frame))[0]
+        return None
+
+    async def expect(self, kind: type) -> Any:
+        """The next packet of this kind; pings on the way are answered."""
+        while True:
+            packet = await self.packet()
+            if type(packet) is kind:
+                return packet
+            assert type(packet) is mqtt5.PingReqPacket, f"{packet} instead of {kind}"
+            self.send(mqtt5.PingRespPacket())
+
+    def send(self, *what: Any) -> None:
+        """Packets, or bytes."""
+        self.writer.write(b"".join(w if isinstance(w, bytes) else w.write() for w in what))
+
+    async def welcome(self, *, granted: int = 1, **connack: Any) -> Any:
+        """CONNECT and SUBSCRIBE; returns the CONNECT."""
+        self.connect = await self.expect(mqtt5.ConnectPacket)
+        self.send(ConnAckPacket(**connack))
+        subscribe = await self.expect(mqtt5.SubscribePacket)
+        codes = [SubAckReasonCode(granted)] * len(subscribe.topic_filters)
+        self.send(SubAckPacket(subscribe.packet_id, codes))
+        return self.connect
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        self.writer.transport.abort()
+
+
+class Scripted:
+    """A broker that does what the test says, one connection after the other."""
+
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self._peers: asyncio.Queue[Peer] = asyncio.Queue()
+        self._all: list[Peer] = []
+        self.connections = 0
+
+    async def __aenter__(self) -> Scripted:
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for peer in self._all:
+            peer.reset()
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._all.append(Peer(reader, writer))
+        self._peers.put_nowait(self._all[-1])
+
+    async def peer(self) -> Peer:
+        """The next connection."""
+        return await asyncio.wait_for(self._peers.get(), DEADLINE_SECONDS)
+
+
+class Relay:
+    """A TCP relay to a broker, whose connections can be cut or left hanging."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.hangs = False
+        self.upstream = bytearray()  # what the client sent
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers += [writer, far_writer]
+        self._tasks.append(asyncio.create_task(self._pump(reader, far_writer, self.upstream)))
+        self._tasks.append(asyncio.create_task(self._pump(far_reader, writer, bytearray())))
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: bytearray
+    ) -> None:
+        with suppress(ConnectionError):
+            while content := await reader.read(65_536):
+                copy += content
+                if not self.hangs:
+                    writer.write(content)
+                    await writer.drain()
+            writer.close()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
