@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 
 MEMORY_EVENTS = 500.0
 # A sensor that never moved has no deviation: take what rounding would make of its mean.
-DEVIATION_SHARE_MIN = 1e-9
+DEVIATION_SHARE_MIN = 1e-13
 DEVIATION_MIN = 1e-30
 
 

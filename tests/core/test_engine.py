@@ -1,0 +1,191 @@
+"""The engine: same bits in any company, in order, without a look ahead, and never a number that is none."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from stream_lstm.core.batch import ROWS_MAX, parts
+from stream_lstm.core.engine import EVENT_MAX, Engine
+from tests.core.models import KINDS, engine, random_model
+
+MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
+EXTREMES = [0.0, EVENT_MAX, -EVENT_MAX, 1e-300, 5e-324, 1e9 + 0.1, -1.0, 3.3]
+
+
+def drawn(rng: np.random.Generator, size: int, wide: int) -> NDArray[np.float64]:
+    values = rng.normal(0, 1, (size, wide)) * 10.0 ** rng.integers(-5, 6, (size, wide))
+    wild = rng.random((size, wide)) < 0.1
+    return np.where(wild, rng.choice(EXTREMES, (size, wide)), values)
+
+
+def records(running: Engine, row: int) -> bytes:
+    return running.memories.records(np.array([row]))[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None)
+@given(size=st.integers(2, 300), where=st.integers(0, 299), seed=st.integers(0, 2**32))
+def test_a_stream_has_the_same_bits_in_any_company_and_position(
+    kind: str, size: int, where: int, seed: int
+) -> None:
+    made, rng = MODELS[kind], np.random.default_rng(seed)
+    wide, row = len(made.description.features), where % size + 1
+    among, alone = engine(made, size), engine(made, 1)
+    order = np.arange(1, size + 1)
+    for t in range(4):
+        values = drawn(rng, size, wide)
+        times = rng.uniform(1e9, 2e9, size)
+        rng.shuffle(order)
+        many = among.run(order, times, values)
+        n = int(np.flatnonzero(order == row)[0])
+        one = alone.run(np.array([1]), times[n : n + 1], values[n : n + 1])
+        for all_, single in zip(many, one, strict=True):
+            assert all_[n : n + 1].tobytes() == single.tobytes(), t
+    assert records(among, row) == records(alone, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 400), max_size=5))
+def test_how_arrivals_are_cut_into_batches_does_not_matter(kind: str, seed: int, cuts: list[int]) -> None:
+    made, rng = MODELS[kind], np.random.default_rng(seed)
+    wide = len(made.description.features)
+    rows = rng.integers(1, 6, 400)
+    times, values = rng.uniform(1e9, 2e9, 400), drawn(rng, 400, wide)
+    whole, cut, single = (engine(made, 5) for _ in range(3))
+    together = whole.run(rows, times, values)
+    pieces = [0, *sorted(cuts), 400]
+    in_parts = [cut.run(rows[a:b], times[a:b], values[a:b]) for a, b in pairwise(pieces)]
+    for column in zip(together, *in_parts, strict=True):
+        assert np.concatenate(column[1:]).tobytes() == column[0].tobytes()
+    for n in range(60):
+        single.run(rows[n : n + 1], times[n : n + 1], values[n : n + 1])
+    restarted = engine(made, 5)
+    restarted.run(rows[:60], times[:60], values[:60])
+    everyone = np.arange(1, 6)
+    assert whole.memories.records(everyone) == cut.memories.records(everyone)
+    assert single.memories.records(everyone) == restarted.memories.records(everyone)
+
+
+def test_an_evicted_and_restored_stream_goes_on_with_the_same_bits() -> None:
+    made, rng = MODELS["step"], np.random.default_rng(2)
+    values = rng.normal(0, 1, (20, 1))
+    plain, moved = engine(made, 2), engine(made, 2)
+    for t in range(20):
+        time = np.array([1e9 + t])
+        plain.run(np.array([1]), time, values[t : t + 1])
+        if t == 10:
+            moved.memories.admit("x", 9)  # takes another row before the evicted one's is free again
+            record = moved.memories.evict("0")
+            assert moved.memories.restore("0", 1, record) == 1
+        moved.run(np.array([1]), time, values[t : t + 1])
+    assert records(plain, 1) == records(moved, 1)
+
+
+def test_a_read_with_300_events_of_one_stream_and_1_of_another_is_right() -> None:
+    made, rng = MODELS["step"], np.random.default_rng(1)
+    rows = np.array([1] * 150 + [2] + [1] * 150)
+    times, values = np.arange(301) + 1e9, rng.normal(0, 1, (301, 1))
+    said = engine(made, 2).run(rows, times, values)
+    assert said.seq[150] == 1
+    assert said.seq[rows == 1].tolist() == list(range(1, 301))
+    assert [len(piece) for piece in parts(rows)][:2] == [2, 1]
+
+
+def test_no_output_changes_when_later_events_change() -> None:
+    made, rng = MODELS["step"], np.random.default_rng(4)
+    rows, times, values = np.ones(50, np.intp), np.arange(50) + 1e9, rng.normal(0, 1, (50, 1))
+    other = values.copy()
+    other[30:] = 1e6
+    first, second = engine(made, 1).run(rows, times, values), engine(made, 1).run(rows, times, other)
+    for ours, theirs in zip(first, second, strict=True):
+        assert ours[:30].tobytes() == theirs[:30].tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None)
+@given(
+    values=st.lists(
+        st.one_of(st.sampled_from(EXTREMES), st.floats(-EVENT_MAX, EVENT_MAX)), min_size=1, max_size=40
+    )
+)
+def test_no_value_makes_a_number_that_is_none(kind: str, values: list[float]) -> None:
+    made = MODELS[kind]
+    wide = len(made.description.features)
+    running = engine(made, 1)
+    with np.errstate(all="raise", under="ignore"):
+        said = running.run(
+            np.ones(len(values), np.intp),
+            np.arange(len(values)) + 1e9,
+            np.repeat(np.array(values)[:, None], wide, 1),
+        )
+    assert np.isfinite(said.prediction).all()
+    assert np.isfinite(said.probabilities).all()
+    assert ((said.anomaly >= 0) & (said.anomaly <= 1)).all()
+    after = running.memories.take(np.array([1]))
+    assert all(np.isfinite(after[name]).all() for name in after.dtype.names or ())
+
+
+def test_nobody_keeps_an_empty_memory() -> None:
+    running = engine(MODELS["step"], 3)
+    running.run(np.array([1, 2, 3]), np.full(3, 1e9), np.ones((3, 1)))
+    assert not any(running.memories.records(np.array([0]))[0])
+
+
+def test_first_events_expect_nothing_and_later_ones_what_was_predicted() -> None:
+    running = engine(MODELS["step"], 1)
+    said = running.run(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
+    assert np.isnan(said.expected[0, 0])
+    assert np.isnan(said.reach[0, 0])
+    assert np.isnan(said.error[0, 0])
+    assert said.expected[1:, 0].tolist() == said.prediction[:-1, 0].tolist()
+    assert said.late.tolist() == [False, True, False]
+    assert running.memories.take(np.array([1]))["time"] == 1e9 + 6.0
+
+
+def test_a_target_that_no_event_carries_is_predicted_and_never_judged() -> None:
+    running = engine(MODELS["fixed"], 1)
+    said = running.run(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
+    assert np.isnan(said.error[1:, 1]).all()
+    assert np.isfinite(said.error[1:, 0]).all()
+    assert np.isfinite(said.prediction).all()
+    assert not said.missed[:, 1].any()
+
+
+def test_probabilities_add_up_to_one() -> None:
+    said = engine(MODELS["classes"], 1).run(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
+    assert np.allclose(said.probabilities.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_events_give_no_predictions_of_the_right_widths(kind: str) -> None:
+    made = MODELS[kind]
+    running = engine(made, 1)
+    nothing = running.run(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.description.features))))
+    one = running.run(np.array([1]), np.array([1e9]), np.ones((1, len(made.description.features))))
+    assert [column.shape[1:] for column in nothing] == [column.shape[1:] for column in one]
+    assert [column.dtype for column in nothing] == [column.dtype for column in one]
+    assert len(nothing.seq) == 0
+
+
+@given(rows=st.lists(st.integers(1, 9), max_size=60))
+def test_batches_hold_a_stream_once_and_keep_each_streams_order(rows: list[int]) -> None:
+    where = np.array(rows, np.intp)
+    pieces = list(parts(where))
+    assert sorted(np.concatenate([np.empty(0, np.intp), *pieces]).tolist()) == list(range(len(rows)))
+    for piece in pieces:
+        assert len(set(where[piece])) == len(piece)
+        assert (np.diff(piece) > 0).all()
+    for stream in set(rows):
+        seen = [n for piece in pieces for n in piece.tolist() if rows[n] == stream]
+        assert seen == sorted(seen)
+
+
+def test_large_batches_are_cut_to_what_fits_the_cache() -> None:
+    assert [len(piece) for piece in parts(np.arange(600))] == [ROWS_MAX, ROWS_MAX, 88]

@@ -1,0 +1,122 @@
+"""Scaling from the first event on; intervals that cover what they say; anomalies that mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_lstm.core import inputs, score
+from stream_lstm.core.scaling import MEMORY_EVENTS, Scale, follow
+
+
+def scales(values: list[float]) -> list[tuple[float, float, float]]:
+    """Mean, deviation and scaled value after each event."""
+    scale, out = Scale(np.zeros((1, 1)), np.zeros((1, 1))), []
+    for n, value in enumerate(values, 1):
+        scale = follow(scale, np.array([[value]]), np.array([n]))
+        deviation = float(scale.deviation()[0, 0])
+        out.append((float(scale.mean[0, 0]), deviation, (value - float(scale.mean[0, 0])) / deviation))
+    return out
+
+
+def test_the_first_500_events_have_their_plain_mean_and_deviation() -> None:
+    values = np.random.default_rng(0).normal(5, 2, int(MEMORY_EVENTS)).tolist()
+    mean, deviation, _ = scales(values)[-1]
+    assert mean == pytest.approx(np.mean(values))
+    assert deviation == pytest.approx(np.std(values))
+
+
+@given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=80))
+def test_a_scaled_value_is_bounded_from_the_first_event_on(values: list[float]) -> None:
+    for n, (_, deviation, scaled) in enumerate(scales(values), 1):
+        assert deviation > 0
+        assert abs(scaled) <= n**0.5 * 1.01
+
+
+def test_a_flat_stream_is_scaled_to_zero_and_its_first_move_is_seen() -> None:
+    out = scales([21.5] * 600 + [22.0])
+    assert out[599][2] == 0.0
+    assert 20 < out[600][2] < 23
+
+
+def test_a_large_offset_hides_no_movement() -> None:
+    values = (1e9 + np.random.default_rng(1).normal(0, 1e-3, 2_000)).tolist()
+    assert scales(values)[-1][1] == pytest.approx(1e-3, rel=0.1)
+
+
+def test_a_scale_follows_its_sensor() -> None:
+    rng = np.random.default_rng(2)
+    mean, deviation, _ = scales([*rng.normal(0, 1, 1_000).tolist(), *rng.normal(100, 5, 4_000).tolist()])[-1]
+    assert mean == pytest.approx(100, abs=1.5)
+    assert deviation == pytest.approx(5, rel=0.15)
+
+
+def test_inputs_are_as_wide_as_said_and_clipped() -> None:
+    seen = inputs.Seen(
+        np.array([[50.0, -50.0]]), np.array([[1.0, 2.0]]), np.array([21_600.0]), np.array([500])
+    )
+    names = list(inputs.MAKERS)
+    made = inputs.make(names, seen, "running")
+    assert made.shape == (1, inputs.width(names, 2))
+    assert made[0].tolist() == pytest.approx([10, -10, 1, 2, 1, 0, 1], abs=1e-6)
+    assert inputs.make(["value"], seen, "fixed")[0].tolist() == [50.0, -50.0]
+
+
+ERRORS = {
+    "laplace": lambda rng, n: rng.laplace(0, 1, n),
+    "gauss": lambda rng, n: rng.normal(0, 3, n),
+    "heavy": lambda rng, n: rng.standard_t(2.5, n) * 0.2,
+    "changing": lambda rng, n: rng.laplace(0, 1, n) * np.where(np.arange(n) % 4_000 < 2_000, 0.3, 5.0),
+}
+
+
+def judged(errors: list[float]) -> tuple[list[bool], list[float]]:
+    """Whether each error lay outside its interval, and its anomaly; the model's spread is always 1."""
+    calibration = score.Calibration(np.zeros((1, 1)), np.zeros((1, 1)))
+    one, missed, odd = np.ones((1, 1)), [], []
+    reach = one * 0
+    for seq, error in enumerate(errors, 1):
+        verdict = score.judge(
+            score.Forecast(one * 0, one, reach), calibration, np.array([[error]]), one, np.array([seq])
+        )
+        calibration = verdict.calibration
+        reach = calibration.width * 1.0
+        missed.append(bool(verdict.missed[0, 0]))
+        odd.append(float(verdict.anomaly[0]))
+    return missed, odd
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_intervals_come_to_cover_nine_in_ten_whatever_the_errors(kind: str) -> None:
+    missed, _ = judged(ERRORS[kind](np.random.default_rng(3), 12_000).tolist())
+    assert 0.885 <= 1 - np.mean(missed[1_000:]) <= 0.915
+
+
+@pytest.mark.parametrize("kind", ["laplace", "gauss", "heavy"])
+def test_a_high_anomaly_is_rare_whatever_the_errors(kind: str) -> None:
+    _, odd = judged(ERRORS[kind](np.random.default_rng(4), 12_000).tolist())
+    assert np.mean(np.array(odd[1_000:]) >= 0.5) < 0.006
+    assert min(odd) >= 0.0
+    assert max(odd) <= 1.0
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(0, 10_000))
+def test_more_surprise_is_never_less_odd_and_more_knowledge_never_makes_it_less(
+    first: float, second: float, known: int
+) -> None:
+    tail = np.full((1, 1), score.TAIL_FIRST)
+
+    def odd(surprise: float, events: int) -> float:
+        return float(score.anomaly(np.array([[surprise]]), tail, np.array([events]))[0])
+
+    low, high = sorted((first, second))
+    assert odd(low, known) <= odd(high, known)
+    assert odd(high, known) <= odd(high, known + 100) + 1e-12
+
+
+def test_half_means_once_in_a_thousand() -> None:
+    surprise = np.array([[np.log(1_000.0)]])
+    odd = score.anomaly(surprise, np.full((1, 1), score.TAIL_FIRST), np.array([10**9]))
+    assert odd[0] == pytest.approx(0.5)
