@@ -30,7 +30,7 @@ from stream_lstm.events import Clock, Events
 TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 TIME_AHEAD_SECONDS_MAX = 86_400.0  # a sensor's clock may be a time zone off, not more
 # Epoch numbers tell their unit by their size: seconds end where milliseconds of 1973 begin.
-EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (math.inf, 1e-9))
+EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (math.inf, 1e9))
 EVENT, ARRIVAL = int(Clock.EVENT), int(Clock.ARRIVAL)  # plain: an enum costs time by the event
 TEXT_BYTES_MAX = 64  # a decimal number in text
 _DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
@@ -331,7 +331,7 @@ def _scaled(number: float) -> float:
     """Seconds out of seconds, milli-, micro- or nanoseconds."""
     for most, unit in EPOCH_UNITS:
         if number < most:
-            return number * unit
+            return number / unit
     return math.inf
 
 
@@ -366,8 +366,8 @@ def _number(found: object) -> float:
     except OverflowError:
         number = math.inf
     if not -EVENT_MAX <= number <= EVENT_MAX:
-        finite = math.isfinite(number) or isinstance(found, int)
-        raise PayloadError("out_of_range" if finite else "not_finite", f"a number beyond ±{EVENT_MAX:g}")
+        reason = "out_of_range" if math.isfinite(number) else "not_finite"
+        raise PayloadError(reason, f"a number beyond ±{EVENT_MAX:g}")
     return number
 
 

@@ -1,0 +1,86 @@
+"""Predictions as they are published."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_lstm.core import encode
+from stream_lstm.events import Events
+from tests.core.models import KINDS, engine, random_model
+
+
+def strict(payload: bytes) -> dict[str, Any]:
+    """JSON without the NaN that Python would let pass."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    told = json.loads(payload, parse_constant=refuse)
+    assert isinstance(told, dict)
+    return told
+
+
+def published(kind: str, events: int = 3) -> list[bytes]:
+    made = random_model(**KINDS[kind])
+    wide = len(made.description.features)
+    values = np.arange(events * wide, dtype=float).reshape(events, wide)
+    times = np.arange(events) + 1.7e9
+    said = engine(made, 1).run(np.ones(events, np.intp), times, values)
+    columns = Events(["s"] * events, times.tolist(), [0, 1, 2][:events], values.ravel().tolist())
+    return encode.Encoder(made.id, made.description).encode(columns, said)
+
+
+def test_a_number_has_every_field() -> None:
+    first, second, third = map(strict, published("step"))
+    assert list(first) == [
+        *("stream", "seq", "time", "clock", "value", "expected"),
+        *("prediction", "interval", "anomaly", "model"),
+    ]
+    assert (first["expected"], first["interval"], first["seq"]) == (None, None, 1)
+    assert second["expected"] == first["prediction"]
+    assert [told["clock"] for told in (first, second, third)] == ["event", "arrival", "uncertain"]
+    assert second["interval"][0] < second["prediction"] < second["interval"][1]
+    assert second["model"].startswith("random:")
+
+
+def test_several_numbers_go_by_their_names() -> None:
+    first, second, _ = map(strict, published("fixed"))
+    assert first["value"] == {"a": 0.0, "b": 1.0}
+    assert first["expected"] is None
+    assert first["interval"] is None
+    assert set(second["expected"]) == set(second["prediction"]) == {"b", "soft"}
+    assert len(second["interval"]["b"]) == 2
+    assert 0.0 <= second["anomaly"] <= 1.0
+
+
+def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:
+    told = strict(published("classes")[1])
+    assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
+    assert sum(told["probabilities"].values()) == pytest.approx(1.0)
+    assert not {"expected", "prediction", "interval", "anomaly"} & set(told)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_events_give_the_same_bytes(kind: str) -> None:
+    assert published(kind) == published(kind)
+
+
+def test_a_rejection_carries_the_original_bytes() -> None:
+    told = strict(encode.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
+    assert base64.b64decode(told.pop("payload_base64")) == b"\xff\x00"
+    assert told == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
+    large = strict(encode.rejection("a", b"x" * 70_000, reason="too_large", detail="", time=0.0))
+    assert len(base64.b64decode(large["payload_base64"])) == encode.REJECTED_BYTES_MAX
+    assert large["payload_bytes"] == 70_000
+
+
+@pytest.mark.parametrize(
+    ("template", "topics"), [("p/{stream}", ["p/a", "p/b"]), ("p/{stream}/x", ["p/a/x", "p/b/x"])]
+)
+def test_each_stream_has_its_topic(template: str, topics: list[str]) -> None:
+    assert encode.topics(template, ["a", "b"]) == topics
