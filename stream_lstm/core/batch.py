@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-
 ROWS_MAX = 256  # measured: what belongs to more rows no longer fits the cache, and takes longer an event
 
 

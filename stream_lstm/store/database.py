@@ -296,8 +296,12 @@ class Database:
                 "SELECT s.id, s.key, s.mark, c.entry, c.mark, c.record"
                 " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id ORDER BY s.id"
             )
+            (missing,) = self._connection.execute("SELECT count(*) FROM checkpoint").fetchone()
             while chunk := found.fetchmany(ROWS_A_CHUNK):
+                missing -= sum(record is not None for *_, record in chunk)
                 yield self._rows(chunk)
+            if missing:
+                raise damaged(str(self.path), f"{missing} records belong to no stream")
 
     def _rows(self, chunk: list[tuple[int, str, int, int | None, int | None, bytes | None]]) -> Rows:
         blank = bytes(self.identity.row_bytes)

@@ -32,13 +32,15 @@ class explained:
             raise self._of_sqlite(error) from None
         if isinstance(error, OSError):
             raise self._of_system(error) from None
+        if isinstance(error, UnicodeDecodeError):  # in SQLite's own words about what it cannot read
+            raise damaged(self._path, "its tables cannot be read") from None
 
     def _of_sqlite(self, error: sqlite3.Error) -> StateError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY
         problem = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"
         if code == sqlite3.SQLITE_FULL:
             return self._full(problem)
-        if code in CORRUPT:
+        if code in CORRUPT or "decode to UTF-8" in problem:  # the latter is Python's, and has no code
             return damaged(self._path, problem)
         if code in LOCKED:
             hint = "end the other program that writes to it"

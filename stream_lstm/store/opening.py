@@ -17,17 +17,16 @@ from stream_lstm.store.journal import damaged
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x534C5354  # "SLST", so that `file` and we can tell it from other databases
 BUSY_SECONDS_MAX = 5.0
+HEADER_BYTES = 100  # https://sqlite.org/fileformat2.html#the_database_header
 
-SCHEMA = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mark INTEGER NOT NULL);
-CREATE TABLE checkpoint
-    (id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, mark INTEGER NOT NULL, record BLOB NOT NULL);
-CREATE TABLE journal
-    (number INTEGER PRIMARY KEY, time REAL NOT NULL, messages INTEGER NOT NULL, blob BLOB NOT NULL);
-"""
+TABLES = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mark INTEGER NOT NULL) STRICT",
+    "CREATE TABLE checkpoint"
+    " (id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, mark INTEGER NOT NULL, record BLOB NOT NULL) STRICT",
+    "CREATE TABLE journal"
+    " (number INTEGER PRIMARY KEY, time REAL NOT NULL, messages INTEGER NOT NULL, blob BLOB NOT NULL) STRICT",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ def connected(path: Path, connect: Callable[..., sqlite3.Connection], *, fsync: 
     """A connection as the owner needs it; the file is made if there is none."""
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    elif 0 < path.stat().st_size < HEADER_BYTES:  # SQLite would take it for an empty file, and begin anew
+        raise damaged(str(path), "is shorter than any database")
     connection = connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS_MAX)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -78,7 +79,11 @@ def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> N
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         verify(connection, path)
         return
-    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    for table in TABLES:
+        connection.execute(table)
     meta = {"model": identity.model, "row": identity.row, "row_bytes": identity.row_bytes, "horizon": 1}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.execute("COMMIT")
@@ -95,6 +100,9 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
         raise StateMismatch(
             "open", str(path), problem, "use the release that wrote it, or another state.path"
         )
+    tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+    if tuple(sql for (sql,) in tables) != TABLES:
+        raise damaged(str(path), "its tables are not as they were made")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise damaged(str(path), verdict)

@@ -210,7 +210,8 @@ class Connection(asyncio.BufferedProtocol):
                 await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             else:
                 silent = f"the broker was silent for {self._answer_seconds_max:g} s and owes us"
-                self.close(BrokerError(f"{silent} a {kind.__name__}"))
+                hint = "" if self._welcomed else f": {_HINT}"
+                self.close(BrokerError(f"{silent} a {kind.__name__}{hint}"))
         return answer.result()
 
     def _early(self, messages: list[Message], message: Message) -> None:

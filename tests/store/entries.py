@@ -1,0 +1,58 @@
+"""Entries and databases for the store's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stream_lstm.store.database import Database
+from stream_lstm.store.journal import Entry, Rejected
+from stream_lstm.store.opening import Identity
+
+IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
+
+
+def entry(number: int, *, events: int = 3, digests: int = 2, **changes: Any) -> Entry:
+    rng = np.random.default_rng(number)
+    made: dict[str, Any] = {
+        "number": number,
+        "model": "m:1",
+        "streams": rng.integers(1, 9, events),
+        "times": rng.uniform(1e9, 2e9, events),
+        "clocks": rng.integers(0, 3, events).astype(np.uint8),
+        "values": rng.normal(0, 1, (events, 1)),
+        "named": [],
+        "digests": rng.integers(0, 2**63, (digests, 2)).astype(np.uint64),
+        "rejected": [Rejected("a/b", b"\xff", "malformed", "not JSON", 1e9)] if number % 2 else [],
+        "sent": number - 1,
+    }
+    return Entry(**(made | changes))
+
+
+def record(n: int) -> bytes:
+    return n.to_bytes(16, "little")
+
+
+def opened(path: Path, **options: Any) -> Database:
+    return Database.open(path, IDENTITY, **options)
+
+
+def filled(path: Path, entries: int = 5) -> Database:
+    """A database with streams 1 to 3, of which 1 and 2 are checkpointed."""
+    database = opened(path)
+    database.commit(entry(1, named=[(1, "a"), (2, "b"), (3, "c/ü")]))
+    for number in range(2, entries + 1):
+        database.commit(entry(number))
+    database.checkpoint([(1, 2, record(10)), (2, 3, record(20))])
+    return database
+
+
+def same(first: Entry, second: Entry) -> bool:
+    return all(
+        np.array_equal(getattr(first, name), getattr(second, name))
+        if isinstance(getattr(first, name), np.ndarray)
+        else getattr(first, name) == getattr(second, name)
+        for name in Entry.__slots__
+    )

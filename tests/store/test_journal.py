@@ -1,0 +1,69 @@
+"""Entries as bytes: read as they were written, and any damage found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_lstm.errors import StateCorrupt
+from stream_lstm.store.journal import Rejected, decode, encode
+from tests.store.entries import entry, same
+
+REJECTED = st.builds(
+    Rejected,
+    st.text(max_size=5),
+    st.binary(max_size=9),
+    st.just("malformed"),
+    st.text(max_size=5),
+    st.floats(0, 2e9),
+)
+
+
+@given(
+    number=st.integers(1, 2**40),
+    events=st.integers(0, 20),
+    digests=st.integers(0, 20),
+    wide=st.integers(1, 4),
+    named=st.lists(st.tuples(st.integers(1, 2**31), st.text(max_size=9)), max_size=4),
+    rejected=st.lists(REJECTED, max_size=3),
+)
+def test_an_entry_is_read_as_it_was_written(
+    number: int, events: int, digests: int, wide: int, named: list[tuple[int, str]], rejected: list[Rejected]
+) -> None:
+    made = entry(
+        number,
+        events=events,
+        digests=digests,
+        values=np.random.default_rng(0).normal(0, 1, (events, wide)),
+        named=named,
+        rejected=rejected,
+    )
+    assert same(decode(number, encode(made), path="x"), made)
+
+
+def test_every_flipped_bit_is_found() -> None:
+    blob = encode(entry(7, named=[(1, "a")]))
+    for bit in range(len(blob) * 8):
+        damaged = bytearray(blob)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(StateCorrupt, match="journal entry 7"):
+            decode(7, bytes(damaged), path="x")
+
+
+def test_every_cut_is_found() -> None:
+    blob = encode(entry(7))
+    for length in range(len(blob)):
+        with pytest.raises(StateCorrupt):
+            decode(7, blob[:length], path="x")
+
+
+def test_an_entry_under_another_number_is_found() -> None:
+    with pytest.raises(StateCorrupt):
+        decode(8, encode(entry(7)), path="x")
+
+
+def test_an_event_of_one_feature_takes_about_forty_bytes() -> None:
+    few, many = (len(encode(entry(1, events=n, digests=n))) for n in (100, 1_100))
+    assert (many - few) / 1_000 == 37
