@@ -210,6 +210,8 @@ class Scripted:
         self._server.close()
         for peer in self._all:
             peer.reset()
+            with suppress(ConnectionError):
+                await peer.writer.wait_closed()
         await self._server.wait_closed()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
