@@ -1,7 +1,6 @@
 """A real mosquitto for tests, and its command line clients.
 
-Looked for on PATH and in `<repo>/.tools/mosquitto/usr`, a tree of unpacked packages for machines on which
-nothing may be installed.
+Looked for on PATH and where `tools/get-mosquitto` puts them on machines that have none.
 """
 
 from __future__ import annotations
@@ -14,21 +13,17 @@ import subprocess
 import time
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "mosquitto" / "usr"
+PRIVATE = Path(__file__).resolve().parents[1] / ".tools" / "mosquitto" / "bin"
 START_SECONDS_MAX = 10.0
 STARTS_MAX = 5  # a port that was free a moment ago may be taken
 
 
-def find(program: str) -> tuple[str, dict[str, str]]:
-    """A program of mosquitto's, and the environment that it needs."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+def find(program: str) -> str:
+    """A program of mosquitto's."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", str(PRIVATE)])
     if found := shutil.which(program, path=path):
-        return found, dict(os.environ)
-    for folder in ("sbin", "bin"):
-        if (TOOLS / folder / program).exists():
-            libraries = os.pathsep.join(str(entry) for entry in (TOOLS / "lib").glob("*-linux-*"))
-            return str(TOOLS / folder / program), {**os.environ, "LD_LIBRARY_PATH": libraries}
-    raise FileNotFoundError(f"{program}: install mosquitto and mosquitto-clients, or unpack them to {TOOLS}")
+        return found
+    raise FileNotFoundError(f"{program}: run tools/get-mosquitto, or install mosquitto and mosquitto-clients")
 
 
 def free_port() -> int:
@@ -78,13 +73,11 @@ class Mosquitto:
         raise RuntimeError(f"mosquitto does not start:\n{self.log}")
 
     def _start_once(self) -> bool:
-        program, environment = find("mosquitto")
+        program = find("mosquitto")
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text("\n".join([f"listener {self.port} {self.host}", *self._lines, ""]))
         with (self.folder / "log").open("ab") as log:  # stderr; its own log file is a second behind
-            self._process = subprocess.Popen(
-                [program, "-c", str(configuration)], env=environment, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen([program, "-c", str(configuration)], stdout=log, stderr=log)
         until = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < until and self._process.poll() is None:
             try:
@@ -125,34 +118,31 @@ class Mosquitto:
 
     def publish(self, topic: str, payload: str, *options: str, qos: int = 1) -> None:
         """One message by mosquitto_pub."""
-        program, environment = find("mosquitto_pub")
+        program = find("mosquitto_pub")
         where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
         subprocess.run(
             [program, *where, "-q", str(qos), "-t", topic, "-m", payload, *options],
-            env=environment,
             check=True,
             timeout=10,
         )
 
     def publish_lines(self, topic: str, payloads: str, *, qos: int = 1) -> None:
         """A message for each line, over one connection, by mosquitto_pub."""
-        program, environment = find("mosquitto_pub")
+        program = find("mosquitto_pub")
         where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
         subprocess.run(
             [program, *where, "-q", str(qos), "-t", topic, "-l"],
             input=payloads.encode(),
-            env=environment,
             check=True,
             timeout=60,
         )
 
     def subscriber(self, topic: str, *options: str, name: str = "watcher") -> subprocess.Popen[str]:
         """A mosquitto_sub that prints `topic payload` lines, subscribed when this returns."""
-        program, environment = find("mosquitto_sub")
+        program = find("mosquitto_sub")
         where = ["-V", "5", "-h", self.host, "-p", str(self.port), "-i", name]
         running = subprocess.Popen(
             [program, *where, "-v", "-t", topic, *options],
-            env=environment,
             stdout=subprocess.PIPE,
             text=True,
         )

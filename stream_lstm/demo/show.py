@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from stream_lstm.demo import picture, sensors
+from stream_lstm import recordings
+from stream_lstm.demo import picture
 from stream_lstm.demo.broker import Child, broker, free_port, until_listening
+from stream_lstm.demo.sensors import shipped
 from stream_lstm.demo.story import Story
 from stream_lstm.errors import StreamLstmError
 from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
@@ -144,10 +146,10 @@ async def _connected(link: Link) -> None:
 
 async def _speak(mouth: Link, sent: list[int], *, seconds: float | None, speed: float | None) -> None:
     """Publish every reading when it is due."""
-    recordings = sensors.shipped()
+    sensors = shipped()
     begun, number = time.monotonic(), 0
     waiting: list[tuple[str, bytes]] = []
-    for due in sensors.schedule(recordings, speed=speed, seconds=seconds or 600.0):
+    for due in recordings.schedule(sensors, speed=speed, seconds=seconds or 600.0):
         ahead = begun + due.at - time.monotonic()
         if waiting and (ahead > 0 or len(waiting) >= PUBLISH_EVENTS_MAX):
             number += 1

@@ -56,15 +56,7 @@ def convert(
     Raises:
         ModelError: says what is wrong and what to do.
     """
-    try:
-        state = safetensors.numpy.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            source,
-            f"is not a safetensors file that can be read ({error}); in Python: "
-            "safetensors.torch.save_file(model.float().state_dict(), 'model.safetensors')",
-        ) from None
-    found = from_state(state, source=source, lstm=lstm, linear=linear)
+    found = from_state(_loaded(content, source), source=source, lstm=lstm, linear=linear)
     units = found["readout.weight"].shape[0]
     layers = sum(1 for tensor in found if tensor.endswith(".stm"))
     out = [] if labels else list(targets or features)
@@ -87,6 +79,17 @@ def convert(
     )
     _fits(described, found, source)
     return model.to_bytes(described, found)
+
+
+def _loaded(content: bytes, source: str) -> Tensors:
+    try:
+        return safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            source,
+            f"is not a safetensors file that can be read ({error}); in Python: "
+            "safetensors.torch.save_file(model.float().state_dict(), 'model.safetensors')",
+        ) from None
 
 
 def from_state(

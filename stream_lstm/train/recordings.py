@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_lstm.demo.sensors import epoch, read
 from stream_lstm.errors import SettingsError
+from stream_lstm.recordings import epoch, read
 from stream_lstm.train.generate import Stream
 
 HELD_OUT_EVERY = 4  # of the files in order of their names

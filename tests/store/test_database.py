@@ -142,6 +142,14 @@ def test_damage_inside_is_found(tmp_path: Path, statement: str, words: str) -> N
         read_all(tmp_path / "s.db")
 
 
+def test_tables_that_cannot_even_be_named_are_found(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    content = (tmp_path / "s.db").read_bytes()
+    (tmp_path / "s.db").write_bytes(content.replace(b"tablecheckpointcheckpoint", b"tabl\xe5\xe3heckpointcheckpoint"))
+    with pytest.raises(StateCorrupt, match="cannot be read"):
+        read_all(tmp_path / "s.db")
+
+
 @settings(max_examples=60)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_found_or_harmless(

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from stream_lstm.demo import sensors
+from stream_lstm import recordings
+from stream_lstm.demo.sensors import shipped
 from stream_lstm.errors import SettingsError
 
 
 def test_the_shipped_recordings_include_the_machine_that_failed() -> None:
-    recordings = {recording.name: recording for recording in sensors.shipped()}
-    machine = recordings["machine_temperature_system_failure"]
+    found = {recording.name: recording for recording in shipped()}
+    machine = found["machine_temperature_system_failure"]
     assert len(machine.readings) == 22_695
     assert machine.readings[0] == (0.0, "2013-12-02 21:15:00", 73.96732207)
-    assert len(recordings) == 6
+    assert len(found) == 6
 
 
 @pytest.mark.parametrize("head", ["timestamp,value\n", ""])
 def test_a_head_is_optional(tmp_path: Path, head: str) -> None:
     path = tmp_path / "pump.csv"
     path.write_text(head + "2024-01-01T00:00:00Z,1\n\n1704067260,2.5\n")
-    recording = sensors.read(path)
+    recording = recordings.read(path)
     assert recording.name == "pump"
     assert [(r.seconds, r.value) for r in recording.readings] == [(0.0, 1.0), (60.0, 2.5)]
     assert recording.seconds == 60.0
@@ -42,31 +43,34 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "wrong.csv"
     path.write_text(text)
     with pytest.raises(SettingsError, match=words):
-        sensors.read(path)
+        recordings.read(path)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"absent\.csv: cannot be read"):
-        sensors.read(tmp_path / "absent.csv")
+        recordings.read(tmp_path / "absent.csv")
 
 
 def test_too_long_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "ROWS_MAX", 2)
+    monkeypatch.setattr(recordings, "ROWS_MAX", 2)
     path = tmp_path / "long.csv"
     path.write_text("1,1\n2,2\n3,3\n")
     with pytest.raises(SettingsError, match="more than 2 lines"):
-        sensors.read(path)
+        recordings.read(path)
 
 
-def recording(name: str, *seconds: float) -> sensors.Recording:
-    return sensors.Recording(name, [sensors.Reading(s, str(s), s) for s in seconds])
+def recording(name: str, *seconds: float) -> recordings.Recording:
+    return recordings.Recording(name, [recordings.Reading(s, str(s), s) for s in seconds])
+
+
+TWO = [recording("a", 0, 100), recording("b", 0, 50)]
 
 
 def test_a_speed_holds_for_all() -> None:
-    dues = list(sensors.schedule([recording("a", 0, 100), recording("b", 0, 50)], speed=10.0, seconds=None))
+    dues = list(recordings.schedule(TWO, speed=10.0, seconds=None))
     assert [(due.name, due.at) for due in dues] == [("a", 0.0), ("b", 0.0), ("b", 5.0), ("a", 10.0)]
 
 
 def test_without_a_speed_each_fills_the_time() -> None:
-    dues = list(sensors.schedule([recording("a", 0, 100), recording("b", 0, 50)], speed=None, seconds=30.0))
+    dues = list(recordings.schedule(TWO, speed=None, seconds=30.0))
     assert [due.at for due in dues] == [0.0, 0.0, 30.0, 30.0]

@@ -1,0 +1,146 @@
+"""The documents say what is so: settings, commands, fields, metrics and links are held against the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import click
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from service.test_metrics import PRESENT
+
+from stream_lstm import cli
+from stream_lstm.core.encode import Prediction
+from stream_lstm.core.model import from_bytes
+from stream_lstm.events import REASONS
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.metrics import page, registry
+from stream_lstm.service.settings import Settings, load
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"(?P<mark><!-- not run: .+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+KINDS = {"console", "toml", "text"}
+
+
+class Block(NamedTuple):
+    """A block of code in a document; `run` unless it is marked as not run."""
+
+    document: Path
+    kind: str
+    text: str
+    run: bool
+
+
+def all_blocks() -> list[Block]:
+    return [
+        Block(document, found["kind"], found["text"], not found["mark"])
+        for document in DOCUMENTS
+        for found in FENCE.finditer(document.read_text("utf-8"))
+    ]
+
+
+BLOCKS = all_blocks()
+
+
+def name(block: Block) -> str:
+    return f"{block.document.name}-{BLOCKS.index(block)}"
+
+
+def table(document: str, heading: str) -> list[str]:
+    """The first column of the first table after a heading, without backquotes."""
+    text = (ROOT / document).read_text("utf-8").split(heading, 1)[1]
+    rows = re.findall(r"^\| (.+?) \|", text.split("\n\n|", 1)[1].split("\n\n", 1)[0], re.M)
+    return [row.strip("`") for row in rows if row.startswith("`")]
+
+
+def test_every_block_says_what_it_is() -> None:
+    assert {block.kind for block in BLOCKS} <= KINDS
+    assert {block.kind for block in BLOCKS if block.run} == KINDS
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "toml" and b.run], ids=name)
+def test_settings_are_right(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text(block.text)
+    load(tmp_path / "settings.toml")
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "console"], ids=name)
+def test_commands_are_there(block: Block) -> None:
+    """Every option of ours exists and takes its value; what make is asked for is in the Makefile."""
+    commands = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+    assert commands
+    for command in (part for line in commands for part in re.split(r" && |\|", line)):
+        words = [word for word in shlex.split(command) if "=" not in word]
+        program = Path(words[0]).name
+        if program == "stream-lstm":
+            parse(words[1:])
+        elif program == "make":
+            subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        else:
+            assert program in {"python3", "pip", "mosquitto_pub", "mosquitto_sub", "head", "curl"}
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line without doing what it says."""
+    command = cli.main.commands[words[0]]
+    present = [
+        str(ROOT / "README.md") if word.endswith((".csv", ".db", ".safetensors")) and word[0] != "-" else word
+        for word in words[1:]
+    ]
+    present = [str(ROOT) if word == "DIR" else word for word in present]
+    with click.Context(command) as context:
+        command.parse_args(context, present)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_table_of_commands_is_whole() -> None:
+    listed = table("README.md", "The smallest useful file")
+    assert sorted(listed) == sorted(f"stream-lstm {name}" for name in cli.main.commands)
+
+
+def test_the_fields_of_a_prediction_are_explained() -> None:
+    documented = table("docs/predictions.md", "## A prediction")
+    assert documented == list(Prediction.__struct_fields__)
+
+
+def test_the_reasons_are_explained() -> None:
+    assert sorted(table("docs/predictions.md", "## A rejection")) == sorted(REASONS)
+
+
+def test_the_metrics_are_explained() -> None:
+    document = (ROOT / "docs/metrics.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)(?:{[\w,]+})?` \| (\w+) \|", document, re.M)
+    scraped = page(registry(Measures(), lambda: PRESENT)).decode()
+    exposed = [
+        (family.name + ("_total" if family.type == "counter" else ""), family.type)
+        for family in text_string_to_metric_families(scraped)
+        if family.name.startswith("stream_lstm_")
+    ]
+    assert sorted(documented) == sorted(exposed)
+
+
+def test_every_setting_is_in_the_default_configuration() -> None:
+    shown = (ROOT / "configs/default.toml").read_text("utf-8")
+    for section, field in Settings.model_fields.items():
+        within = shown.split(f"[{section}]", 1)[1].split("\n[", 1)[0]
+        kind = (get_args(field.annotation) or (field.annotation,))[0]
+        for name in kind.model_fields:
+            assert re.search(rf"\b{name} = ", within), f"{section}.{name}"
+
+
+def test_the_models_figures_are_those_of_the_model() -> None:
+    described = from_bytes((ROOT / "stream_lstm/models/default.safetensors").read_bytes()).description
+    document = (ROOT / "docs/model.md").read_text("utf-8")
+    for held_out in described.made["held_out"].split(", "):
+        assert f"| `{held_out}` |" in document
+    assert f"--seed 1 --steps {described.made['command'].split('--steps ')[1].split()[0]}" in document
