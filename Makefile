@@ -57,6 +57,7 @@ lock: $(VENV)/bin/python ## requirements/*.txt again; UPGRADE=--upgrade for the 
 	$(COMPILE) pyproject.toml --extra demo --extra test --output-file requirements/test.txt >/dev/null
 	$(COMPILE) pyproject.toml --extra demo --constraint requirements/test.txt --output-file requirements/demo.txt >/dev/null
 	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt >/dev/null
+	$(COMPILE) requirements/bench.in --constraint requirements/test.txt --output-file requirements/bench.txt >/dev/null
 	$(COMPILE) requirements/build.in --constraint requirements/test.txt --output-file requirements/build.txt >/dev/null
 
 clean: ## remove all that was made here
@@ -85,5 +86,5 @@ $(VENV)/.train: requirements/train.txt $(VENV)/.test
 
 $(VENV)-bench/.bench: requirements/bench.txt requirements/train.txt requirements/test.txt requirements/build.txt pyproject.toml
 	@$(MAKE) --no-print-directory VENV=$(VENV)-bench $(VENV)-bench/.train
-	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/bench.txt
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install $(LOCKED) --requirement requirements/bench.txt
 	@touch $@

@@ -26,7 +26,7 @@ def bench(path: Path | None, batches: Sequence[int]) -> None:
     click.echo(f"model {model.id}: {described.layers} layer(s) of {described.units} units")
     click.echo(f"{'batch':>7} {'us/event':>10} {'events/s':>12}")
     for size in batches:
-        seconds = statistics.median(_seconds(model_engine(model, size), size) for _ in range(REPEATS))
+        seconds = statistics.median(seconds_an_event(model_engine(model, size), size) for _ in range(REPEATS))
         click.echo(f"{size:7} {seconds * 1e6:10.2f} {1 / seconds:12,.0f}")
 
 
@@ -38,7 +38,7 @@ def model_engine(model: Model, streams: int) -> Engine:
     return Engine(model, memories)
 
 
-def _seconds(engine: Engine, size: int) -> float:
+def seconds_an_event(engine: Engine, size: int) -> float:
     """Seconds an event, over `SECONDS_EACH`."""
     rng = np.random.default_rng(0)
     rows, times = np.arange(1, size + 1), np.full(size, 1e9)

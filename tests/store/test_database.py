@@ -145,7 +145,9 @@ def test_damage_inside_is_found(tmp_path: Path, statement: str, words: str) -> N
 def test_tables_that_cannot_even_be_named_are_found(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     content = (tmp_path / "s.db").read_bytes()
-    (tmp_path / "s.db").write_bytes(content.replace(b"tablecheckpointcheckpoint", b"tabl\xe5\xe3heckpointcheckpoint"))
+    (tmp_path / "s.db").write_bytes(
+        content.replace(b"tablecheckpointcheckpoint", b"tabl\xe5\xe3heckpointcheckpoint")
+    )
     with pytest.raises(StateCorrupt, match="cannot be read"):
         read_all(tmp_path / "s.db")
 

@@ -1,0 +1,162 @@
+"""The sensors and the reader of predictions: raw sockets, frames made beforehand, one thread.
+
+All frames of a run have the same length, so that any part of them is one slice: what this process spends per
+message is small beside what the broker does.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import mqtt5
+
+from stream_lstm.service.mqtt.framing import frame_bytes
+
+SEQ_FROM = 1_000_000_000  # ten digits, for as long as anybody measures
+PIECE_BYTES = 65_536
+PATIENCE_SECONDS = 60.0
+PUBACK_BYTES = 4
+
+
+class Dried(Exception):
+    """Nothing came for too long."""
+
+
+def topic(event: int, topics: int) -> str:
+    """Where an event is published: all sensors take turns."""
+    return f"sensors/s{event % topics:04}/telemetry"
+
+
+def payload(event: int, topics: int, now: int) -> bytes:
+    """About 100 bytes of JSON with three readings."""
+    temperature = 21.0 + 0.01 * ((event * 7919) % 97)
+    return (
+        f'{{"id":"s{event % topics:04}","seq":{SEQ_FROM + event},"t":{now},'
+        f'"temp":{temperature:.2f},"hum":45.2,"vib":0.0123,"ok":true}}'
+    ).encode()
+
+
+class Frames:
+    """PUBLISH packets for the events `start` to `start + count`, one after another.
+
+    Args:
+        qos: 0 or 1.
+    """
+
+    def __init__(self, start: int, count: int, *, topics: int, qos: int) -> None:
+        now = time.time_ns()
+        self.count = count
+        self.bytes = b"".join(
+            mqtt5.PublishPacket(
+                topic(n, topics),
+                payload(n, topics, now),
+                qos=mqtt5.QoS(qos),
+                packet_id=n % 65_535 + 1 if qos else None,
+            ).write()
+            for n in range(start, start + count)
+        )
+        self.size = len(self.bytes) // count
+        assert self.size * count == len(self.bytes)
+
+    def part(self, start: int, end: int) -> memoryview:
+        """The frames from one to another."""
+        return memoryview(self.bytes)[start * self.size : end * self.size]
+
+
+class Client:
+    """A connection to a broker, non-blocking once it is made."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._rest = b""
+        self.socket.sendall(mqtt5.ConnectPacket(name, clean_start=True, keep_alive=0).write())
+        self._expect(mqtt5.ConnAckPacket)
+
+    def subscribe(self, pattern: str) -> None:
+        """Read a topic at QoS 0."""
+        filters = [mqtt5.TopicFilter(pattern, max_qos=mqtt5.QoS.AT_MOST_ONCE)]
+        self.socket.sendall(mqtt5.SubscribePacket(1, filters).write())
+        self._expect(mqtt5.SubAckPacket)
+
+    def _expect(self, kind: type) -> None:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            if any(isinstance(packet, kind) for packet in self.packets()):
+                return
+        raise Dried(kind.__name__)
+
+    def packets(self) -> Iterator[mqtt5.Packet]:
+        """What has arrived, decoded."""
+        content = self._rest + self.socket.recv(1 << 20)
+        while (size := frame_bytes(content)) and size <= len(content):
+            yield mqtt5.read(memoryview(content))[0]
+            content = content[size:]
+        self._rest = content
+
+    def close(self) -> None:
+        """Leave."""
+        self.socket.close()
+
+
+class Sensors(Client):
+    """Publishes events, at QoS 1 with at most `window` of them unacknowledged."""
+
+    def __init__(self, port: int, *, window: int) -> None:
+        super().__init__(port, "sensors")
+        self.socket.setblocking(False)
+        self._window = window
+        self._acknowledged_bytes = 0
+
+    def send(
+        self,
+        frames: Frames,
+        *,
+        qos: int,
+        rate: float | None = None,
+        beside: Callable[[], None] = lambda: None,
+        times: list[float] | None = None,
+        reader: Client | None = None,
+    ) -> float:
+        """Publish all, and wait for the broker's acknowledgements; returns when it began (monotonic).
+
+        Args:
+            rate: events a second; without it, as fast as the broker takes them.
+            beside: called whenever the reader may have something.
+            times: gets the moment of each event's sending.
+        """
+        begun = time.monotonic()
+        sent = written = 0  # events that may go out; bytes that have
+        first = self._acknowledged_bytes
+        while True:
+            acknowledged = (self._acknowledged_bytes - first) // PUBACK_BYTES if qos else sent
+            done = written == len(frames.bytes) and acknowledged >= frames.count
+            if done:
+                return begun
+            limit = frames.count if rate is None else int((time.monotonic() - begun) * rate) + 1
+            limit = min(limit, frames.count, acknowledged + self._window if qos else frames.count)
+            if times is not None:
+                times.extend([time.monotonic()] * (limit - len(times)))
+            sent = max(sent, limit)
+            pending = sent * frames.size - written
+            self._wait(pending > 0, reader, 0.0002 if rate else 0.1)
+            if pending:
+                written += self._write(frames.bytes, written, min(pending, PIECE_BYTES))
+            beside()
+
+    def _wait(self, writing: bool, reader: Client | None, seconds: float) -> None:
+        reading = [self.socket, *([reader.socket] if reader else [])]
+        readable, _, _ = select.select(reading, [self.socket] if writing else [], [], seconds)
+        if self.socket in readable:
+            content = self.socket.recv(1 << 18)
+            assert content, "the broker hung up"
+            self._acknowledged_bytes += len(content)
+
+    def _write(self, content: bytes, start: int, count: int) -> int:
+        try:
+            return self.socket.send(memoryview(content)[start : start + count])
+        except BlockingIOError:
+            return 0
