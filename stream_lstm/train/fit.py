@@ -158,7 +158,7 @@ def fit(
             stm, memory = net(events, memory)
             loss = _loss(torch, out(stm), targets)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
             torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_MAX)
             optimizer.step()
             schedule.step()
