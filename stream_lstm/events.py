@@ -41,3 +41,8 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def doubt(self, start: int) -> None:
+        """From an event on: those without a time of their own came late, and nobody knows how late."""
+        late = (Clock.UNCERTAIN if clock == Clock.ARRIVAL else clock for clock in self.clocks[start:])
+        self.clocks[start:] = map(int, late)

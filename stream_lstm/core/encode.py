@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from stream_lstm.core.description import Description
@@ -30,7 +31,7 @@ class Prediction(msgspec.Struct, gc=False):
     expected: Numbers | UnsetType
     prediction: Numbers | UnsetType
     interval: Interval | UnsetType
-    anomaly: float | UnsetType
+    anomaly: float | UnsetType | None
     model: str
     label: str | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
@@ -49,7 +50,10 @@ class Encoder:
         self._json = msgspec.json.Encoder()
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
-        """A payload for each event, in their order."""
+        """A payload for each event, in their order; no alarm where nobody knows when the event was."""
+        if Clock.UNCERTAIN in events.clocks:
+            uncertain = np.array(events.clocks) == Clock.UNCERTAIN
+            predictions = predictions._replace(anomaly=np.where(uncertain, np.nan, predictions.anomaly))
         make = self._plain if self._single else self._named
         encode = self._json.encode
         return [encode(prediction) for prediction in make(events, predictions)]

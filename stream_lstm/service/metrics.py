@@ -161,6 +161,12 @@ def _broker(present: Present) -> Iterator[Metric]:
         PREFIX + "messages_received", "Messages from the broker.", present.messages_total
     )
     yield CounterMetricFamily(
+        PREFIX + "messages_left_out", "Of QoS 0, lost for want of room.", present.left_out_total
+    )
+    yield CounterMetricFamily(
+        PREFIX + "publications_refused", "Predictions the broker did not take.", present.refused_total
+    )
+    yield CounterMetricFamily(
         PREFIX + "received_bytes", "Bytes from the broker.", present.received_bytes_total
     )
     yield GaugeMetricFamily(

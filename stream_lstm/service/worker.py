@@ -187,6 +187,8 @@ class Worker:
             for refusal in wrong:
                 read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if len(events.keys) > before:
+                if message.retain or (arrival.late and message.qos != 0):
+                    events.doubt(before)
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
 
@@ -241,7 +243,7 @@ class Worker:
         predictions = self._engine.run(where, times, values)
         number = self._keeper.number + 1
         memories.applied[where] = number
-        self._measures.judged(predictions)
+        self._measures.judged(predictions, clocks != Clock.UNCERTAIN)
         self._measures.aged(times[clocks == Clock.EVENT], self._clock())
         self._measures.late_total += int(predictions.late.sum())
         entry = Entry(

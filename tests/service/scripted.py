@@ -32,8 +32,10 @@ class ScriptedLink:
         self.verdict = SimpleNamespace(session_present=session_present)
         self.happened = asyncio.Event()
 
-    def say(self, *messages: Said, connection: int = 1, time: float = 1_700_000_000.0) -> None:
-        self.arrivals.put_nowait(Arrival(connection, messages, time))
+    def say(
+        self, *messages: Said, connection: int = 1, time: float = 1_700_000_000.0, late: bool = False
+    ) -> None:
+        self.arrivals.put_nowait(Arrival(connection, messages, time, late=late))
 
     async def receive(self, events_max: int) -> list[Arrival]:
         return [await self.arrivals.get()]

@@ -91,7 +91,8 @@ def test_ratios_are_nan_until_there_is_something_to_compare() -> None:
     assert math.isnan(samples(measures)["stream_lstm_error_vs_persistence_ratio", ""])
     assert math.isnan(samples(measures)["stream_lstm_backlog_seconds", ""])
     measures.judged(
-        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, 0.0])
+        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, 0.95]),
+        np.array([True, True, False]),
     )
     measures.aged(np.array([990.0]), 1_000.0)
     found = samples(measures)
@@ -103,7 +104,7 @@ def test_ratios_are_nan_until_there_is_something_to_compare() -> None:
 
 def test_first_events_alone_are_not_judged() -> None:
     measures = Measures()
-    measures.judged(predictions([np.nan], [np.nan], [False], [0.0]))
+    measures.judged(predictions([np.nan], [np.nan], [False], [0.0]), np.array([True]))
     measures.aged(np.array([]), 1.0)
     assert (measures.judged_total, measures.age.total) == (0, 0.0)
 

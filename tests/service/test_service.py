@@ -353,3 +353,26 @@ async def test_a_second_signal_leaves_at_once(mosquitto: Callable[..., Mosquitto
         running.signal(signal.SIGINT)
         running.signal(signal.SIGTERM)
         assert running.wait() in (0, -signal.SIGTERM)
+
+
+async def test_readings_without_a_time_that_waited_for_us_are_marked(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    async with listening(broker) as listener:
+        with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
+            broker.publish("home/room", "20.5")
+            await listener.complete(1)
+            assert service.stop() == 0
+            broker.publish("home/room", "21.5")
+            broker.publish("home/hall", json.dumps({"t": 19.5, "time": 1_767_225_600}))
+            service.start()
+            await listener.complete(3)
+            await asyncio.sleep(0.2)
+            broker.publish("home/room", "22.5")
+            await listener.complete(4)
+    room = [json.loads(listener.said["home/room"][seq]) for seq in (1, 2, 3)]
+    assert [said["clock"] for said in room] == ["arrival", "uncertain", "arrival"]
+    assert room[1]["anomaly"] is None
+    assert room[2]["anomaly"] is not None
+    assert json.loads(listener.said["home/hall:t"][1])["clock"] == "event"

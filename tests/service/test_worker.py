@@ -116,6 +116,24 @@ async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp
         assert running.measures.rejected_total.total() == 3
 
 
+async def test_events_that_nobody_can_date_are_marked_and_raise_no_alarm(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        plain = Said("s/a", b'{"v": 1}')
+        running.link.say(plain, said("a", 2.0, 0), Said("s/a", b'{"v": 3}', qos=0), late=True)
+        running.link.say(plain, Said("s/a", b'{"v": 1}', retain=True))
+        await running.link.until_delivered(2)
+        clocks = [(p["clock"], p["anomaly"] is None) for p in running.predictions()]
+        assert clocks == [
+            ("uncertain", True),
+            ("event", False),
+            ("arrival", False),
+            ("arrival", False),
+            ("uncertain", True),
+        ]
+        journalled = [clock for entry in running.database.entries(0) for clock in entry.clocks.tolist()]
+        assert journalled == [2, 0, 1, 1, 2]
+
+
 async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db") as running:
         running.link.say(

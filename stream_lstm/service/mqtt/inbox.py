@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -48,12 +48,14 @@ class Arrival:
         packets: in order.
         time: when, epoch seconds.
         wire_bytes: of this read.
+        late: they may have waited at the broker while we were away: then `time` is not when they were sent.
     """
 
     connection: int
     packets: Sequence[Message]
     time: float
     wire_bytes: int = 0
+    late: bool = False
 
 
 class Inbox:
@@ -110,6 +112,6 @@ class Inbox:
 def _cut(arrival: Arrival, messages: int) -> tuple[Arrival, Arrival]:
     """An arrival in two; the bytes are shared out by the number of messages."""
     share = arrival.wire_bytes * messages // len(arrival.packets)
-    first = Arrival(arrival.connection, arrival.packets[:messages], arrival.time, share)
-    rest = Arrival(arrival.connection, arrival.packets[messages:], arrival.time, arrival.wire_bytes - share)
+    first = replace(arrival, packets=arrival.packets[:messages], wire_bytes=share)
+    rest = replace(arrival, packets=arrival.packets[messages:], wire_bytes=arrival.wire_bytes - share)
     return first, rest

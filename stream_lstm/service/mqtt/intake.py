@@ -22,6 +22,11 @@ from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.inbox import Arrival, Inbox, Message
 from stream_lstm.service.mqtt.options import LinkOptions
 
+# What waited at the broker comes in one go. So it has all come when nothing came for a moment and nothing is
+# left to acknowledge; and, where messages never cease, after as long a time as we were away.
+QUIET_SECONDS = 0.1
+LATE_SECONDS_MIN, LATE_SECONDS_MAX = 1.0, 60.0
+
 
 class Intake:
     """The way in, over all connections.
@@ -44,6 +49,9 @@ class Intake:
         self._listeners = 0
         self._leaving_out = False  # one that the broker must send again did not fit: nor may any after it
         self._done = False
+        self._late = False
+        self._late_until = self._last_arrival = 0.0
+        self._away_since: float | None = None if options.session_expected else float("inf")
         self.inbox = Inbox(messages_max=options.inbox_messages_max, bytes_max=options.inbox_bytes_max)
         self.connection: Connection | None = None
         self.number = 0
@@ -57,14 +65,22 @@ class Intake:
         self.number += 1
         self._serving = self._leaving_out = False
         self.unacknowledged = 0
+        now = self._last_arrival = asyncio.get_running_loop().time()
+        away = LATE_SECONDS_MAX if self._away_since is None else now - self._away_since
+        self._late = away >= 0.0
+        self._late_until = now + min(max(away, LATE_SECONDS_MIN), LATE_SECONDS_MAX)
 
-    def serve(self) -> None:
-        """The connection serves."""
+    def serve(self, *, session_present: bool) -> None:
+        """The connection serves; without a session nothing has waited for us."""
         self._serving = True
+        self._late = self._late and session_present
         self._balance()
 
     def end(self) -> None:
         """There is no connection now; what came over it stays to be taken."""
+        if self._serving:
+            self._away_since = asyncio.get_running_loop().time()
+            self._serving = False
         self.connection = None
         self.unacknowledged = 0
 
@@ -83,11 +99,21 @@ class Intake:
         if self._leaving_out or self._done or self.inbox.overfull:
             self._leave_out(messages)
             return
+        late = self._may_be_late()
         self.unacknowledged += len(messages)
-        self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes))
+        self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes, late))
         self._arrived.set()
         if self.inbox.full:
             self._balance()
+
+    def _may_be_late(self) -> bool:
+        """Whether what comes now may have waited at the broker while we were away."""
+        if self._late:
+            now, last = asyncio.get_running_loop().time(), self._last_arrival
+            quiet = not self.unacknowledged and now - last >= QUIET_SECONDS
+            self._late = not quiet and now < self._late_until
+            self._last_arrival = now
+        return self._late
 
     def settle(self, arrivals: Sequence[Arrival]) -> bytes:
         """Acknowledgements for what came over this connection; an earlier one's ids mean nothing now."""

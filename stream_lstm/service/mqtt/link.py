@@ -176,7 +176,7 @@ class Link:
                 self.verdict = verdict
                 self.connections_total += 1
                 self._backoff.connected()
-                self._intake.serve()
+                self._intake.serve(session_present=verdict.session_present)
                 self._observer.connected(verdict)
             return await staying
         finally:

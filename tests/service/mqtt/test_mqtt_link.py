@@ -27,7 +27,7 @@ from mqtt5 import (
 from mqtt_peers import Q0, Q2, Peer, Scripted, message, options, payloads, running, take, until
 
 from stream_lstm.errors import SessionTaken
-from stream_lstm.service.mqtt import Filter, Link
+from stream_lstm.service.mqtt import Filter, Link, intake
 from stream_lstm.service.mqtt.connection import Connection
 
 pytestmark = pytest.mark.usefixtures("_deadline")
@@ -319,6 +319,57 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
         assert [a.connection for a in arrivals] == [1, 2]
         assert link.verdict.connection == 2
         assert link.connections_total == 1
+
+
+async def test_what_may_have_waited_for_us_is_marked_until_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "QUIET_SECONDS", 0.05)
+    async with Scripted() as broker, running(options(broker), connect=False) as link:
+        peer = await welcome(broker)
+        peer.send(message(1))
+        arrivals = await take(link, 1)
+        await link.deliver(1, [], arrivals)
+        await peer.expect(PubAckPacket)
+        peer.reset()
+        peer = await welcome(broker, session_present=True)
+        peer.send(message(2))
+        arrivals += (late := await take(link, 1))
+        await asyncio.sleep(0.06)  # quiet, but one is not acknowledged: the broker may hold back the rest
+        peer.send(message(3))
+        arrivals += (also := await take(link, 1))
+        await link.deliver(2, [], [*late, *also])
+        await asyncio.sleep(0.06)
+        peer.send(message(4))
+        arrivals += await take(link, 1)
+        assert [arrival.late for arrival in arrivals] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("session_present", [True, False])
+async def test_after_a_restart_only_a_kept_session_has_held_anything(session_present: bool) -> None:
+    settings = {"session_expected": True}
+    async with Scripted() as broker, running(options(broker, **settings), connect=False) as link:
+        peer = await welcome(broker, session_present=session_present)
+        await until(lambda: link.connected)
+        peer.send(message(1))
+        assert [arrival.late for arrival in await take(link, 1)] == [session_present]
+
+
+async def test_messages_that_never_cease_are_late_for_as_long_as_we_were_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "LATE_SECONDS_MAX", 0.3)
+    settings = {"session_expected": True}
+    async with Scripted() as broker, running(options(broker, **settings), connect=False) as link:
+        peer = await welcome(broker, session_present=True)
+        late = []
+        for n in range(1, 30):  # each 20 ms, and none is acknowledged
+            peer.send(message(n))
+            late += [arrival.late for arrival in await take(link, 1)]
+            await asyncio.sleep(0.02)
+        assert late == sorted(late, reverse=True)
+        assert late[0]
+        assert not late[-1]
 
 
 async def test_a_session_that_is_gone_is_found() -> None:
