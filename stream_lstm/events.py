@@ -26,7 +26,8 @@ REASONS: dict[str, str] = {
     "bad_time": "the time cannot be read, or is absurd",
     "bad_key": "the stream cannot be named from this topic and payload",
     "unexpected_topic": "no subscription matches the topic",
-    "streams_max": "a new stream, and limits.streams_max are in memory already",
+    "new_streams": "a new stream, and limits.new_streams_per_second came before it",
+    "streams_max": "more streams at once than limits.streams_max has room for",
 }
 
 

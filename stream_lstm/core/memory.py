@@ -48,16 +48,18 @@ class Memories:
         row_type: the numpy dtype of a row.
         ids: (rows,) the stream's number on disk, by row.
         applied: (rows,) number of the last commit that changed a row; the service's to set.
+        seen: (rows,) when the stream was last heard of, epoch seconds; the service's to set.
     """
 
-    def __init__(self, model: Description, *, streams_max: int) -> None:
+    def __init__(self, model: Description, *, rows_max: int) -> None:
         self.row_type = row_type(model)
-        self.streams_max = streams_max
-        self._table = np.zeros(streams_max + 1, self.row_type)
+        self.rows_max = rows_max
+        self._table = np.zeros(rows_max + 1, self.row_type)
+        self.seen = np.zeros(rows_max + 1, np.float64)
         # Records are moved as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
-        self.ids = np.zeros(streams_max + 1, np.int64)
-        self.applied = np.zeros(streams_max + 1, np.int64)
+        self.ids = np.zeros(rows_max + 1, np.int64)
+        self.applied = np.zeros(rows_max + 1, np.int64)
         self._row_of: dict[str, int] = {}
         self._keys: list[str | None] = [None]
         self._free: list[int] = []
@@ -71,6 +73,10 @@ class Memories:
     def rows(self, keys: Iterable[str]) -> list[int | None]:
         """The row of each key, None where a key is not in memory."""
         return list(map(self._row_of.get, keys))
+
+    def taken(self) -> NDArray[np.intp]:
+        """All rows that hold a stream."""
+        return np.flatnonzero(self.ids[: len(self._keys)])
 
     def key(self, row: int) -> str:
         """The key of the stream in a row."""
@@ -91,17 +97,17 @@ class Memories:
             stream: its number on disk.
 
         Raises:
-            PayloadError: `streams_max` rows are taken.
+            PayloadError: all rows are taken.
         """
         if key in self._row_of:
             raise ValueError(f"already in memory: {key!r}")
         if self._free:
             row = self._free.pop()
-        elif len(self._keys) <= self.streams_max:
+        elif len(self._keys) <= self.rows_max:
             row = len(self._keys)
             self._keys.append(None)
         else:
-            raise PayloadError("streams_max", f"{self.streams_max} streams are in memory already")
+            raise PayloadError("streams_max", f"{self.rows_max} streams are in memory already")
         self._keys[row] = key
         self._row_of[key] = row
         self.ids[row] = stream
@@ -118,8 +124,8 @@ class Memories:
     ) -> NDArray[np.intp]:
         """`restore` for many streams, into a memory that nothing was evicted from; returns their rows."""
         first = len(self._keys)
-        if self._free or first + len(keys) > self.streams_max + 1:
-            raise ValueError(f"no {len(keys)} rows in one piece, streams_max is {self.streams_max}")
+        if self._free or first + len(keys) > self.rows_max + 1:
+            raise ValueError(f"no {len(keys)} rows in one piece, rows_max is {self.rows_max}")
         rows = np.arange(first, first + len(keys))
         self._keys.extend(keys)
         self._row_of.update(zip(keys, rows.tolist(), strict=True))
@@ -134,6 +140,7 @@ class Memories:
         self._bytes[row] = self._bytes[NOBODY]
         self._keys[row] = None
         self.ids[row] = self.applied[row] = 0
+        self.seen[row] = 0.0
         self._free.append(row)
         return record
 

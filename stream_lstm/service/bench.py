@@ -32,7 +32,7 @@ def bench(path: Path | None, batches: Sequence[int]) -> None:
 
 def model_engine(model: Model, streams: int) -> Engine:
     """An engine with so many streams, in rows from 1 on."""
-    memories = Memories(model.description, streams_max=streams)
+    memories = Memories(model.description, rows_max=streams)
     for n in range(streams):
         memories.admit(str(n), n + 1)
     return Engine(model, memories)

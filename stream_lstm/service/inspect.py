@@ -13,7 +13,8 @@ import click
 import numpy as np
 
 from stream_lstm.errors import SettingsError
-from stream_lstm.store.database import Database, Rows
+from stream_lstm.store.database import Database
+from stream_lstm.store.rows import Rows
 
 LAYER_UNITS_SHOWN_MAX = 256
 
@@ -39,7 +40,7 @@ def inspect(path: Path, *, stream: str | None, limit: int, as_json: bool) -> Non
 
 
 def _list(database: Database, kind: np.dtype[Any], limit: int, *, as_json: bool) -> None:
-    total = database.next_stream_id - 1
+    total = database.streams
     if not as_json:
         model = database.identity.model
         click.echo(f"{database.path}: {total:,} streams, {database.last_entry:,} entries, model {model}")
@@ -87,8 +88,8 @@ def _line(told: dict[str, Any]) -> str:
 
 
 def _one(database: Database, kind: np.dtype[Any], stream: str, *, as_json: bool) -> None:
-    rows = database.row(stream)
-    if rows is None:
+    rows = database.rows_of([stream])
+    if not rows.keys:
         raise SettingsError("--stream", f"{stream!r} is not in {database.path}")
     ((key, entry, memory),) = _each(rows, kind)
     told = _told(key, entry, memory) | {name: memory[name].tolist() for name in ("ltm", "stm")}

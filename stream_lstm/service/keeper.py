@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service.log import Seldom, logger
@@ -24,12 +25,14 @@ from stream_lstm.service.restore import Restored
 from stream_lstm.service.settings import StateSettings
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
+from stream_lstm.store.rows import Record, Rows
 
 FULL_RETRY_SECONDS = 1.0
 LOG_BYTES_MAX = 33_554_432  # from here on the write-ahead log is emptied before its time
 LOG_LOOK_SECONDS = 1.0
 
 R = TypeVar("R")
+Confirm = Callable[[int], Awaitable[None]]
 
 
 class Keeper:
@@ -49,6 +52,7 @@ class Keeper:
         self._measures = measures
         self._thread = ThreadPoolExecutor(1, "keeper")
         self._leaving = threading.Event()
+        self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
         self._seldom = Seldom(time.monotonic)
         self._written = restored.written  # (rows,) the entry that each row's record on disk reflects
         self.number = restored.number
@@ -92,7 +96,7 @@ class Keeper:
         if self._leaving.wait(FULL_RETRY_SECONDS):
             raise error
 
-    async def checkpoint(self, confirm: Callable[[int], Awaitable[None]]) -> int:
+    async def checkpoint(self, confirm: Confirm) -> int:
         """Write every memory that has changed since it was last written, and cut the journal.
 
         Args:
@@ -102,16 +106,8 @@ class Keeper:
             How many memories were written.
         """
         begun, horizon = time.monotonic(), self.number
-        memories, most = self._memories, self._settings.checkpoint_rows_max
-        changed = np.flatnonzero(memories.applied > self._written)
-        for start in range(0, len(changed), most):
-            rows = changed[start : start + most]
-            # Copied together, here, where no batch is half applied.
-            records, applied, ids = memories.records(rows), memories.applied[rows], memories.ids[rows]
-            await confirm(int(applied.max()))
-            chunk = list(zip(ids.tolist(), applied.tolist(), records, strict=True))
-            await self._run(self._database.checkpoint, chunk)
-            self._written[rows] = applied
+        changed = np.flatnonzero(self._memories.applied > self._written)
+        await self._write(changed, confirm)
         await confirm(horizon)
         while await self._run(self._trim, horizon):
             pass  # some entries at a time, so that commits come between
@@ -119,6 +115,63 @@ class Keeper:
         self._measures.checkpoint_seconds = time.monotonic() - begun
         self._measures.checkpoint_time = time.time()
         return len(changed)
+
+    async def _write(self, changed: NDArray[np.intp], confirm: Confirm) -> None:
+        """Write these rows, some at a time, so that commits come between."""
+        memories, most = self._memories, self._settings.checkpoint_rows_max
+        for start in range(0, len(changed), most):
+            async with self._writing:
+                rows = changed[start : start + most]
+                rows = rows[memories.applied[rows] > self._written[rows]]  # not written or gone meanwhile
+                # Copied together, here, where no batch is half applied.
+                ids, applied, seen = memories.ids[rows], memories.applied[rows], memories.seen[rows]
+                columns = ids.tolist(), applied.tolist(), seen.tolist(), memories.records(rows)
+                await confirm(int(applied.max(initial=0)))
+                await self._run(self._database.checkpoint, list(map(Record, *columns)))
+                same = memories.ids[rows] == ids
+                self._written[rows[same]] = applied[same]
+
+    async def put_away(self, rows: NDArray[np.intp], confirm: Confirm) -> int:
+        """Write what has changed of these rows and let them go; returns how many went.
+
+        A full disk is waited for: their streams can only go when they are on it.
+        """
+        while True:
+            try:
+                await self._write(rows, confirm)
+                break
+            except DiskFull as error:
+                self.trouble = error
+                if self._leaving.is_set():
+                    raise
+                await asyncio.sleep(FULL_RETRY_SECONDS)
+        if isinstance(self.trouble, DiskFull):
+            self.trouble = None
+        leaving = [row for row in rows.tolist() if self.is_written(row)]
+        for row in leaving:
+            self._memories.evict(self._memories.key(row))
+            self._written[row] = 0
+        return len(leaving)
+
+    def is_written(self, row: int) -> bool:
+        """Whether the disk has a row's record as it is now."""
+        return bool(self._written[row] >= self._memories.applied[row])
+
+    def note_written(self, row: int, entry: int) -> None:
+        """A row's record came from the disk, where it reflects this entry."""
+        self._written[row] = entry
+
+    async def fetch(self, keys: Sequence[str]) -> Rows:
+        """Those of these streams that are on disk."""
+        return await self._run(self._database.rows_of, keys)
+
+    async def silent(self, before: float, limit: int) -> list[tuple[int, str]]:
+        """Streams on disk that were last heard of before this: numbers and keys."""
+        return await self._run(self._database.silent, before, limit)
+
+    async def forget(self, streams: Sequence[int]) -> None:
+        """Drop streams from the disk for good."""
+        await self._run(self._database.forget, streams)
 
     def _trim(self, horizon: int) -> int:
         history = self._settings.history_seconds
@@ -131,8 +184,8 @@ class Keeper:
         await self._run(self._database.flush_log)
         self.state_bytes = self._database.size_bytes
 
-    async def checkpoint_for_ever(self, confirm: Callable[[int], Awaitable[None]]) -> None:
-        """Checkpoint every `checkpoint_seconds`; a full disk is tried again next time."""
+    async def checkpoint_for_ever(self, confirm: Confirm, after: Callable[[], Awaitable[object]]) -> None:
+        """Checkpoint every `checkpoint_seconds`, and do what comes after; a full disk is tried again then."""
         due = time.monotonic() + self._settings.checkpoint_seconds
         while True:
             await asyncio.sleep(min(LOG_LOOK_SECONDS, max(due - time.monotonic(), 0.0)))
@@ -143,6 +196,7 @@ class Keeper:
                     continue
                 due = time.monotonic() + self._settings.checkpoint_seconds
                 count = await self.checkpoint(confirm)
+                await after()
             except DiskFull as error:
                 self._measures.checkpoint_failures_total += 1
                 if self._seldom.due("checkpoint") is not None:

@@ -77,6 +77,9 @@ class Measures:
     predictions_total: int = 0
     resent_total: int = 0  # predictions published again after a restart
     anomalies_total: int = 0
+    evicted_total: int = 0
+    fetched_total: int = 0
+    forgotten_total: int = 0
     error_sum: float = 0.0  # |value - expected|, in deviations of its stream
     persistence_sum: float = 0.0  # the same for "as last time"
     judged_total: int = 0

@@ -29,6 +29,7 @@ class Present:
 
     model: str
     streams: int
+    streams_away: int
     streams_max: int
     state_bytes: int
     broker_connected: bool
@@ -87,6 +88,9 @@ def _counters(m: Measures) -> Iterator[Metric]:
         "predictions_published": ("Predictions handed to the broker, one an event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
         "anomalies": ("Events with an anomaly of 0.9 or more.", m.anomalies_total),
+        "streams_evicted": ("Streams that went to disk for want of room in memory.", m.evicted_total),
+        "streams_fetched": ("Streams that came back from disk with an event.", m.fetched_total),
+        "streams_forgotten": ("Streams dropped after limits.stream_ttl_seconds.", m.forgotten_total),
         "checkpoint_failures": ("Checkpoints that were not completed.", m.checkpoint_failures_total),
         "error_deviations": ("Sum of |value - expected|, in deviations of its stream.", m.error_sum),
         "persistence_error_deviations": ("Sum of |value - last value|, likewise.", m.persistence_sum),
@@ -149,6 +153,7 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
         PREFIX + "streams", "Streams known, by where their memory is.", labels=["tier"]
     )
     streams.add_metric(["memory"], present.streams)
+    streams.add_metric(["disk"], present.streams_away)
     yield streams
 
 

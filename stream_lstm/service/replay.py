@@ -71,7 +71,7 @@ def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
     """Predictions of events in order, from blank memories."""
     encoder = Encoder(model.id, model.description)
     wide = len(model.description.features)
-    engine = Engine(model, Memories(model.description, streams_max=1_000_000))
+    engine = Engine(model, Memories(model.description, rows_max=1_000_000))
     memories = engine.memories
     for events in batches:
         for key in events.keys:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.engine import Engine
-from stream_lstm.core.memory import Memories
+from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.window import ReplayWindow
-from stream_lstm.errors import SettingsError
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
 from stream_lstm.store import recovery
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
+from stream_lstm.store.rows import Rows
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Restored:
         number: of the last committed entry.
         next_stream: the number of the next new stream.
         resend: entries whose publications may not have left, and these, oldest first.
+        away: how many streams wait on disk.
         replayed: how many events were applied again.
     """
 
@@ -39,21 +42,39 @@ class Restored:
     number: int
     sent: int
     next_stream: int
+    away: int
     resend: list[tuple[int, list[Publication]]]
     replayed: int
 
 
-def restore(database: Database, model: Model, outbox: Outbox, *, streams_max: int) -> Restored:
+def spare(batch_events_max: int) -> int:
+    """Rows beside `streams_max`, for streams that must be there at once before others can leave."""
+    return max(4 * batch_events_max, 4_096)
+
+
+def restore(
+    database: Database, model: Model, outbox: Outbox, *, streams_max: int, batch_events_max: int = 1_024
+) -> Restored:
     """Read the state and bring memory up to the last committed entry.
 
+    Where more streams are known than memory is meant to hold, only those come that the journal speaks of;
+    the others wait on disk for their next event.
+
     Raises:
-        SettingsError: there are more streams on disk than `streams_max`.
         StateError: the state cannot be read.
     """
-    memories = Memories(model.description, streams_max=streams_max)
-    engine = Engine(model, memories)
     found = recovery.load(database)
-    keys, row_of = _read_rows(database, memories, found.next_stream_id)
+    most = streams_max + spare(batch_events_max)
+    if database.streams <= streams_max:
+        chunks = database.rows()
+    else:
+        spoken_of = [entry.streams for entry in database.entries(found.horizon - 1)]
+        needed = np.unique(np.concatenate([np.empty(0, np.int64), *spoken_of])).tolist()
+        most = max(most, len(needed))
+        chunks = iter([database.rows_by_id(needed)])
+    memories = Memories(model.description, rows_max=most)
+    engine = Engine(model, memories)
+    keys, row_of = _read_rows(chunks, memories, found.next_stream_id)
     written = memories.applied.copy()
     resend: list[tuple[int, list[Publication]]] = []
     replayed = 0
@@ -70,24 +91,22 @@ def restore(database: Database, model: Model, outbox: Outbox, *, streams_max: in
         number=found.last_entry,
         sent=found.sent,
         next_stream=found.next_stream_id,
+        away=database.streams - len(memories),
         resend=resend,
         replayed=replayed,
     )
 
 
 def _read_rows(
-    database: Database, memories: Memories, next_stream: int
+    chunks: Iterator[Rows], memories: Memories, next_stream: int
 ) -> tuple[dict[int, str], NDArray[np.intp]]:
-    """Fill memory from the checkpoint; returns keys and rows by stream number."""
+    """Fill memory from the checkpoint; returns keys and rows by stream number (row 0: not there)."""
     keys: dict[int, str] = {}
-    row_of = np.zeros(next_stream, np.intp)
-    for chunk in database.rows():
-        if len(memories) + len(chunk.keys) > memories.streams_max:
-            raise SettingsError(
-                "limits.streams_max", f"is {memories.streams_max}, and the state holds more streams"
-            )
+    row_of = np.full(next_stream, NOBODY, np.intp)
+    for chunk in chunks:
         rows = memories.restore_all(chunk.keys, chunk.ids, chunk.records)
         memories.applied[rows] = chunk.entries
+        memories.seen[rows] = np.where(chunk.entries, chunk.seen, time.time())
         row_of[chunk.ids] = rows
         keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
     return keys, row_of
@@ -99,10 +118,11 @@ def _replay(
     """Apply those events of an entry that their rows do not reflect yet."""
     memories = engine.memories
     rows = row_of[entry.streams]
-    fresh = memories.applied[rows] < entry.number
+    fresh = (rows != NOBODY) & (memories.applied[rows] < entry.number)
     rows, times, values = rows[fresh], entry.times[fresh], entry.values[fresh]
     predictions = engine.run(rows, times, values)
     memories.applied[rows] = entry.number
+    memories.seen[rows] = time.time()  # at worst forgotten late
     events = Events(
         keys=[keys[stream] for stream in entry.streams[fresh].tolist()],
         times=times.tolist(),

@@ -26,6 +26,7 @@ from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
 from stream_lstm.service.settings import Settings
+from stream_lstm.service.streams import Streams
 from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
 from stream_lstm.store.opening import Identity
@@ -120,6 +121,7 @@ class Service:
         self._restored: Restored | None = None
         self._keeper: Keeper | None = None
         self._worker: Worker | None = None
+        self._streams: Streams | None = None
         self._connected = False
         self._stop = asyncio.Event()
         self._why_away = "not connected to the broker yet"
@@ -156,7 +158,11 @@ class Service:
         begun = time.perf_counter()
         try:
             restored = restore(
-                database, self._model, self._outbox, streams_max=self._settings.limits.streams_max
+                database,
+                self._model,
+                self._outbox,
+                streams_max=self._settings.limits.streams_max,
+                batch_events_max=self._settings.limits.batch_events_max,
             )
         except BaseException:
             database.close()
@@ -177,18 +183,20 @@ class Service:
         link = Link(link_options(self._settings, session_expected=restored.number > 0), observer=self)
         link.resume(restored.sent)
         keeper = Keeper(database, restored, state, self._measures)
+        streams = Streams(restored, keeper, self._settings.limits, self._measures, confirm=link.confirm)
         worker = Worker(
             link=link,
             engine=restored.engine,
             decoder=self._decoder,
             outbox=self._outbox,
             keeper=keeper,
+            streams=streams,
             window=restored.window,
             measures=self._measures,
-            next_stream=restored.next_stream,
             batch_events_max=self._settings.limits.batch_events_max,
         )
         self._keeper, self._worker, self._restored, self._link = keeper, worker, restored, link
+        self._streams = streams
         gc.collect()
         gc.freeze()  # what lives as long as the service is not looked at again by the collector
         if self._on_ready:
@@ -201,7 +209,9 @@ class Service:
     async def _until_stopped(self, link: Link, worker: Worker, keeper: Keeper, restored: Restored) -> None:
         line = asyncio.create_task(self._line(link, worker, restored), name="line")
         linking = asyncio.create_task(link.run(), name="link")
-        checkpoints = asyncio.create_task(keeper.checkpoint_for_ever(link.confirm), name="checkpoint")
+        checkpoints = asyncio.create_task(
+            keeper.checkpoint_for_ever(link.confirm, self._forget), name="checkpoint"
+        )
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         tasks = {line, linking, checkpoints, stop}
         try:
@@ -216,6 +226,12 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forget(self) -> None:
+        """Forget streams that were silent for too long."""
+        most = self._settings.limits.stream_ttl_seconds
+        if most and self._streams:
+            await self._streams.forget(time.time() - most)
 
     async def _line(self, link: Link, worker: Worker, restored: Restored) -> None:
         """Publish again what may not have left before the restart, then run the line."""
@@ -280,6 +296,7 @@ class Service:
         return metrics.Present(
             model=self._model.id,
             streams=len(restored.memories) if restored else 0,
+            streams_away=self._streams.away if self._streams else 0,
             streams_max=self._settings.limits.streams_max,
             state_bytes=keeper.state_bytes if keeper else 0,
             broker_connected=self._connected,

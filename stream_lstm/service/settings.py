@@ -193,7 +193,18 @@ class LogSettings(Section):
 class Limits(Section):
     """What a bad sensor, a burst or a slow disk may cost."""
 
-    streams_max: int = Field(100_000, ge=1, le=10_000_000)
+    streams_max: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="in memory; the longest silent of more wait on disk",
+    )
+    new_streams_per_second: float = Field(
+        1_000.0, gt=0, description="streams never met before; a minute's worth may come at once"
+    )
+    stream_ttl_seconds: float = Field(
+        0.0, ge=0, description="streams silent for longer are forgotten; 0: never"
+    )
     payload_bytes_max: int = Field(65_536, ge=16, le=16_777_216)
     key_bytes_max: int = Field(512, ge=16, le=4_096)
     batch_events_max: int = Field(1_024, ge=1, le=65_536, description="events committed together")

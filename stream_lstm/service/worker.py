@@ -28,6 +28,7 @@ from stream_lstm.service.log import Seldom, logger
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.mqtt import Arrival, Link, Message
 from stream_lstm.service.outbox import Outbox, Publication
+from stream_lstm.service.streams import Streams
 from stream_lstm.store.journal import Entry, Rejected
 
 BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied
@@ -58,7 +59,6 @@ class Worker:
     """Owns the engine; runs the line until stopped.
 
     Args:
-        next_stream: the number of the next new stream.
         clock: epoch seconds.
     """
 
@@ -70,9 +70,9 @@ class Worker:
         decoder: Decoder,
         outbox: Outbox,
         keeper: Keeper,
+        streams: Streams,
         window: ReplayWindow,
         measures: Measures,
-        next_stream: int,
         batch_events_max: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -81,9 +81,9 @@ class Worker:
         self._decoder = decoder
         self._outbox = outbox
         self._keeper = keeper
+        self._streams = streams
         self._window = window
         self._measures = measures
-        self._next_stream = next_stream
         self._batch_events_max = batch_events_max
         self._clock = clock
         self._seldom = Seldom(time.monotonic)
@@ -124,7 +124,7 @@ class Worker:
                 raise
             finally:
                 self._waiting = False
-            batch = self._take(arrivals)
+            batch = await self._take(arrivals)
             self.in_hand += 1
             await self._applied.put(batch)
         await self._applied.put(None)
@@ -143,12 +143,12 @@ class Worker:
         for arrival in batch.arrivals:
             self._measures.latency.add(max(now - arrival.time, 0.0), len(arrival.packets))
 
-    def _take(self, arrivals: Sequence[Arrival]) -> Batch:
+    async def _take(self, arrivals: Sequence[Arrival]) -> Batch:
         """Everything that happens to messages before the disk."""
         read = Read()
         for arrival in arrivals:
             self._read(arrival, read)
-        rows, named = self._rows(read)
+        rows, named = await self._rows(read)
         self._note(read)
         if not (rows or read.rejected or read.digests):
             return Batch(self._keeper.number, None, [], 0, arrivals)
@@ -192,34 +192,28 @@ class Worker:
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
 
-    def _rows(self, read: Read) -> tuple[list[int], list[tuple[int, str]]]:
-        """The rows of the events' streams; new streams get one, or their events are rejected."""
+    async def _rows(self, read: Read) -> tuple[list[int], list[tuple[int, str]]]:
+        """The rows of the events' streams, and which are new; events whose stream gets none are refused."""
         events, memories = read.events, self._engine.memories
         rows = memories.rows(events.keys)
-        if None not in rows:
-            return rows, []  # type: ignore[return-value]  # checked on the line above
         named: list[tuple[int, str]] = []
-        refused: list[int] = []
-        for n, key in enumerate(events.keys):
-            row = rows[n]
-            if row is None and key in memories:
-                row = memories.rows([key])[0]  # admitted a moment ago, in this batch
-            if row is None:
-                try:
-                    row = memories.admit(key, self._next_stream)
-                    named.append((self._next_stream, key))
-                    self._next_stream += 1
-                except PayloadError as error:
-                    self._refuse(read, n, error)
-                    refused.append(n)
-            rows[n] = row
-        if refused:
-            _drop(events, refused, wide=len(self._engine.model.description.features))
-        return [row for row in rows if row is not None], named
+        if None in rows:
+            named, refused = await self._streams.admit(events.keys)
+            if refused:
+                self._refuse(read, refused)
+            rows = memories.rows(events.keys)
+        return rows, named  # type: ignore[return-value]  # each has one now
 
-    def _refuse(self, read: Read, event: int, error: PayloadError) -> None:
-        message, arrived = read.messages[int(np.searchsorted(read.ends, event, side="right"))]
-        read.rejected.append(Rejected(message.topic, message.payload, error.reason, error.detail, arrived))
+    def _refuse(self, read: Read, refused: dict[str, PayloadError]) -> None:
+        """Take the events of refused streams out again."""
+        found = [n for n, key in enumerate(read.events.keys) if key in refused]
+        for n in found:
+            message, arrived = read.messages[int(np.searchsorted(read.ends, n, side="right"))]
+            error = refused[read.events.keys[n]]
+            read.rejected.append(
+                Rejected(message.topic, message.payload, error.reason, error.detail, arrived)
+            )
+        _drop(read.events, found, wide=len(self._engine.model.description.features))
 
     def _note(self, read: Read) -> None:
         """Count, and say what is refused: each reason at most once in 30 seconds, never the payload."""
@@ -243,8 +237,9 @@ class Worker:
         predictions = self._engine.run(where, times, values)
         number = self._keeper.number + 1
         memories.applied[where] = number
+        memories.seen[where] = now = self._clock()
         self._measures.judged(predictions, clocks != Clock.UNCERTAIN)
-        self._measures.aged(times[clocks == Clock.EVENT], self._clock())
+        self._measures.aged(times[clocks == Clock.EVENT], now)
         self._measures.late_total += int(predictions.late.sum())
         entry = Entry(
             number=number,

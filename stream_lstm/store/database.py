@@ -18,10 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from stream_lstm.errors import StateMismatch
 from stream_lstm.store import journal
@@ -37,19 +33,10 @@ from stream_lstm.store.opening import (
     quoted,
     verify,
 )
+from stream_lstm.store.rows import Reader, Record, Rows
 
 WINDOW_MESSAGES = 65_536
-ROWS_A_CHUNK = 4_096
 TRIMMED_AT_ONCE_MAX = 512  # entries; the next commit waits for no more than this
-
-
-class Rows(NamedTuple):
-    """Some streams and their records, as many as `ids`; entry 0 and zeros where none was written yet."""
-
-    ids: NDArray[np.int64]
-    keys: list[str]
-    entries: NDArray[np.int64]
-    records: bytes
 
 
 class Database:
@@ -62,7 +49,8 @@ class Database:
         sent: the last entry whose predictions are known to have reached the broker.
         horizon: the entry from which on the journal must be applied to the records.
         closed_cleanly: the last owner left with nothing open at the broker.
-        next_stream_id: above every stream's number.
+        next_stream_id: above every stream's number, ever.
+        streams: how many are known.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
@@ -154,8 +142,9 @@ class Database:
         self.last_entry = entry.number if entry else self.horizon - 1
         self.closed_cleanly = meta.get("clean") == self.last_entry
         self.sent = self.last_entry if self.closed_cleanly or entry is None else entry.sent
-        (newest,) = self._connection.execute("SELECT max(id) FROM stream").fetchone()
-        self.next_stream_id = (newest or 0) + 1
+        newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
+        self.next_stream_id = max((newest or 0) + 1, meta.get("next_stream", 1))
+        self._reader = Reader(self._connection, str(self.path), self.identity.row_bytes)
 
     def _check(self, identity: Identity) -> None:
         for name in ("model", "row", "row_bytes"):
@@ -196,6 +185,7 @@ class Database:
         self.last_entry, self.closed_cleanly = entry.number, False
         if entry.named:
             self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.named) + 1)
+            self.streams += len(entry.named)
         self.sent = max(self.sent, entry.sent)
         if len(entry.digests):
             self._window.append((entry.number, len(entry.digests)))
@@ -203,16 +193,16 @@ class Database:
         while self._window and self._window_messages - self._window[0][1] >= self._window_messages_min:
             self._window_messages -= self._window.popleft()[1]
 
-    def checkpoint(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
-        """Write streams' records: the stream's number, the entry that the record reflects, and its bytes.
+    def checkpoint(self, records: Sequence[Record]) -> None:
+        """Write streams' records.
 
         Raises:
             DiskFull: nothing has changed.
             DiskFailed: as for `commit`.
         """
-        marked = [(stream, entry, mark(record, stream, entry), record) for stream, entry, record in rows]
+        marked = [(r.stream, r.entry, r.seen, r.mark, r.content) for r in records]
         with self._transaction("checkpoint"):
-            self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?)", marked)
+            self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", marked)
 
     def trim(self, through: int, *, before: float = float("inf"), bytes_max: int = 0) -> int:
         """Cut from the journal what neither recovery, the replay window nor the history needs.
@@ -243,7 +233,7 @@ class Database:
             if cut:
                 self._connection.execute("DELETE FROM journal WHERE number <= ?", (oldest[cut - 1][0],))
             if through + 1 > self.horizon:
-                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'horizon'", (through + 1,))
+                self._set("horizon", through + 1)
         self.horizon = max(self.horizon, through + 1)
         return cut
 
@@ -276,7 +266,7 @@ class Database:
     def close_cleanly(self) -> None:
         """Note that everything was published and acknowledged: nothing will come again."""
         with self._transaction("close"):
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', ?)", (self.last_entry,))
+            self._set("clean", self.last_entry)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -292,47 +282,44 @@ class Database:
             StateCorrupt: a record or a key is not as it was written.
         """
         with self._explained("read"):
-            found = self._connection.execute(
-                "SELECT s.id, s.key, s.mark, c.entry, c.mark, c.record"
-                " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id ORDER BY s.id"
-            )
-            (missing,) = self._connection.execute("SELECT count(*) FROM checkpoint").fetchone()
-            while chunk := found.fetchmany(ROWS_A_CHUNK):
-                missing -= sum(record is not None for *_, record in chunk)
-                yield self._rows(chunk)
-            if missing:
-                raise damaged(str(self.path), f"{missing} records belong to no stream")
+            yield from self._reader.all()
 
-    def _rows(self, chunk: list[tuple[int, str, int, int | None, int | None, bytes | None]]) -> Rows:
-        blank = bytes(self.identity.row_bytes)
-        entries, records = [], []
-        for stream, key, key_mark, entry, marked, record in chunk:
-            if key_mark != mark(key.encode(), stream):
-                raise damaged(str(self.path), f"the name of stream {stream} is not as it was written")
-            if record is None or entry is None:
-                entries.append(0)
-                records.append(blank)
-                continue
-            if marked != mark(record, stream, entry) or len(record) != len(blank):
-                raise damaged(str(self.path), f"the record of {key!r} is not as it was written")
-            entries.append(entry)
-            records.append(record)
-        ids = np.array([row[0] for row in chunk], np.int64)
-        return Rows(ids, [row[1] for row in chunk], np.array(entries, np.int64), b"".join(records))
-
-    def row(self, key: str) -> Rows | None:
-        """One stream and its record; None if there is no such stream.
+    def rows_of(self, keys: Sequence[str]) -> Rows:
+        """Those of these streams that are known, and their records.
 
         Raises:
-            StateCorrupt: it is not as it was written.
+            StateCorrupt: one is not as it was written.
         """
         with self._explained("read"):
-            found = self._connection.execute(
-                "SELECT s.id, s.key, s.mark, c.entry, c.mark, c.record"
-                " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id WHERE s.key = ?",
-                (key,),
+            return self._reader.by_key(keys)
+
+    def rows_by_id(self, ids: Sequence[int]) -> Rows:
+        """The same by the streams' numbers."""
+        with self._explained("read"):
+            return self._reader.by_id(ids)
+
+    def silent(self, before: float, limit: int) -> list[tuple[int, str]]:
+        """Numbers and keys of streams that were last heard of before this, epoch seconds."""
+        with self._explained("read"):
+            return self._connection.execute(
+                "SELECT s.id, s.key FROM checkpoint AS c JOIN stream AS s ON s.id = c.id"
+                " WHERE c.seen < ? LIMIT ?",
+                (before, limit),
             ).fetchall()
-        return self._rows(found) if found else None
+
+    def forget(self, streams: Sequence[int]) -> None:
+        """Drop streams and their records for good; their numbers are not used again.
+
+        Raises:
+            DiskFull: nothing has changed.
+            DiskFailed: as for `commit`.
+        """
+        numbers = [(stream,) for stream in streams]
+        with self._transaction("forget"):
+            self._set("next_stream", self.next_stream_id)
+            self._connection.executemany("DELETE FROM stream WHERE id = ?", numbers)
+            self._connection.executemany("DELETE FROM checkpoint WHERE id = ?", numbers)
+        self.streams -= len(numbers)
 
     def entries(self, after: int) -> Iterator[Entry]:
         """The journal's entries with higher numbers, in order.
@@ -350,6 +337,9 @@ class Database:
                     raise damaged(str(self.path), f"journal entry {expected} is missing")
                 expected = number + 1
                 yield journal.decode(number, blob, path=str(self.path))
+
+    def _set(self, name: str, value: str | int) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def _explained(self, operation: str) -> explained:
         return explained(operation, self.path)

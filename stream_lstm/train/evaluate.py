@@ -43,7 +43,7 @@ class Figures(NamedTuple):
 
 def evaluate(model: Model, streams: Sequence[Stream]) -> list[Figures]:
     """Run streams side by side through an engine, each event once."""
-    memories = Memories(model.description, streams_max=len(streams))
+    memories = Memories(model.description, rows_max=len(streams))
     engine = Engine(model, memories)
     rows = np.array([memories.admit(str(n), n + 1) for n in range(len(streams))], np.intp)
     lengths = np.array([len(stream.values) for stream in streams])

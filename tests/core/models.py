@@ -78,7 +78,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def engine(made: model.Model, streams: int, *, streams_max: int = 400) -> Engine:
     """An engine with streams in rows 1, 2, …"""
-    running = Engine(made, Memories(made.description, streams_max=streams_max))
+    running = Engine(made, Memories(made.description, rows_max=streams_max))
     for n in range(streams):
         running.memories.admit(str(n), n + 1)
     return running

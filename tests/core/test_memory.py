@@ -18,7 +18,7 @@ ROWS = 4
 class MemoriesAgainstADict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.memories = Memories(description(), streams_max=ROWS)
+        self.memories = Memories(description(), rows_max=ROWS)
         self.known: dict[str, int] = {}  # what each stream's record holds as seq
         self.away: dict[str, bytes] = {}
 
@@ -73,12 +73,12 @@ TestMemories.settings = settings(max_examples=60, stateful_step_count=30, deadli
 
 
 def test_many_are_restored_at_once_as_they_were() -> None:
-    first = Memories(description(), streams_max=9)
+    first = Memories(description(), rows_max=9)
     rows = np.array([first.admit(key, n) for n, key in enumerate("abc", 5)])
     record = first.take(rows)
     record["seq"] = [1, 2, 3]
     first.put(rows, record)
-    second = Memories(description(), streams_max=3)
+    second = Memories(description(), rows_max=3)
     again = second.restore_all(list("abc"), np.array([5, 6, 7]), b"".join(first.records(rows)))
     assert second.records(again) == first.records(rows)
     assert second.keys(again.tolist()) == list("abc")
@@ -89,4 +89,4 @@ def test_many_are_restored_at_once_as_they_were() -> None:
 
 def test_nobody_has_no_key() -> None:
     with pytest.raises(KeyError):
-        Memories(description(), streams_max=1).key(0)
+        Memories(description(), rows_max=1).key(0)

@@ -16,6 +16,7 @@ from stream_lstm.service.metrics import Present, page, registry
 PRESENT = Present(
     model="default:0123",
     streams=3,
+    streams_away=2,
     streams_max=10,
     state_bytes=4_096,
     broker_connected=True,

@@ -4,90 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from stream_lstm.core.encode import Encoder
-from stream_lstm.errors import DiskFailed, DiskFull, SettingsError
-from stream_lstm.service.keeper import Keeper
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.outbox import Outbox
-from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.run import decoder, identity, load_model
-from stream_lstm.service.settings import Settings
-from stream_lstm.service.worker import Worker
-from stream_lstm.store.database import Database
+from stream_lstm.errors import DiskFailed, DiskFull
 from stream_lstm.store.journal import Entry
-from tests.service.scripted import Said, ScriptedLink
-
-MODEL = load_model(None)
-
-
-class Line:
-    """A worker with its keeper, on a scripted link."""
-
-    def __init__(self, path: Path, **settings: Any) -> None:
-        self.settings = Settings(
-            subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v", "w"], "time": ["t"]}],
-            state={"path": path, "checkpoint_rows_max": 2},
-            **settings,
-        )
-        self.database = Database.open(path, identity(MODEL))
-        encoder = Encoder(MODEL.id, MODEL.description)
-        self.outbox = Outbox(self.settings.publish, encoder, status_topic="status")
-        self.restored: Restored = restore(
-            self.database, MODEL, self.outbox, streams_max=self.settings.limits.streams_max
-        )
-        self.measures = Measures()
-        self.link = ScriptedLink()
-        self.keeper = Keeper(self.database, self.restored, self.settings.state, self.measures)
-        self.worker = Worker(
-            link=self.link,  # type: ignore[arg-type]
-            engine=self.restored.engine,
-            decoder=decoder(self.settings, MODEL),
-            outbox=self.outbox,
-            keeper=self.keeper,
-            window=self.restored.window,
-            measures=self.measures,
-            next_stream=self.restored.next_stream,
-            batch_events_max=100,
-        )
-
-    def predictions(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(body) for topic, body in self.link.publications if topic.startswith("predictions/")
-        ]
-
-    def records(self) -> dict[str, bytes]:
-        memories = self.restored.memories
-        keys = ["a:v", "b:v"]
-        return {
-            key: memories.records(np.array(memories.rows([key]), np.intp))[0]
-            for key in keys
-            if key in memories
-        }
-
-
-@asynccontextmanager
-async def line(path: Path, *, cleanly: bool = False, **settings: Any) -> AsyncIterator[Line]:
-    running = Line(path, **settings)
-    task = asyncio.create_task(running.worker.run())
-    try:
-        yield running
-        running.worker.stop()
-        await task
-    finally:
-        task.cancel()
-        await running.keeper.close(cleanly=cleanly)
-
-
-def said(device: str, value: float, t: float, **more: Any) -> Said:
-    return Said(f"s/{device}", json.dumps({"v": value, "t": 1.7e9 + t}).encode(), **more)
+from tests.service.lines import Line, line, said
+from tests.service.scripted import Said
 
 
 async def test_every_event_gives_one_prediction_and_is_acknowledged_with_it(tmp_path: Path) -> None:
@@ -143,22 +68,6 @@ async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
         assert running.link.publications == []
         assert running.measures.own_total == 3
         assert running.measures.events_total == 0
-
-
-async def test_streams_beyond_the_limit_are_refused_and_known_ones_go_on(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
-        running.link.say(
-            said("a", 1.0, 0), said("b", 1.0, 0), said("c", 1.0, 0), said("a", 2.0, 1), said("c", 2.0, 1)
-        )
-        await running.link.until_delivered(1)
-        assert [(p["stream"], p["seq"]) for p in running.predictions()] == [
-            ("a:v", 1),
-            ("b:v", 1),
-            ("a:v", 2),
-        ]
-        assert running.measures.rejected_total["streams_max"] == 2
-        topics = [json.loads(b)["topic"] for t, b in running.link.publications if t == "stream_lstm/rejected"]
-        assert topics == ["s/c", "s/c"]
 
 
 async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
@@ -233,14 +142,6 @@ async def test_after_a_clean_stop_nothing_is_sent_again_or_taken_for_a_copy(tmp_
         second.link.say(said("a", 1.0, 0))
         await second.link.until_delivered(1)
         assert [p["seq"] for p in second.predictions()] == [2]
-
-
-async def test_more_streams_on_disk_than_allowed_is_the_operators_to_solve(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(said("a", 1.0, 0), said("b", 1.0, 0))
-        await running.link.until_delivered(1)
-    with pytest.raises(SettingsError, match=r"limits\.streams_max"):
-        Line(tmp_path / "s.db", limits={"streams_max": 1})
 
 
 async def test_a_full_disk_holds_the_batch_and_goes_on_by_itself(

@@ -10,6 +10,7 @@ import numpy as np
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry, Rejected
 from stream_lstm.store.opening import Identity
+from stream_lstm.store.rows import Record
 
 IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
 
@@ -45,7 +46,7 @@ def filled(path: Path, entries: int = 5) -> Database:
     database.commit(entry(1, named=[(1, "a"), (2, "b"), (3, "c/ü")]))
     for number in range(2, entries + 1):
         database.commit(entry(number))
-    database.checkpoint([(1, 2, record(10)), (2, 3, record(20))])
+    database.checkpoint([Record(1, 2, 5.0, record(10)), Record(2, 3, 6.0, record(20))])
     return database
 
 

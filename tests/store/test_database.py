@@ -22,6 +22,7 @@ from stream_lstm.store import recovery
 from stream_lstm.store.database import TRIMMED_AT_ONCE_MAX, Database
 from stream_lstm.store.faults import explained
 from stream_lstm.store.opening import Identity
+from stream_lstm.store.rows import Record
 from tests.store.entries import IDENTITY, entry, filled, opened, record, same
 
 
@@ -42,11 +43,36 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_checkpointed_record_is_replaced(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
-    database.checkpoint([(1, 5, record(11))])
-    found = database.row("a")
-    assert found is not None
-    assert (found.entries.tolist(), found.records) == ([5], record(11))
-    assert database.row("nobody") is None
+    database.checkpoint([Record(1, 5, 7.0, record(11))])
+    found = database.rows_of(["nobody", "a"])
+    assert (found.keys, found.entries.tolist(), found.seen.tolist()) == (["a"], [5], [7.0])
+    assert found.records == record(11)
+    assert database.rows_by_id([9, 1]).records == record(11)
+    assert database.rows_of([]).keys == []
+    database.close()
+
+
+def test_a_forgotten_stream_is_gone_and_its_number_is_never_used_again(tmp_path: Path) -> None:
+    database = filled(tmp_path / "s.db")
+    database.checkpoint([Record(3, 5, 7.0, record(30))])
+    assert database.silent(6.5, 10) == [(1, "a"), (2, "b")]
+    assert database.silent(6.5, 1) == [(1, "a")]
+    database.forget([1, 3])
+    assert (database.streams, database.next_stream_id) == (1, 4)
+    database.close()
+    database = opened(tmp_path / "s.db")
+    assert (database.streams, database.next_stream_id) == (1, 4)
+    assert [rows.keys for rows in database.rows()] == [["b"]]
+    database.commit(entry(6, named=[(4, "a")]))
+    assert (database.streams, database.next_stream_id) == (2, 5)
+    database.close()
+
+
+def test_many_streams_are_asked_for_at_once(tmp_path: Path) -> None:
+    database = opened(tmp_path / "s.db")
+    keys = [f"s{n}" for n in range(1, 2_001)]
+    database.commit(entry(1, named=list(enumerate(keys, 1))))
+    assert sorted(database.rows_of(keys).keys) == sorted(keys)
     database.close()
 
 
@@ -126,6 +152,7 @@ def read_all(path: Path) -> None:
         ("UPDATE checkpoint SET record = zeroblob(16) WHERE id = 1", "record of 'a'"),
         ("UPDATE checkpoint SET record = zeroblob(8) WHERE id = 1", "record of 'a'"),
         ("UPDATE checkpoint SET entry = 3 WHERE id = 1", "record of 'a'"),
+        ("UPDATE checkpoint SET seen = 5.5 WHERE id = 1", "record of 'a'"),
         ("UPDATE checkpoint SET id = 9 WHERE id = 1", "1 records belong to no stream"),
         ("UPDATE stream SET key = 'd' WHERE id = 2", "name of stream 2"),
         ("UPDATE stream SET key = CAST(x'ff' AS TEXT) WHERE id = 2", "decode to UTF-8"),
@@ -322,9 +349,24 @@ FAULTS = [
 STATEMENTS = {
     "commit": ["BEGIN", "INSERT INTO stream", "INSERT INTO journal", "COMMIT"],
     "checkpoint": ["BEGIN", "INSERT OR REPLACE INTO checkpoint", "COMMIT"],
-    "trim": ["SELECT total", "SELECT number, time", "BEGIN", "DELETE", "UPDATE", "COMMIT"],
+    "trim": [
+        "SELECT total",
+        "SELECT number, time",
+        "BEGIN",
+        "DELETE",
+        "INSERT OR REPLACE INTO meta",
+        "COMMIT",
+    ],
     "close_cleanly": ["BEGIN", "INSERT OR REPLACE INTO meta", "COMMIT"],
     "rows": ["SELECT s.id"],
+    "silent": ["SELECT s.id"],
+    "forget": [
+        "BEGIN",
+        "INSERT OR REPLACE INTO meta",
+        "DELETE FROM stream",
+        "DELETE FROM checkpoint",
+        "COMMIT",
+    ],
     "entries": ["SELECT number, blob"],
 }
 
@@ -332,8 +374,12 @@ STATEMENTS = {
 def call(database: Database, operation: str) -> None:
     if operation == "commit":
         database.commit(entry(database.last_entry + 1, named=[(9, "new")]))
+    elif operation == "silent":
+        database.silent(9.0, 10)
+    elif operation == "forget":
+        database.forget([2])
     elif operation == "checkpoint":
-        database.checkpoint([(3, 5, record(30))])
+        database.checkpoint([Record(3, 5, 7.0, record(30))])
     elif operation == "trim":
         database.trim(3)
     elif operation == "close_cleanly":

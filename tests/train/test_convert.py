@@ -33,7 +33,7 @@ def converted(made: State, **changes: Any) -> model.Model:
 
 def said(made: model.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """What the engine predicts for one stream, event by event."""
-    memories = Memories(made.description, streams_max=1)
+    memories = Memories(made.description, rows_max=1)
     engine = Engine(made, memories)
     rows = np.full(len(values), memories.admit("s", 1))
     return engine.run(rows, np.arange(len(values)) + 1e9, values.astype(np.float64)).prediction

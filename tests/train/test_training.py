@@ -54,7 +54,7 @@ def test_training_sees_what_the_engine_sees(monkeypatch: pytest.MonkeyPatch) -> 
     made = load_model(None)
     streams = [stream(np.random.default_rng(seed), 50) for seed in range(3)]
     seen = sequences(streams, made.description.inputs, 50)
-    engine = Engine(made, Memories(made.description, streams_max=3))
+    engine = Engine(made, Memories(made.description, rows_max=3))
     rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(3)])
     events = []
     original = Engine._events
