@@ -194,6 +194,47 @@ def inspect(path: Path | None, config: Path | None, stream: str | None, limit: i
 
 
 @main.command()
+@click.argument("file", type=OUT_FILE)
+@CONFIG
+@click.option("--state", type=IN_FILE, help="The state file; the settings' state.path if left out.")
+@explained
+def snapshot(file: Path, config: Path | None, state: Path | None) -> None:
+    """Copy the state of a running (or stopped) service to FILE: consistent, checked, and on disk at the end.
+
+    \b
+    Example:
+      stream-lstm snapshot --config configs/default.toml backup.db
+    """
+    from stream_lstm.service.settings import load
+    from stream_lstm.store import snapshot as copies
+
+    of = state or load(config).state.path
+    click.echo(f"{file}: {copies.take(of, file)}")
+
+
+@main.command()
+@click.argument("file", type=IN_FILE)
+@CONFIG
+@click.option("--state", type=OUT_FILE, help="The state file to make; the settings' state.path if left out.")
+@click.option("--replace", is_flag=True, help="Move a state that is there aside.")
+@explained
+def restore(file: Path, config: Path | None, state: Path | None, replace: bool) -> None:
+    """Put the snapshot FILE in the place of a stopped service's state.
+
+    Memory is then that of the snapshot: what came after it is not known, and `seq` goes on from there.
+
+    \b
+    Example:
+      stream-lstm restore --config configs/default.toml --replace backup.db
+    """
+    from stream_lstm.service.settings import load
+    from stream_lstm.store import snapshot as copies
+
+    to = state or load(config).state.path
+    click.echo(f"{to}: {copies.put_back(file, to, replace=replace)}")
+
+
+@main.command()
 @click.argument("state_dict", type=IN_FILE)
 @click.option("--output", "-o", required=True, type=OUT_FILE, help="The model file to write.")
 @click.option("--features", required=True, help="Names of what goes in, in order, with commas.")

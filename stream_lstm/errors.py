@@ -6,6 +6,7 @@ StreamLstmError
 │   └── ModelError      … in a model file
 ├── BrokerError         the broker's or the network's: retried with back-off
 │   ├── BrokerRefused   … it answered no (password, authorisation, quota)
+│   ├── HungUp          … it closed the connection without a word
 │   ├── ProtocolError   … it sent what MQTT 5 does not allow
 │   └── SessionTaken    … another client uses our id: stop, do not fight
 └── StateError          the disk's or the state file's
@@ -71,6 +72,10 @@ class BrokerRefused(BrokerError):
         super().__init__(message)
         self.code = code
         self.lasting = lasting
+
+
+class HungUp(BrokerError):
+    """The broker closed a connection that served, and did not say why."""
 
 
 class ProtocolError(BrokerError):

@@ -204,6 +204,21 @@ def test_inspect_without_a_path_takes_the_settings(state: Path, tmp_path: Path) 
     assert (result.exit_code, "none.db" in result.output) == (2, True)
 
 
+# snapshot, restore
+
+
+def test_a_snapshot_is_taken_and_put_back(state: Path, tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy.db", tmp_path / "new.db"
+    assert "2 streams" in call("snapshot", copy, "--state", state).output
+    assert "2 streams" in call("restore", copy, "--state", new).output
+    assert call("inspect", new).output.splitlines()[1:] == call("inspect", state).output.splitlines()[1:]
+    refused = call("restore", copy, "--state", new)
+    assert (refused.exit_code, "--replace" in refused.output) == (2, True)
+    assert call("restore", copy, "--state", new, "--replace").exit_code == 0
+    assert len(list(tmp_path.glob("new.db.2*Z"))) == 1
+    assert call("snapshot", copy, "--state", tmp_path / "copy.db").exit_code == 2
+
+
 # bench, train
 
 

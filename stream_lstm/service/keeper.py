@@ -173,6 +173,10 @@ class Keeper:
         """Drop streams from the disk for good."""
         await self._run(self._database.forget, streams)
 
+    async def note_filters(self, filters: Sequence[str]) -> None:
+        """Note what the broker's session of ours subscribes to."""
+        await self._run(self._database.note_filters, filters)
+
     def _trim(self, horizon: int) -> int:
         history = self._settings.history_seconds
         before = time.time() - history if history else float("inf")

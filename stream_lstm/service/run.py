@@ -6,7 +6,8 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stream_lstm.core.decode import Decoder
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model import Model
-from stream_lstm.errors import DiskFull, ModelError, SettingsError
+from stream_lstm.errors import DiskFull, ModelError, SettingsError, StateError
 from stream_lstm.service import metrics
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
@@ -123,6 +124,9 @@ class Service:
         self._worker: Worker | None = None
         self._streams: Streams | None = None
         self._connected = False
+        self._filters: list[str] = []  # what we subscribe to
+        self._former: list[str] = []  # what we did, and no longer want
+        self._noting: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._why_away = "not connected to the broker yet"
 
@@ -180,9 +184,15 @@ class Service:
 
     async def _run_line(self, database: Database, restored: Restored, port: int) -> None:
         state = self._settings.state
-        link = Link(link_options(self._settings, session_expected=restored.number > 0), observer=self)
-        link.resume(restored.sent)
         keeper = Keeper(database, restored, state, self._measures)
+        options = link_options(self._settings, session_expected=restored.number > 0)
+        self._filters = sorted({entry.pattern for entry in options.filters})
+        former = [pattern for pattern in database.filters if pattern not in self._filters]
+        link = Link(replace(options, unsubscribe=former), observer=self)
+        link.resume(restored.sent)
+        if set(self._filters) - set(database.filters):  # before: the session outlives us from then on
+            await self._note_filters(keeper, [*former, *self._filters])
+        self._former = former
         streams = Streams(restored, keeper, self._settings.limits, self._measures, confirm=link.confirm)
         worker = Worker(
             link=link,
@@ -262,6 +272,8 @@ class Service:
     _cleanly = False
 
     async def _leave(self, keeper: Keeper) -> None:
+        if self._noting:
+            await self._noting
         await keeper.close(cleanly=self._cleanly)
         logger.info("stopped", extra={"about": {"cleanly": self._cleanly}})
 
@@ -271,12 +283,22 @@ class Service:
         for finding in verdict.findings:
             logger.warning("broker: %s", finding)
         logger.info("connected", extra={"about": {"broker": self._settings.mqtt.url}})
+        if self._keeper and self._former:
+            self._former = []
+            self._noting = asyncio.create_task(self._note_filters(self._keeper, self._filters))
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """The link is not, or no longer, connected."""
         self._connected = False
         self._why_away = f"not connected to the broker: {reason}"
         logger.warning("%s; trying again in %.1f s", self._why_away, retry_seconds)
+
+    async def _note_filters(self, keeper: Keeper, filters: Sequence[str]) -> None:
+        """Note what we are subscribed to, so that a later start can unsubscribe what it no longer wants."""
+        try:
+            await keeper.note_filters(filters)
+        except StateError as error:
+            logger.warning("subscriptions are not noted, and not unsubscribed if they change: %s", error)
 
     def _obstacles(self) -> list[str]:
         """Why the service is not ready."""

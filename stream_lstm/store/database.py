@@ -12,6 +12,7 @@ SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html, htt
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections import deque
@@ -51,6 +52,7 @@ class Database:
         closed_cleanly: the last owner left with nothing open at the broker.
         next_stream_id: above every stream's number, ever.
         streams: how many are known.
+        filters: what the broker's session of ours subscribes to, as far as we know.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
@@ -140,6 +142,7 @@ class Database:
         ).fetchone()
         entry = journal.decode(*last, path=str(self.path)) if last else None
         self.last_entry = entry.number if entry else self.horizon - 1
+        self.filters: list[str] = json.loads(meta.get("filters", "[]"))
         self.closed_cleanly = meta.get("clean") == self.last_entry
         self.sent = self.last_entry if self.closed_cleanly or entry is None else entry.sent
         newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
@@ -236,6 +239,17 @@ class Database:
                 self._set("horizon", through + 1)
         self.horizon = max(self.horizon, through + 1)
         return cut
+
+    def note_filters(self, filters: Sequence[str]) -> None:
+        """Note what the broker's session of ours subscribes to.
+
+        Raises:
+            DiskFull: nothing has changed.
+            DiskFailed: as for `commit`.
+        """
+        with self._transaction("note"):
+            self._set("filters", json.dumps(sorted(filters)))
+        self.filters = sorted(filters)
 
     def flush_log(self) -> None:
         """Move the write-ahead log into the file, so that it can start anew; from any thread.

@@ -376,3 +376,39 @@ async def test_readings_without_a_time_that_waited_for_us_are_marked(
     assert room[1]["anomaly"] is None
     assert room[2]["anomaly"] is not None
     assert json.loads(listener.said["home/hall:t"][1])["clock"] == "event"
+
+
+async def test_topics_that_are_no_longer_wanted_are_unsubscribed(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    async with listening(broker) as listener:
+        with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
+            assert service.stop() == 0
+        changed = SETTINGS.replace("home/#", "house/#").format(port=broker.port)
+        with Running(tmp_path / "service", changed) as service:
+            broker.publish("home/room", "1")
+            broker.publish("house/room", "2")
+            await listener.complete(1)
+            assert service.stop() == 0
+            broker.publish("home/room", "1")
+            broker.publish("house/room", "3")
+            service.start()
+            await listener.complete(2)
+            assert service.metrics()["stream_lstm_messages_received_total"] == 1
+    assert set(listener.said) == {"house/room"}
+
+
+async def test_two_services_with_one_client_id_do_not_fight_for_ever(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    settings = SETTINGS.format(port=broker.port)
+    with Running(tmp_path / "a", settings) as first, Running(tmp_path / "b", settings) as second:
+        async with asyncio.timeout(60):
+            while not (first.ended or second.ended):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        loser, winner = (first, second) if first.ended else (second, first)
+        assert loser.wait() == 1
+        assert "does another client use 'under-test'" in loser.log or "taken over" in loser.log
+        until(lambda: winner.get("/readyz")[0] == 200, winner)

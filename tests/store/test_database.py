@@ -68,6 +68,16 @@ def test_a_forgotten_stream_is_gone_and_its_number_is_never_used_again(tmp_path:
     database.close()
 
 
+def test_filters_are_noted(tmp_path: Path) -> None:
+    database = filled(tmp_path / "s.db")
+    assert database.filters == []
+    database.note_filters(["b/#", "a/+"])
+    database.close()
+    database = opened(tmp_path / "s.db")
+    assert database.filters == ["a/+", "b/#"]
+    database.close()
+
+
 def test_many_streams_are_asked_for_at_once(tmp_path: Path) -> None:
     database = opened(tmp_path / "s.db")
     keys = [f"s{n}" for n in range(1, 2_001)]

@@ -24,7 +24,7 @@ from mqtt5 import (
     UnsubAckPacket,
 )
 
-from stream_lstm.errors import BrokerError, ProtocolError
+from stream_lstm.errors import BrokerError, HungUp, ProtocolError
 from stream_lstm.service.mqtt import packets, refusals
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.mqtt.inbox import Message
@@ -119,7 +119,10 @@ class Connection(asyncio.BufferedProtocol):
         """The socket is closed."""
         self._lost.set_result(None)
         why = f"the connection was lost: {exc}" if exc else "the broker hung up"
-        self._end(BrokerError(why if self._welcomed else f"{why} instead of answering: {_HINT}"))
+        if self._welcomed:
+            self._end(BrokerError(why) if exc else HungUp(why))
+        else:
+            self._end(BrokerError(f"{why} instead of answering: {_HINT}"))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""

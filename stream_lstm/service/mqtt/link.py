@@ -17,7 +17,7 @@ from typing import Protocol
 
 from mqtt5 import DisconnectReasonCode
 
-from stream_lstm.errors import BrokerError, BrokerRefused, SessionTaken
+from stream_lstm.errors import BrokerError, BrokerRefused, HungUp, SessionTaken
 from stream_lstm.service.mqtt import packets
 from stream_lstm.service.mqtt.backoff import Backoff
 from stream_lstm.service.mqtt.connection import Connection
@@ -27,6 +27,16 @@ from stream_lstm.service.mqtt.inbox import Arrival, Message
 from stream_lstm.service.mqtt.intake import Intake
 from stream_lstm.service.mqtt.options import LinkOptions
 from stream_lstm.service.mqtt.verdict import Verdict
+
+# Mosquitto closes a connection whose client id came again without a DISCONNECT. Two services that share an id
+# would throw each other out for ever: so one that is hung up on so often in a row, each time soon after a
+# connection that came about at the first try, leaves.
+THROWN_OUT_TIMES = 5
+THROWN_OUT_SECONDS_MAX = 60.0
+THROWN_OUT = (
+    f"{THROWN_OUT_TIMES} times in a row the broker hung up soon after it had let us in: "
+    "does another client use {!r}? Give each service its own mqtt.client_id"
+)
 
 
 class Observer(Protocol):
@@ -75,6 +85,8 @@ class Link:
         )
         self._stopping = asyncio.Event()
         self._bytes_before = 0
+        self._connected_at = float("-inf")
+        self._hung_up = 0  # times in a row
         self.verdict: Verdict | None = None
         self.connections_total = 0
 
@@ -88,6 +100,8 @@ class Link:
             why = await self._attempt()
             if isinstance(why, SessionTaken):
                 raise why
+            if self._thrown_out(why):
+                raise SessionTaken(THROWN_OUT.format(self._options.client_id))
             if not self._stopping.is_set():
                 lasting = isinstance(why, BrokerRefused) and why.lasting
                 seconds = self._backoff.failed(lasting=lasting)
@@ -176,11 +190,20 @@ class Link:
                 self.verdict = verdict
                 self.connections_total += 1
                 self._backoff.connected()
+                self._connected_at = time.monotonic()
                 self._intake.serve(session_present=verdict.session_present)
                 self._observer.connected(verdict)
             return await staying
         finally:
             staying.cancel()
+
+    def _thrown_out(self, why: BrokerError) -> bool:
+        """Whether somebody else seems to use our client id, at a broker that does not say so (4.13.1)."""
+        if isinstance(why, HungUp) and time.monotonic() - self._connected_at < THROWN_OUT_SECONDS_MAX:
+            self._hung_up += 1
+        else:  # a broker that is restarted refuses connections for a moment, and these count, too
+            self._hung_up = 0
+        return self._hung_up >= THROWN_OUT_TIMES
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -431,6 +431,26 @@ async def test_a_taken_session_ends_the_link() -> None:
         assert link.seen.losses == []
 
 
+async def test_who_is_hung_up_on_again_and_again_leaves() -> None:
+    async with Scripted() as broker, running(options(broker), connect=False) as link:
+        for _ in range(5):
+            assert not link.task.done()
+            (await welcome(broker, session_present=True)).close()
+        with pytest.raises(SessionTaken, match="does another client use 'stream'"):
+            await link.task
+
+
+async def test_a_broker_that_comes_and_goes_is_connected_to_again() -> None:
+    async with Scripted() as broker, running(options(broker), connect=False) as link:
+        for _ in range(3):
+            for _ in range(4):
+                (await welcome(broker, session_present=True)).close()
+            peer = await broker.peer()  # one attempt that leads to nothing, as while a broker starts
+            peer.reset()
+        await welcome(broker, session_present=True)
+        await until(lambda: link.connected)
+
+
 # Holding the broker back.
 
 

@@ -1,0 +1,115 @@
+"""Snapshots: of one moment, checked, whole or not there; put back only where nobody is harmed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from stream_lstm.errors import DiskFailed, SettingsError, StateCorrupt, StateLocked
+from stream_lstm.store import snapshot
+from stream_lstm.store.database import Database
+from stream_lstm.store.rows import Record
+from tests.store.entries import entry, filled, opened, record, same
+
+
+def test_a_snapshot_of_an_owned_state_is_of_one_moment(tmp_path: Path) -> None:
+    owner = filled(tmp_path / "s.db")
+    said = snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    assert said == "3 streams of model m:1, up to entry 5; 5 entries of the journal"
+    owner.commit(entry(6))
+    owner.close()
+    copy = opened(tmp_path / "copy.db")
+    assert [same(e, entry(e.number)) for e in list(copy.entries(1))] == [True] * 4
+    assert copy.last_entry == 5
+    assert next(copy.rows()).records == record(10) + record(20) + bytes(16)
+    copy.commit(entry(6))  # it is a state like any other
+    copy.close()
+    assert oct((tmp_path / "copy.db").stat().st_mode & 0o777) == "0o600"
+    assert sorted(path.name for path in tmp_path.iterdir() if "part" in path.name) == []
+
+
+def test_snapshots_while_the_owner_writes_are_all_sound(tmp_path: Path) -> None:
+    owner = filled(tmp_path / "s.db")
+    done = threading.Event()
+    problems: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            for n in range(12):
+                snapshot.take(tmp_path / "s.db", tmp_path / f"copy{n}.db")
+        except BaseException as error:
+            problems.append(error)
+        done.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    number = 6
+    while not done.is_set():
+        owner.commit(entry(number))
+        owner.checkpoint([Record(n, number, 1.0, record(number)) for n in (1, 2, 3)])
+        number += 1
+    thread.join()
+    owner.close()
+    assert problems == []
+    for n in range(12):
+        copy = Database.peek(tmp_path / f"copy{n}.db")
+        (rows,) = copy.rows()
+        assert set(rows.entries.tolist()) <= {copy.last_entry, copy.last_entry - 1, 0, 2, 3}
+        copy.close()
+
+
+def test_a_snapshot_is_put_back_where_there_is_no_state(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    assert "3 streams" in snapshot.put_back(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
+    database = opened(tmp_path / "new" / "s.db")
+    assert database.last_entry == 5
+    database.close()
+    assert (tmp_path / "copy.db").exists()
+
+
+def test_a_state_is_replaced_only_when_asked_and_kept_aside(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    later = opened(tmp_path / "s.db")
+    later.commit(entry(6))
+    with pytest.raises(StateLocked):
+        snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
+    later.close()
+    with pytest.raises(SettingsError, match="--replace"):
+        snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=False)
+    snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
+    database = opened(tmp_path / "s.db")
+    assert database.last_entry == 5
+    database.close()
+    (aside,) = tmp_path.glob("s.db.2*Z")
+    database = opened(aside)
+    assert database.last_entry == 6
+    database.close()
+
+
+def test_a_damaged_snapshot_is_neither_taken_nor_put_back(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    connection = sqlite3.connect(tmp_path / "s.db")
+    connection.execute("UPDATE journal SET blob = zeroblob(99) WHERE number = 2")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StateCorrupt, match="journal entry 2"):
+        snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+    with pytest.raises(StateCorrupt):
+        snapshot.put_back(tmp_path / "s.db", tmp_path / "new.db", replace=False)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_what_is_not_there_or_is_the_state_itself_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such state"):
+        snapshot.take(tmp_path / "none.db", tmp_path / "copy.db")
+    filled(tmp_path / "s.db").close()
+    with pytest.raises(SettingsError, match="the state itself"):
+        snapshot.take(tmp_path / "s.db", tmp_path / "s.db")
+    with pytest.raises(DiskFailed, match="snapshot"):
+        snapshot.take(tmp_path / "s.db", tmp_path / "no" / "copy.db")
