@@ -15,7 +15,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train cover lint bench train lock clean
+.PHONY: help demo test test-train sim cover lint bench train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: $(VENV)/.test ## every test that needs no PyTorch
 test-train: $(VENV)/.train ## the tests that need PyTorch
 	@tools/get-mosquitto
 	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
+
+SEEDS ?= 10000
+sim: $(VENV)/.test ## the line on a simulated broker and disk: make sim SEEDS=10000
+	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
 
 cover: ## add up what `make test COVER=1` and `make test-train COVER=1` covered; hold it against the bounds
 	$(BIN)/coverage combine --quiet

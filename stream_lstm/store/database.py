@@ -144,7 +144,8 @@ class Database:
         self.last_entry = entry.number if entry else self.horizon - 1
         self.filters: list[str] = json.loads(meta.get("filters", "[]"))
         self.closed_cleanly = meta.get("clean") == self.last_entry
-        self.sent = self.last_entry if self.closed_cleanly or entry is None else entry.sent
+        noted = entry.sent if entry and not self.closed_cleanly else self.last_entry
+        self.sent = max(noted, self.horizon - 1)  # the journal is cut only behind what was delivered
         newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
         self.next_stream_id = max((newest or 0) + 1, meta.get("next_stream", 1))
         self._reader = Reader(self._connection, str(self.path), self.identity.row_bytes)
@@ -211,7 +212,7 @@ class Database:
         """Cut from the journal what neither recovery, the replay window nor the history needs.
 
         Args:
-            through: every record reflects this entry or a later state.
+            through: every record reflects this entry or a later state, and its predictions were delivered.
             before: newer entries (by their events' time, epoch seconds) stay as history …
             bytes_max: … as far as the journal is not larger than this.
 

@@ -78,6 +78,15 @@ def test_filters_are_noted(tmp_path: Path) -> None:
     database.close()
 
 
+def test_what_the_journal_was_cut_behind_was_delivered(tmp_path: Path) -> None:
+    database = filled(tmp_path / "s.db")
+    database.trim(5)
+    database.close()
+    database = opened(tmp_path / "s.db")
+    assert (database.sent, database.last_entry) == (5, 5)
+    database.close()
+
+
 def test_many_streams_are_asked_for_at_once(tmp_path: Path) -> None:
     database = opened(tmp_path / "s.db")
     keys = [f"s{n}" for n in range(1, 2_001)]

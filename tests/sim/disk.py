@@ -1,0 +1,114 @@
+"""A disk that dies at any statement, fills up, and after a power cut holds no more than was synced."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+
+class Died(KeyboardInterrupt):
+    """The process ends here, as by kill -9 or a power cut; of the kind that an event loop lets through."""
+
+
+class Disk:
+    """A folder with a state file, through one life of the process after another.
+
+    Args:
+        faults: counts what was done to it.
+    """
+
+    def __init__(self, folder: Path, draw: random.Random, faults: Counter[str]) -> None:
+        self._folder = folder
+        self._draw = draw
+        self._faults = faults
+        self._lives = 0
+        self.path = self._next()
+        self._synced = (0, b"")  # how much of the log is on the disk for certain, and the log's head then
+        self.dies_in = -1  # statements until the end; -1: not by the disk
+        self.full_share = 0.0
+        self.syncs = True
+        self._torn: bytes | None = None
+
+    def _next(self) -> Path:
+        self._lives += 1
+        place = self._folder / str(self._lives)
+        place.mkdir()
+        return place / "state.db"
+
+    @property
+    def _log(self) -> Path:
+        return Path(f"{self.path}-wal")
+
+    def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        """For `Database.open`."""
+        disk = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+                disk.before(self, statement)
+                cursor = super().execute(statement, *parameters)
+                disk.after(statement)
+                return cursor
+
+            def executemany(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+                disk.before(self, statement)
+                return super().executemany(statement, *parameters)
+
+        return sqlite3.connect(*arguments, factory=Connection, **options)
+
+    def before(self, connection: sqlite3.Connection, statement: str) -> None:
+        if self.dies_in == 0 and (statement == "COMMIT" or self._draw.random() < 0.3):
+            self.dies_in = -1
+            if statement == "COMMIT" and self._draw.random() < 0.7:
+                sqlite3.Connection.execute(connection, statement)  # written, but the sync never returns
+                self._faults["death within a commit"] += 1
+            else:
+                self._faults["death at a statement"] += 1
+            raise Died
+        if self.dies_in > 0:
+            self.dies_in -= 1
+        if statement.startswith(("BEGIN", "COMMIT", "INSERT")) and self._draw.random() < self.full_share:
+            self._faults["full disk"] += 1
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+            raise error
+
+    def after(self, statement: str) -> None:
+        if statement == "COMMIT" and self.syncs:
+            self.note_sync()
+
+    def note_sync(self) -> None:
+        """All that was written is on the disk now."""
+        if self._log.exists():
+            with self._log.open("rb") as log:
+                head = log.read(32)
+            self._synced = self._log.stat().st_size, head
+
+    def reborn(self, *, power_cut: bool) -> None:
+        """The files as the next life finds them."""
+        old, self.path = self.path, self._next()
+        log = Path(f"{old}-wal")
+        shutil.copy(old, self.path)
+        if log.exists():
+            content = log.read_bytes()
+            if power_cut:
+                self._faults["power cut"] += 1
+                content = self._torn_tail(content)
+            Path(f"{self.path}-wal").write_bytes(content)
+        shutil.rmtree(old.parent, ignore_errors=True)
+        self.note_sync()
+
+    def _torn_tail(self, content: bytes) -> bytes:
+        """What was not synced is there in part, or as garbage, or not at all."""
+        size, head = self._synced
+        certain = min(size, len(content)) if content[:32] == head else 0
+        kept = self._draw.randint(certain, len(content))
+        if kept < len(content):
+            self._faults["torn write"] += 1
+            if self._draw.random() < 0.5:
+                return content[:kept] + self._draw.randbytes(len(content) - kept)
+        return content[:kept]

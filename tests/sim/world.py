@@ -1,0 +1,259 @@
+"""One seed's world: sensors, broker, disk, clock, and the real line through life after life.
+
+At the end, whatever happened, each stream's memory is the plain fold over its distinct events, every event
+has its prediction, and copies are identical.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from stream_lstm.core.encode import Encoder
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import Memories
+from stream_lstm.errors import DiskFull
+from stream_lstm.service import keeper as keeping
+from stream_lstm.service import restore as restoring
+from stream_lstm.service.keeper import Keeper
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.outbox import Outbox
+from stream_lstm.service.restore import restore
+from stream_lstm.service.run import decoder, identity
+from stream_lstm.service.settings import Settings
+from stream_lstm.service.streams import Streams
+from stream_lstm.service.worker import Worker
+from stream_lstm.store.database import Database
+from tests.core.models import random_model
+from tests.service.scripted import Said
+from tests.sim.broker import Broker, SimLink
+from tests.sim.disk import Died, Disk
+from tests.sim.loop import SimLoop
+
+MODEL = random_model(seed=5, units=8)
+LIVES_MAX = 60
+LIFE_SECONDS_MAX = 600.0  # by the simulated clock; most take less than one
+POISON = (b"online", b"", b"{", b'{"v": "x"}', b'{"v": NaN}', b'{"v": 1e999, "t": 1}', b"[1]", b"\xff\xfe")
+
+
+class Wrong(AssertionError):
+    """A world did not end as it must; says what is wrong."""
+
+
+class World:
+    """All that one seed decides.
+
+    Attributes:
+        faults: what was done to it, by kind.
+    """
+
+    def __init__(self, seed: int, *, fsync: bool = True) -> None:
+        self.draw = random.Random(seed)
+        self.faults: Counter[str] = Counter()
+        self.messages = self._messages()
+        self.broker = Broker(self.draw, self.faults, self.messages)
+        shm = Path("/dev/shm")
+        self._folder = Path(tempfile.mkdtemp(prefix="sim-", dir=shm if shm.is_dir() else None))
+        self.disk = Disk(self._folder, self.draw, self.faults)
+        self.disk.syncs = fsync
+        self._fsync = fsync
+        self._cut_share = self.draw.choice([0.0, 0.05, 0.3])
+        self._full_share = self.draw.choice([0.0, 0.0, 0.02])
+        self._deaths = self.draw.randint(0, 6)
+        self.settings = Settings(
+            subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v"], "time": ["t"]}],
+            limits={"streams_max": self.draw.choice([2, 4, 50])},
+            state={"checkpoint_rows_max": self.draw.choice([1, 3, 100])},
+        )
+
+    def _messages(self) -> list[Said]:
+        devices = self.draw.randint(1, 9)
+        out = []
+        for n in range(self.draw.randint(10, 120)):
+            device = f"d{min(int(self.draw.expovariate(0.5)), devices - 1)}"
+            if self.draw.random() < 0.08:
+                out.append(Said(f"s/{device}", self.draw.choice(POISON) + b" " * n))
+            else:
+                event = {"v": round(self.draw.gauss(20.0, 5.0), 3), "t": 1_700_000_000 + n}
+                out.append(Said(f"s/{device}", json.dumps(event).encode()))
+        return out
+
+    def run(self) -> Counter[str]:
+        """Live through all lives, and hold the end against what must be.
+
+        Raises:
+            Wrong: it does not hold.
+        """
+        try:
+            return self._run()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> Counter[str]:
+        with (
+            patch.object(keeping, "FULL_RETRY_SECONDS", 0.0),
+            patch.object(restoring, "spare", lambda batch_events_max: 16),
+        ):
+            for life in range(LIVES_MAX):
+                if self._live(dies=life < self._deaths):
+                    break
+            else:
+                raise Wrong(f"not done after {LIVES_MAX} lives")
+        self._judge()
+        return self.faults
+
+    def _live(self, *, dies: bool) -> bool:
+        """One life; returns whether all was done at its end."""
+        loop = SimLoop(self.draw)
+        asyncio.set_event_loop(loop)
+        self.disk.full_share = self._full_share
+        self.disk.dies_in = self.draw.randint(1, 160) if dies and self.draw.random() < 0.6 else -1
+        if dies and self.disk.dies_in < 0:
+            loop.call_later(self.draw.expovariate(8.0), self._die)
+        self._database: Database | None = None
+        try:
+            return bool(loop.run_until_complete(self._serve()))
+        except (Died, DiskFull):  # the latter at the start: the service ends, and is started again
+            loop.crashed = True
+            self.disk.reborn(power_cut=self.draw.random() < 0.5)
+            self.faults["death"] += 1
+            return False
+        finally:
+            loop.crashed = True
+            self._bury(loop)
+
+    def _die(self) -> None:
+        self.faults["death at a moment"] += 1
+        raise Died
+
+    def _bury(self, loop: SimLoop) -> None:
+        """Nothing that is left of a life may act in the next."""
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        with suppress(BaseException):
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if self._database:
+            with suppress(BaseException):
+                self._database.close()
+        asyncio.set_event_loop(None)
+        loop.close()
+
+    async def _serve(self) -> bool:
+        loop = asyncio.get_running_loop()
+        self._database = database = Database.open(
+            self.disk.path, identity(MODEL), fsync=self._fsync, connect=self.disk.connect
+        )
+        outbox = Outbox(self.settings.publish, Encoder(MODEL.id, MODEL.description), status_topic="status")
+        limits = self.settings.limits
+        restored = restore(database, MODEL, outbox, streams_max=limits.streams_max, batch_events_max=8)
+        measures = Measures()
+        link: Any = SimLink(self.broker, cut_share=self._cut_share, resume=restored.sent)
+        keeper = Keeper(database, restored, self.settings.state, measures)
+        streams = Streams(restored, keeper, limits, measures, confirm=link.confirm)
+        worker = Worker(
+            link=link,
+            engine=restored.engine,
+            decoder=decoder(self.settings, MODEL),
+            outbox=outbox,
+            keeper=keeper,
+            streams=streams,
+            window=restored.window,
+            measures=measures,
+            batch_events_max=8,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(link.pump()), tasks.create_task(self._checkpoints(keeper, link))]
+            line = tasks.create_task(self._line(worker, link, restored.resend))
+            while not self.broker.done:
+                await asyncio.sleep(0.01)
+                if loop.time() > LIFE_SECONDS_MAX:
+                    raise Wrong("the line does not go on")
+            worker.stop()
+            await line
+            for task in beside:
+                task.cancel()
+        self.disk.full_share, self.disk.dies_in = 0.0, -1
+        await link.confirm(keeper.number)
+        await keeper.checkpoint(link.confirm)
+        self.faults["eviction"] += measures.evicted_total
+        self.faults["return from disk"] += measures.fetched_total
+        self._records = {
+            key: rows.records[n * rows_bytes : (n + 1) * rows_bytes]
+            for rows in database.rows()
+            for rows_bytes in [database.identity.row_bytes]
+            for n, key in enumerate(rows.keys)
+        }
+        await keeper.close(cleanly=self.draw.random() < 0.5)
+        link.alive = False
+        return True
+
+    async def _line(self, worker: Worker, link: Any, resend: list[Any]) -> None:
+        for number, publications in resend:
+            self.faults["prediction sent again"] += len(publications)
+            await link.deliver(number, publications, [])
+        await worker.run()
+
+    async def _checkpoints(self, keeper: Keeper, link: Any) -> None:
+        """Now and then; a full disk is tried again."""
+        while True:
+            await asyncio.sleep(self.draw.expovariate(10.0))
+            with suppress(DiskFull):
+                await keeper.checkpoint(link.confirm)
+                self.faults["checkpoint"] += 1
+
+    def _judge(self) -> None:
+        """Hold memory and predictions against the plain fold over the distinct events."""
+        expected = self._fold()
+        if self._records != expected:
+            known = {*expected, *self._records}
+            wrong = sorted(key for key in known if expected.get(key) != self._records.get(key))
+            raise Wrong(f"memory of {wrong} is not the fold over its events")
+        values: dict[str, list[float]] = {}
+        for key, event in self._events():
+            values.setdefault(key, []).append(event["v"])
+        found: dict[tuple[str, int], bytes] = {}
+        for topic, payload in self.broker.heard:
+            if topic.startswith("predictions/"):
+                told = json.loads(payload)
+                key = told["stream"], told["seq"]
+                if found.setdefault(key, payload) != payload:
+                    raise Wrong(f"two different predictions for {key}")
+        wanted = {(key, n): value for key, all_ in values.items() for n, value in enumerate(all_, 1)}
+        if set(found) != set(wanted):
+            missing, unasked = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+            raise Wrong(f"predictions missing: {missing}; nobody's: {unasked}")
+        if any(json.loads(found[key])["value"] != value for key, value in wanted.items()):
+            raise Wrong("predictions out of order")
+        rejected = sum(topic == "stream_lstm/rejected" for topic, _ in self.broker.heard)
+        if rejected < len(self.messages) - len(wanted):
+            raise Wrong("a rejection is missing")
+
+    def _events(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """What the sensors said that can be read: stream and event, in order."""
+        for said in self.messages:
+            if said.payload.startswith(b'{"v": ') and b'"t": 17' in said.payload:
+                yield f"{said.topic[2:]}:v", json.loads(said.payload)
+
+    def _fold(self) -> dict[str, bytes]:
+        """Every stream's memory after its events, one at a time."""
+        memories = Memories(MODEL.description, rows_max=64)
+        engine = Engine(MODEL, memories)
+        for key, event in self._events():
+            if key not in memories:
+                memories.admit(key, len(memories) + 1)
+            row = np.array(memories.rows([key]), np.intp)
+            engine.run(row, np.array([float(event["t"])]), np.array([[event["v"]]]))
+        keys = [memories.key(row) for row in memories.taken().tolist()]
+        return dict(zip(keys, memories.records(memories.taken()), strict=True))
