@@ -1,68 +1,100 @@
-"""Recognises messages that a broker sends again: the replay window.
+"""Recognises messages that come again: the replay window.
 
 After a restart or a reconnect, a broker sends again what it holds unacknowledged; some of that we have
 committed before. Whether it does so is not to be read off the DUP flag or the packet id (some brokers send
 neither as they were), so a copy is recognised by content: its topic's and its payload's digest. The window
 opens with a new connection, and closes topic by topic with the first message that is not known, since
-brokers send again in order (MQTT 5.0, 4.4 and 4.6). It is bounded: no broker holds more unacknowledged
-messages of a connection than its packet ids can name.
+brokers send again in order (MQTT 5.0, 4.4 and 4.6).
 
-What it cannot tell apart: a sensor that says the same bytes again and again, without time or counter, right
-after a crash. `docs/guarantees.md` says what that costs.
+Two readings of one payload are only told apart by a time in it. A payload with a time is one event, whenever
+and however often it comes while the window is open: even where a broker that crashed has forgotten our
+acknowledgements, or a sensor sends again what its broker did not answer. Payloads without one may honestly
+repeat (a room that stays at 21.5), so of these only those count that the broker may not know to be
+acknowledged, each once and in order.
+
+The window is bounded: no broker holds more unacknowledged messages of a connection than its packet ids name.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MESSAGES_MAX = 65_536
+TIMED = 1  # a content digest's lowest bit: the payload has a time
+
+
+class Seen(NamedTuple):
+    """A committed message: its topic's digest, its content's (see `content`), and its entry's number."""
+
+    topic: int
+    content: int
+    entry: int
+
+
+@dataclass(slots=True)
+class _Topic:
+    timed: set[int] = field(default_factory=set)
+    untimed: list[int] = field(default_factory=list)
+    position: int = 0  # in `untimed`: where the next copy is looked for
+
+
+def content(digest: int, *, timed: bool) -> int:
+    """A payload's digest, and whether it has a time of its own."""
+    return digest & ~TIMED | timed
 
 
 class ReplayWindow:
     """The latest committed messages, and which of them may come again now.
 
     Args:
-        committed: (topic digest, content digest) of messages from before, oldest first.
+        committed: messages from before, oldest first.
     """
 
-    def __init__(self, committed: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, committed: Iterable[Seen] = ()) -> None:
         self._recent = deque(committed, MESSAGES_MAX)
-        self._open: dict[int, tuple[list[int], int]] = {}  # topic: contents, and where to look on
+        self._open: dict[int, _Topic] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether any topic's messages may still be copies."""
         return bool(self._open)
 
-    def open(self) -> None:
-        """A new connection has begun: all that is remembered may come again."""
-        contents: dict[int, list[int]] = {}
-        for topic, content in self._recent:
-            contents.setdefault(topic, []).append(content)
-        self._open = {topic: (seen, 0) for topic, seen in contents.items()}
+    def open(self, acknowledged: int) -> None:
+        """A new connection has begun.
+
+        Args:
+            acknowledged: the broker knows that the messages up to this entry are.
+        """
+        topics: dict[int, _Topic] = {}
+        for seen in self._recent:
+            if seen.content & TIMED:
+                topics.setdefault(seen.topic, _Topic()).timed.add(seen.content & ~TIMED)
+            elif seen.entry > acknowledged:
+                topics.setdefault(seen.topic, _Topic()).untimed.append(seen.content)
+        self._open = topics
 
     def close(self) -> None:
         """Nothing can come again: the broker has no session of ours."""
         self._open = {}
 
-    def is_copy(self, topic: int, content: int) -> bool:
+    def is_copy(self, topic: int, digest: int) -> bool:
         """Whether this message was committed before; if not, its topic's window closes."""
         found = self._open.get(topic)
         if found is None:
             return False
-        contents, start = found
+        content = digest & ~TIMED
+        if content in found.timed:
+            return True
         try:
-            position = contents.index(content, start)
+            found.position = found.untimed.index(content, found.position) + 1
         except ValueError:
             del self._open[topic]
             return False
-        if position + 1 == len(contents):
-            del self._open[topic]
-        else:
-            self._open[topic] = contents, position + 1
         return True
 
-    def remember(self, topic: int, content: int) -> None:
+    def remember(self, seen: Seen) -> None:
         """Note a message that is about to be committed."""
-        self._recent.append((topic, content))
+        self._recent.append(seen)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
-from stream_lstm.core.window import ReplayWindow
+from stream_lstm.core.window import ReplayWindow, Seen
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
 from stream_lstm.store import recovery
@@ -41,6 +41,7 @@ class Restored:
     written: NDArray[np.int64]
     number: int
     sent: int
+    settled: int
     next_stream: int
     away: int
     resend: list[tuple[int, list[Publication]]]
@@ -86,10 +87,11 @@ def restore(
     return Restored(
         engine=engine,
         memories=memories,
-        window=ReplayWindow((topic, content) for topic, content in found.window.tolist()),
+        window=ReplayWindow(map(Seen._make, found.window.tolist())),
         written=written,
         number=found.last_entry,
         sent=found.sent,
+        settled=found.settled,
         next_stream=found.next_stream_id,
         away=database.streams - len(memories),
         resend=resend,

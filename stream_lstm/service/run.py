@@ -189,7 +189,7 @@ class Service:
         self._filters = sorted({entry.pattern for entry in options.filters})
         former = [pattern for pattern in database.filters if pattern not in self._filters]
         link = Link(replace(options, unsubscribe=former), observer=self)
-        link.resume(restored.sent)
+        link.resume(restored.sent, settled=restored.settled)
         if set(self._filters) - set(database.filters):  # before: the session outlives us from then on
             await self._note_filters(keeper, [*former, *self._filters])
         self._former = former

@@ -20,7 +20,7 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
-from stream_lstm.core.window import ReplayWindow
+from stream_lstm.core.window import ReplayWindow, Seen, content
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Clock, Events
 from stream_lstm.service.keeper import Keeper
@@ -53,6 +53,7 @@ class Batch(NamedTuple):
     publications: list[Publication]
     predictions: int
     arrivals: Sequence[Arrival]
+    fresh: bool  # at least one of the messages that may come again was never seen before
 
 
 class Worker:
@@ -133,7 +134,7 @@ class Worker:
         while (batch := await self._applied.get()) is not None:
             if batch.committed is not None:
                 await batch.committed
-            await self._link.deliver(batch.number, batch.publications, batch.arrivals)
+            await self._link.deliver(batch.number, batch.publications, batch.arrivals, fresh=batch.fresh)
             self._count(batch)
             self.in_hand -= 1
 
@@ -151,20 +152,20 @@ class Worker:
         rows, named = await self._rows(read)
         self._note(read)
         if not (rows or read.rejected or read.digests):
-            return Batch(self._keeper.number, None, [], 0, arrivals)
+            return Batch(self._keeper.number, None, [], 0, arrivals, fresh=False)
         entry, predictions = self._apply(read, rows, named)
         committed = self._keeper.commit(entry)  # runs while we encode
         publications = self._outbox.publications(read.events, predictions, read.rejected)
-        return Batch(entry.number, committed, publications, len(rows), arrivals)
+        return Batch(entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.digests))
 
     def _read(self, arrival: Arrival, read: Read) -> None:
         """Decode one arrival's messages, leaving out copies and our own."""
-        window, events = self._window, read.events
+        window, events, number = self._window, read.events, self._keeper.number + 1
         if arrival.connection != self._connection:
             self._connection = arrival.connection
             verdict = self._link.verdict
             if verdict is None or verdict.session_present:
-                window.open()
+                window.open(self._link.settled)
             else:
                 window.close()
         for message in arrival.packets:
@@ -172,13 +173,12 @@ class Worker:
             if self._outbox.is_own(topic):
                 self._measures.own_total += 1
                 continue
-            if message.qos != 0:
-                about, content = digest(topic.encode()), digest(payload)
-                if window.is_open and window.is_copy(about, content):
+            again = message.qos != 0  # may come again
+            if again:
+                about, said = digest(topic.encode()), digest(payload)
+                if window.is_open and window.is_copy(about, said):
                     self._measures.copies_total += 1
                     continue
-                window.remember(about, content)
-                read.digests.append((about, content))
             before = len(events.keys)
             try:
                 wrong = self._decoder.decode(topic, payload, arrival.time, events)
@@ -186,6 +186,11 @@ class Worker:
                 wrong = (error,)
             for refusal in wrong:
                 read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
+            if again:
+                timed = before < len(events.clocks) and events.clocks[before] == Clock.EVENT
+                seen = Seen(about, content(said, timed=timed), number)
+                window.remember(seen)
+                read.digests.append(seen[:2])
             if len(events.keys) > before:
                 if message.retain or (arrival.late and message.qos != 0):
                     events.doubt(before)
@@ -252,6 +257,7 @@ class Worker:
             digests=np.array(read.digests, np.uint64).reshape(-1, 2),
             rejected=read.rejected,
             sent=self._link.confirmed,
+            settled=self._link.settled,
         )
         return entry, predictions
 

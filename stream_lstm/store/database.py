@@ -48,6 +48,7 @@ class Database:
         identity: what it belongs to.
         last_entry: number of the last committed entry.
         sent: the last entry whose predictions are known to have reached the broker.
+        settled: at the start, the last one whose messages the broker is known to know as acknowledged.
         horizon: the entry from which on the journal must be applied to the records.
         closed_cleanly: the last owner left with nothing open at the broker.
         next_stream_id: above every stream's number, ever.
@@ -145,6 +146,7 @@ class Database:
         self.filters: list[str] = json.loads(meta.get("filters", "[]"))
         self.closed_cleanly = meta.get("clean") == self.last_entry
         noted = entry.sent if entry and not self.closed_cleanly else self.last_entry
+        self.settled = entry.settled if entry and not self.closed_cleanly else self.last_entry
         self.sent = max(noted, self.horizon - 1)  # the journal is cut only behind what was delivered
         newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
         self.next_stream_id = max((newest or 0) + 1, meta.get("next_stream", 1))

@@ -20,7 +20,7 @@ from stream_lstm.errors import StateCorrupt
 
 VERSION = 1
 _CHECK = struct.Struct("<Q")  # xxh3_64 of the rest, seeded with the entry's number
-_HEAD = struct.Struct("<BIIIQ")  # version, events, features, digests, sent
+_HEAD = struct.Struct("<BIIIQQ")  # version, events, features, digests, sent, settled
 
 
 class Rejected(NamedTuple):
@@ -48,6 +48,7 @@ class Entry:
         digests: (M, 2) of each message that the broker may send again: topic's and content's.
         rejected: what became no event.
         sent: the last entry whose predictions were known to have reached the broker.
+        settled: the last one whose messages, and all before, the broker was known to know as acknowledged.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Entry:
     digests: NDArray[np.uint64]
     rejected: Sequence[Rejected]
     sent: int
+    settled: int
 
 
 class _Rest(NamedTuple):
@@ -73,7 +75,7 @@ def encode(entry: Entry) -> bytes:
     count, wide = entry.values.shape
     body = b"".join(
         (
-            _HEAD.pack(VERSION, count, wide, len(entry.digests), entry.sent),
+            _HEAD.pack(VERSION, count, wide, len(entry.digests), entry.sent, entry.settled),
             entry.streams.astype("<u4").tobytes(),
             entry.times.astype("<f8").tobytes(),
             entry.clocks.astype("<u1").tobytes(),
@@ -100,14 +102,16 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
         body, number
     ):
         raise damaged(path, f"journal entry {number} is not as it was written")
-    _, count, wide, digests, sent = _HEAD.unpack_from(body)
+    _, count, wide, digests, sent, settled = _HEAD.unpack_from(body)
     columns = _Columns(body, _HEAD.size)
     streams = columns.take("<u4", count).astype(np.int64)
     times, clocks = columns.take("<f8", count), columns.take("<u1", count)
     values = columns.take("<f8", count * wide).reshape(count, wide)
     found = columns.take("<u8", digests * 2).reshape(digests, 2)
     rest = msgspec.msgpack.decode(columns.rest(), type=_Rest)
-    return Entry(number, rest.model, streams, times, clocks, values, rest.named, found, rest.rejected, sent)
+    return Entry(
+        number, rest.model, streams, times, clocks, values, rest.named, found, rest.rejected, sent, settled
+    )
 
 
 class _Columns:

@@ -17,13 +17,15 @@ class Recovery:
     Attributes:
         last_entry: number of the last committed entry, 0 if there is none.
         sent: entries up to this one have had their predictions delivered.
+        settled: the broker knows the messages of entries up to this one as acknowledged.
         horizon: the journal is applied to the records from this entry on.
         next_stream_id: for the next new stream.
-        window: (M, 2) digests of messages that the broker may send again, oldest first.
+        window: (M, 3) of messages that may come again: topic's digest, content's digest, entry; oldest first.
     """
 
     last_entry: int
     sent: int
+    settled: int
     horizon: int
     next_stream_id: int
     window: NDArray[np.uint64]
@@ -35,11 +37,14 @@ def load(database: Database) -> Recovery:
     Raises:
         StateCorrupt: an entry is not as it was written.
     """
-    nothing = np.empty((0, 2), np.uint64)
-    digests = [nothing] if database.closed_cleanly else [nothing, *(e.digests for e in database.entries(0))]
+    digests = [np.empty((0, 3), np.uint64)]
+    for entry in database.entries(0):
+        number = np.full((len(entry.digests), 1), entry.number, np.uint64)
+        digests.append(np.hstack([entry.digests, number]))
     return Recovery(
         last_entry=database.last_entry,
         sent=database.sent,
+        settled=database.settled,
         horizon=database.horizon,
         next_stream_id=database.next_stream_id,
         window=np.concatenate(digests)[-WINDOW_MESSAGES:],

@@ -45,6 +45,7 @@ class Line:
         self.now = 0.0  # seconds, monotonic
         self.wall = 1_700_000_000.0  # epoch seconds
         self.link = ScriptedLink()
+        self.link.settled = self.restored.settled
         self.keeper = Keeper(self.database, self.restored, self.settings.state, self.measures)
         self.streams = Streams(
             self.restored,

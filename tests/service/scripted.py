@@ -29,6 +29,7 @@ class ScriptedLink:
         self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
         self.delivered: list[tuple[int, list[tuple[str, bytes]], list[Message]]] = []
         self.confirmed = 0
+        self.settled = 0  # the worst case: nothing is known
         self.verdict = SimpleNamespace(session_present=session_present)
         self.happened = asyncio.Event()
 
@@ -41,7 +42,12 @@ class ScriptedLink:
         return [await self.arrivals.get()]
 
     async def deliver(
-        self, number: int, publications: Sequence[tuple[str, bytes]], arrivals: Sequence[Arrival]
+        self,
+        number: int,
+        publications: Sequence[tuple[str, bytes]],
+        arrivals: Sequence[Arrival],
+        *,
+        fresh: bool = False,
     ) -> None:
         messages = [message for arrival in arrivals for message in arrival.packets]
         self.delivered.append((number, list(publications), messages))

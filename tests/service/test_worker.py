@@ -132,14 +132,15 @@ async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path
 
 
 async def test_after_a_clean_stop_nothing_is_sent_again_or_taken_for_a_copy(tmp_path: Path) -> None:
+    plain = Said("s/a", b'{"v": 1}')
     async with line(tmp_path / "s.db", cleanly=True) as first:
-        first.link.say(said("a", 1.0, 0))
+        first.link.say(plain)
         await first.link.until_delivered(1)
         await first.keeper.checkpoint(first.link.confirm)
     async with line(tmp_path / "s.db") as second:
         assert second.restored.resend == []
         assert second.restored.replayed == 0
-        second.link.say(said("a", 1.0, 0))
+        second.link.say(plain)
         await second.link.until_delivered(1)
         assert [p["seq"] for p in second.predictions()] == [2]
 

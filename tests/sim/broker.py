@@ -17,6 +17,7 @@ from stream_lstm.service.mqtt import Arrival
 from tests.service.scripted import Said
 
 IN_FLIGHT_MAX = 24
+ARRIVAL = 1_700_000_000.0  # of every message, so that a fold can know it
 
 
 class Broker:
@@ -59,7 +60,7 @@ class Broker:
 class SimLink:
     """One life's link."""
 
-    def __init__(self, broker: Broker, *, cut_share: float, resume: int) -> None:
+    def __init__(self, broker: Broker, *, cut_share: float, resume: int, settled: int) -> None:
         self._broker = broker
         self._draw = broker.draw
         self._cut_share = cut_share
@@ -69,7 +70,7 @@ class SimLink:
         self._number = 0
         self._last = resume
         self.verdict = SimpleNamespace(session_present=True)
-        self.confirmed = resume
+        self.confirmed, self.settled = resume, settled
         self.alive = True
         self._connect()
 
@@ -96,7 +97,7 @@ class SimLink:
                 self._connect()
             messages = self._broker.hand_over(self._draw.randint(1, 12))
             if messages:
-                self._inbox.append(Arrival(self._number, messages, 1_700_000_000.0 + self._broker.next_id))
+                self._inbox.append(Arrival(self._number, messages, ARRIVAL))
                 self._wake()
 
     async def receive(self, events_max: int) -> list[Arrival]:
@@ -105,7 +106,12 @@ class SimLink:
         return [self._inbox.popleft() for _ in range(self._draw.randint(1, len(self._inbox)))]
 
     async def deliver(
-        self, number: int, publications: Sequence[tuple[str, bytes]], arrivals: Sequence[Arrival]
+        self,
+        number: int,
+        publications: Sequence[tuple[str, bytes]],
+        arrivals: Sequence[Arrival],
+        *,
+        fresh: bool = False,
     ) -> None:
         await asyncio.sleep(self._draw.expovariate(1_000.0))
         if publications or number > self._last:
@@ -129,14 +135,16 @@ class SimLink:
             self._broker.faults["cut within a write"] += 1
             self._connect()
         else:
-            self._confirm_later(number)
+            fresh = fresh and all(arrival.connection == self._number for arrival in arrivals)
+            self._confirm_later(number, settled=number if fresh else 0)
 
-    def _confirm_later(self, number: int) -> None:
+    def _confirm_later(self, number: int, *, settled: int = 0) -> None:
         connection = self._number
 
         def confirm() -> None:
             if self.alive and connection == self._number:
                 self.confirmed = max(self.confirmed, number)
+                self.settled = max(self.settled, settled)
                 while self._unconfirmed and self._unconfirmed[0][0] <= number:
                     self._unconfirmed.popleft()
                 self._wake()

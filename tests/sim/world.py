@@ -37,7 +37,7 @@ from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
 from tests.core.models import random_model
 from tests.service.scripted import Said
-from tests.sim.broker import Broker, SimLink
+from tests.sim.broker import ARRIVAL, Broker, SimLink
 from tests.sim.disk import Died, Disk
 from tests.sim.loop import SimLoop
 
@@ -79,13 +79,14 @@ class World:
 
     def _messages(self) -> list[Said]:
         devices = self.draw.randint(1, 9)
+        clock = self.draw.choice("tn")  # a time, or a counter that nobody knows to be one
         out = []
         for n in range(self.draw.randint(10, 120)):
             device = f"d{min(int(self.draw.expovariate(0.5)), devices - 1)}"
             if self.draw.random() < 0.08:
                 out.append(Said(f"s/{device}", self.draw.choice(POISON) + b" " * n))
             else:
-                event = {"v": round(self.draw.gauss(20.0, 5.0), 3), "t": 1_700_000_000 + n}
+                event = {"v": round(self.draw.gauss(20.0, 5.0), 3), clock: 1_700_000_000 + n}
                 out.append(Said(f"s/{device}", json.dumps(event).encode()))
         return out
 
@@ -159,7 +160,9 @@ class World:
         limits = self.settings.limits
         restored = restore(database, MODEL, outbox, streams_max=limits.streams_max, batch_events_max=8)
         measures = Measures()
-        link: Any = SimLink(self.broker, cut_share=self._cut_share, resume=restored.sent)
+        link: Any = SimLink(
+            self.broker, cut_share=self._cut_share, resume=restored.sent, settled=restored.settled
+        )
         keeper = Keeper(database, restored, self.settings.state, measures)
         streams = Streams(restored, keeper, limits, measures, confirm=link.confirm)
         worker = Worker(
@@ -243,7 +246,7 @@ class World:
     def _events(self) -> Iterator[tuple[str, dict[str, float]]]:
         """What the sensors said that can be read: stream and event, in order."""
         for said in self.messages:
-            if said.payload.startswith(b'{"v": ') and b'"t": 17' in said.payload:
+            if said.payload.startswith(b'{"v": ') and b": 17000" in said.payload:
                 yield f"{said.topic[2:]}:v", json.loads(said.payload)
 
     def _fold(self) -> dict[str, bytes]:
@@ -254,6 +257,6 @@ class World:
             if key not in memories:
                 memories.admit(key, len(memories) + 1)
             row = np.array(memories.rows([key]), np.intp)
-            engine.run(row, np.array([float(event["t"])]), np.array([[event["v"]]]))
+            engine.run(row, np.array([event.get("t", ARRIVAL)]), np.array([[event["v"]]]))
         keys = [memories.key(row) for row in memories.taken().tolist()]
         return dict(zip(keys, memories.records(memories.taken()), strict=True))

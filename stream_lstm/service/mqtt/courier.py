@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.delivery import AtLeastOnce, AtMostOnce, Window
@@ -20,6 +21,14 @@ ANSWER_PATIENCE_SECONDS = 0.05  # an answer that takes longer may lie behind wha
 WRITE_PATIENCE_SECONDS = 1.0  # a broker that takes nothing may itself be waiting for us to read
 
 
+class Barrier(NamedTuple):
+    """A ping, by count, and what its answer tells to have been read: deliveries, and acknowledgements."""
+
+    ping: int
+    written: int
+    answered: int
+
+
 class Courier:
     """The way out, over all connections.
 
@@ -29,13 +38,16 @@ class Courier:
     Attributes:
         connection: one that serves, None while there is none.
         window: what is not confirmed.
+        settled: the broker knows the arrivals up to this delivery as acknowledged.
     """
 
     def __init__(self, options: LinkOptions, intake: Intake) -> None:
         self._options = options
         self._intake = intake
         self._pulse = asyncio.Event()  # set for a moment whenever a waiting call should look again
-        self._barrier: tuple[int, int] | None = None  # the ping, by count, that confirms a delivery
+        self._barrier: Barrier | None = None
+        self._answered = 0  # the last delivery whose arrivals were acknowledged on this connection
+        self.settled = 0
         self._barrier_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self.connection: Connection | None = None
@@ -57,13 +69,19 @@ class Courier:
     def end(self) -> None:
         """There is no connection now."""
         self.connection = self._barrier = None
+        self._answered = 0
         if self._timer:
             self._timer.cancel()
             self._timer = None
         self.moved()
 
     async def deliver(
-        self, number: int, publications: Sequence[tuple[str, bytes]], arrivals: Sequence[Arrival]
+        self,
+        number: int,
+        publications: Sequence[tuple[str, bytes]],
+        arrivals: Sequence[Arrival],
+        *,
+        fresh: bool,
     ) -> None:
         """Publish, then acknowledge; see `stream_lstm.service.mqtt.link.Link.deliver`."""
         connection = await self._when(self._may_take)
@@ -74,6 +92,8 @@ class Courier:
             piece = b""
             connection = await self._when(lambda: self.window.idle)
         connection.send(piece + self._intake.settle(arrivals))
+        if fresh and self._intake.of_now(arrivals):
+            self._answered = number
         self._ask()
 
     async def confirm(self, number: int) -> None:
@@ -89,9 +109,10 @@ class Courier:
     def moved(self) -> None:
         """Go on with whatever waited for the broker."""
         connection, barrier = self.connection, self._barrier
-        if connection and barrier and connection.pings_answered >= barrier[0]:
+        if connection and barrier and connection.pings_answered >= barrier.ping:
             self._barrier = None
-            self.window.confirm(barrier[1])
+            self.window.confirm(barrier.written)
+            self.settled = max(self.settled, barrier.answered)
             self._ask()
         if connection and connection.writable:
             connection.send(self.window.outgoing())
@@ -111,8 +132,9 @@ class Courier:
 
     def _ask(self) -> None:
         """Have what is written confirmed by a ping: now, or when the last one is long enough ago."""
-        number = self.window.barrier()
-        if self.connection is None or number is None or self._barrier or self._timer:
+        written = self.window.barrier()
+        nothing_new = written is None and self._answered <= self.settled
+        if self.connection is None or nothing_new or self._barrier or self._timer:
             return
         loop = asyncio.get_running_loop()
         due = self._barrier_at + self._options.barrier_seconds_min
@@ -121,7 +143,7 @@ class Courier:
         else:
             self._barrier_at = loop.time()
             self.connection.ping()
-            self._barrier = (self.connection.pings_sent, number)
+            self._barrier = Barrier(self.connection.pings_sent, written or 0, self._answered)
 
     def _ask_now(self) -> None:
         self._timer = None

@@ -124,6 +124,10 @@ class Intake:
                 out.append(packets.acknowledgements(arrival.packets))
         return b"".join(out)
 
+    def of_now(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether these came over the present connection, all of them."""
+        return all(arrival.connection == self.number for arrival in arrivals)
+
     @contextmanager
     def listening(self, *, patience_seconds: float) -> Iterator[None]:
         """Read on, however full the inbox is, once the wait inside has taken this long."""

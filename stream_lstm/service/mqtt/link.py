@@ -117,7 +117,12 @@ class Link:
         return await self._intake.receive(events_max)
 
     async def deliver(
-        self, number: int, publications: Sequence[tuple[str, bytes]], arrivals: Sequence[Arrival]
+        self,
+        number: int,
+        publications: Sequence[tuple[str, bytes]],
+        arrivals: Sequence[Arrival],
+        *,
+        fresh: bool = False,
     ) -> None:
         """Publish and then acknowledge, in one write; one call at a time.
 
@@ -129,19 +134,27 @@ class Link:
             number: of this delivery, above the last one's unless there is nothing to publish.
             publications: topics, which must be valid ones to publish to, and payloads.
             arrivals: what these publications answer, as received, in order.
+            fresh: they hold a message that was never delivered on before. Brokers send again in order, so
+                all that came again on this connection was delivered on by then.
 
         Raises:
             ValueError: the number is not above the last one's.
         """
-        await self._courier.deliver(number, publications, arrivals)
+        await self._courier.deliver(number, publications, arrivals, fresh=fresh)
 
     async def confirm(self, number: int) -> None:
         """Wait until everything up to this number is known to have reached the broker."""
         await self._courier.confirm(number)
 
-    def resume(self, confirmed: int) -> None:
-        """Take up the numbers where an earlier run ended: up to this one, everything has arrived."""
+    def resume(self, confirmed: int, *, settled: int = 0) -> None:
+        """Take up the numbers where an earlier run ended.
+
+        Args:
+            confirmed: up to this one, everything has reached the broker.
+            settled: up to this one, the broker knows what it sent us as acknowledged.
+        """
         self._courier.window.resume(confirmed)
+        self._courier.settled = settled
 
     def take_no_more(self) -> None:
         """Nobody will `receive` again: hear the broker's answers, and leave its messages with it."""
@@ -235,6 +248,11 @@ class Link:
     def confirmed(self) -> int:
         """The highest number whose publications, and all before, are known to have reached the broker."""
         return self._courier.window.confirmed
+
+    @property
+    def settled(self) -> int:
+        """The highest number whose arrivals, and all before, the broker is known to know as acknowledged."""
+        return self._courier.settled
 
     @property
     def unconfirmed_bytes(self) -> int:

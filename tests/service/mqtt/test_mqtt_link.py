@@ -321,6 +321,43 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
         assert link.connections_total == 1
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_what_the_broker_knows_as_acknowledged_is_settled(qos: int) -> None:
+    async with Scripted() as broker, running(options(broker, publish_qos=qos), connect=False) as link:
+        link.resume(3, settled=3)
+        peer = await welcome(broker)
+        peer.send(message(1), message(2))
+        arrivals = await take(link, 2)
+        await link.deliver(4, [], arrivals[:1], fresh=True)
+        assert link.settled == 3
+        await peer.expect(PubAckPacket)
+        await peer.expect(mqtt5.PingReqPacket)
+        assert link.settled == 3
+        peer.send(mqtt5.PingRespPacket())
+        await until(lambda: link.settled == 4)
+        peer.send(message(3))
+        arrivals = await take(link, 1)
+        peer.reset()
+        await until(lambda: link.seen.losses)
+        peer = await welcome(broker, session_present=True)
+        await until(lambda: link.connected)
+        await link.deliver(5, [], arrivals, fresh=True)  # their ids mean nothing here
+        peer.send(message(3, duplicate=True))
+        again = await take(link, 1)
+        await link.deliver(5, [], again)  # a copy: others may still come
+        await peer.expect(PubAckPacket)
+        peer.send(message(4))
+        await link.deliver(6, [], await take(link, 1), fresh=True)
+        await peer.expect(PubAckPacket)
+        assert link.settled == 4
+        until_settled = asyncio.create_task(until(lambda: link.settled == 6))
+        while not until_settled.done():
+            packet = await peer.packet()
+            assert isinstance(packet, mqtt5.PingReqPacket)
+            peer.send(mqtt5.PingRespPacket())
+            await asyncio.sleep(0.02)
+
+
 async def test_what_may_have_waited_for_us_is_marked_until_it_is_quiet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
