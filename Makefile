@@ -15,7 +15,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim cover lint bench train lock clean
+.PHONY: help demo test test-train sim chaos cover lint bench train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ test-train: $(VENV)/.train ## the tests that need PyTorch
 SEEDS ?= 10000
 sim: $(VENV)/.test ## the line on a simulated broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+KILLS ?= 200
+chaos: $(VENV)/.test ## kill -9 under load, counted: make chaos KILLS=200 ARGS="--what service"
+	@tools/get-mosquitto
+	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
 
 cover: ## add up what `make test COVER=1` and `make test-train COVER=1` covered; hold it against the bounds
 	$(BIN)/coverage combine --quiet

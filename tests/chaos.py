@@ -1,0 +1,258 @@
+"""Kills a real service, or its real broker, again and again under load, and counts what is lost or doubled.
+
+    make chaos                                  200 kills of the service
+    python -m tests.chaos --what broker --kills 50
+    python -m tests.chaos --what embedded --kills 50     the service on the embedded broker
+
+Sensors publish at QoS 1, each payload with a time. At the end every event has one prediction (copies are
+identical), `seq` has no gap, and the memory of all streams is bit for bit that of an undisturbed fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import Memories
+from stream_lstm.demo import embedded
+from stream_lstm.service.mqtt import Filter, Link, LinkOptions
+from stream_lstm.service.run import load_model
+from stream_lstm.store.database import Database
+from tests.brokers import Mosquitto, free_port
+from tests.service.running import Running
+
+SETTINGS = """[mqtt]
+url = "mqtt://127.0.0.1:{port}"
+client_id = "chaos"
+reconnect_seconds_min = 0.1
+reconnect_seconds_max = 0.5
+[[subscribe]]
+topic = "s/{{d}}"
+stream = "{{d}}"
+fields = ["v"]
+time = ["t"]
+"""
+STATE = "checkpoint_seconds = 0.5"
+BEGIN = 1_700_000_000
+ROUND_SECONDS = 0.01
+LAST_SECONDS_MAX = 180.0
+UNLIMITED = ("max_queued_messages 0", "max_inflight_messages 0")
+
+
+class Quiet:
+    """An observer with nothing to say."""
+
+    def connected(self, verdict: Any) -> None:
+        """Connected."""
+
+    def disconnected(self, reason: str, retry_seconds: float) -> None:
+        """Not connected."""
+
+
+class Embedded:
+    """The broker of the wheel `iotcore`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        (folder / "broker.toml").write_text(embedded.CONFIG.format(port=self.port))
+        command = [sys.executable, "-m", "stream_lstm.demo.embedded", str(folder / "broker.toml")]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1.0)
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def link(port: int, name: str, filters: list[Filter]) -> Link:
+    return Link(
+        LinkOptions(
+            host="127.0.0.1",
+            port=port,
+            client_id=f"chaos-{name}",
+            filters=filters,
+            publish_qos=1,
+            backoff_seconds_min=0.05,
+            backoff_seconds_max=0.2,
+        ),
+        observer=Quiet(),
+    )
+
+
+class Chaos:
+    """One run.
+
+    Args:
+        what: is killed: "service" or "broker"; "embedded": the service, on the embedded broker.
+    """
+
+    def __init__(self, folder: Path, what: str, *, kills: int, rate: int, streams: int, seed: int) -> None:
+        self._folder = folder
+        self._what = what
+        self._kills = kills
+        self._rate = rate
+        self._streams = streams
+        self._draw = random.Random(seed)
+        self.sent: list[float] = []  # event n is of stream n modulo `streams`
+        self.heard: dict[tuple[str, int], bytes] = {}
+        self.copies = self.different = 0
+        self._stop = False
+
+    async def run(self) -> bool:
+        """Returns whether all is as it must be."""
+        persistent = self._what == "broker"
+        broker: Any
+        if self._what == "embedded":
+            broker = Embedded(self._folder)
+        else:
+            broker = Mosquitto(self._folder, *UNLIMITED, persistent=persistent).start()
+        service = Running(self._folder / "service", SETTINGS.format(port=broker.port), state=STATE)
+        mouth = link(broker.port, "sensors", [])
+        ears = link(broker.port, "reader", [Filter("predictions/#", 1)])
+        tasks = [asyncio.create_task(one.run()) for one in (mouth, ears)]
+        tasks.append(asyncio.create_task(self._listen(ears)))
+        try:
+            await asyncio.to_thread(service.start)
+            speaking = asyncio.create_task(self._speak(mouth))
+            await (self._kill_broker(broker) if persistent else self._kill_service(service))
+            self._stop = True
+            await speaking
+            end = time.monotonic() + LAST_SECONDS_MAX
+            while len(self.heard) < len(self.sent) and time.monotonic() < end:
+                await asyncio.sleep(0.1)
+            code = await asyncio.to_thread(service.stop)
+            return self._judge(service.state, code)
+        finally:
+            service.kill()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            broker.kill()
+
+    async def _speak(self, mouth: Link) -> None:
+        number, begun, draw = 0, time.monotonic(), random.Random(7)
+        while not self._stop:
+            due = int((time.monotonic() - begun) * self._rate)
+            batch = []
+            for n in range(len(self.sent), min(due, len(self.sent) + 1_000)):
+                value = round(draw.gauss(20.0, 3.0), 3)
+                self.sent.append(value)
+                payload = f'{{"v":{value},"t":{BEGIN + n}}}'.encode()
+                batch.append((f"s/d{n % self._streams:04}", payload))
+            if batch:
+                number += 1
+                await mouth.deliver(number, batch, [])
+            await asyncio.sleep(ROUND_SECONDS)
+        await mouth.confirm(number)
+
+    async def _listen(self, ears: Link) -> None:
+        number = 0
+        while True:
+            arrivals = await ears.receive(4_096)
+            for arrival in arrivals:
+                for message in arrival.packets:
+                    self._hear(message.payload)
+            await ears.deliver(number, [], arrivals)
+
+    def _hear(self, payload: bytes) -> None:
+        told = msgspec.json.decode(payload)
+        key = told["stream"], told["seq"]
+        if key in self.heard:
+            self.copies += 1
+            self.different += self.heard[key] != payload
+        self.heard[key] = payload
+
+    async def _kill_service(self, service: Running) -> None:
+        for n in range(self._kills):
+            await asyncio.sleep(self._draw.uniform(0.05, 1.5))
+            service.kill()
+            await asyncio.to_thread(service.launch)
+            if n % 10 == 9:
+                self._tell(n + 1)
+        await asyncio.sleep(1.0)
+
+    async def _kill_broker(self, broker: Mosquitto) -> None:
+        for n in range(self._kills):
+            await asyncio.sleep(self._draw.uniform(0.5, 3.0))
+            broker.kill()
+            await asyncio.to_thread(broker.start)
+            if n % 10 == 9:
+                self._tell(n + 1)
+        await asyncio.sleep(3.0)
+
+    def _tell(self, kills: int) -> None:
+        print(f"  {kills} kills: {len(self.sent):,} sent, {len(self.heard):,} predictions", flush=True)
+
+    def _judge(self, state: Path, code: int) -> bool:
+        wanted = {
+            (f"d{n % self._streams:04}:v", n // self._streams + 1): value for n, value in enumerate(self.sent)
+        }
+        missing = len(set(wanted) - set(self.heard))
+        doubled = len(set(self.heard) - set(wanted))
+        common = set(wanted) & set(self.heard)
+        wrong = sum(json.loads(self.heard[key])["value"] != wanted[key] for key in common)
+        differing = self._differing(state)
+        print(
+            f"{self._kills} kills of {self._what}: {len(self.sent):,} events sent, "
+            f"{len(self.heard):,} predicted; {missing} missing, {doubled} too many, {wrong} of another event; "
+            f"{self.copies:,} copies, {self.different} of them different; "
+            f"{differing} of {self._streams:,} memories differ; exit code {code}",
+            flush=True,
+        )
+        return not (missing or doubled or wrong or self.different or differing or code)
+
+    def _differing(self, state: Path) -> int:
+        """Streams whose memory is not that of an undisturbed fold."""
+        model = load_model(None)
+        memories = Memories(model.description, rows_max=self._streams)
+        engine = Engine(model, memories)
+        rows = np.array(
+            [memories.admit(f"d{n:04}:v", n + 1) for n in range(min(self._streams, len(self.sent)))], np.intp
+        )
+        for start in range(0, len(self.sent), self._streams):
+            values = np.array(self.sent[start : start + self._streams])
+            times = np.arange(BEGIN + start, BEGIN + start + len(values), dtype=np.float64)
+            engine.run(rows[: len(values)], times, values[:, None])
+        expected = {
+            memories.key(row): record for row, record in zip(rows, memories.records(rows), strict=True)
+        }
+        found = {}
+        with closing(Database.peek(state)) as database:
+            size = database.identity.row_bytes
+            for chunk in database.rows():
+                for n, key in enumerate(chunk.keys):
+                    found[key] = chunk.records[n * size : (n + 1) * size]
+        return sum(expected.get(key) != found.get(key) for key in {*expected, *found})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--what", choices=["service", "broker", "embedded"], default="service")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--rate", type=int, default=5_000, help="events a second (5,000)")
+    parser.add_argument("--streams", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        given = {name: getattr(options, name) for name in ("kills", "rate", "streams", "seed")}
+        return 0 if asyncio.run(Chaos(Path(folder), options.what, **given).run()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
