@@ -132,7 +132,7 @@ class Chaos:
             self._stop = True
             await speaking
             end = time.monotonic() + LAST_SECONDS_MAX
-            while len(self.heard) < len(self.sent) and time.monotonic() < end:
+            while len(self.heard) < len(self.sent) and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             code = await asyncio.to_thread(service.stop)
             return self._judge(service.state, code)
@@ -208,7 +208,7 @@ class Chaos:
         differing = self._differing(state)
         print(
             f"{self._kills} kills of {self._what}: {len(self.sent):,} events sent, "
-            f"{len(self.heard):,} predicted; {missing} missing, {doubled} too many, {wrong} of another event; "
+            f"{len(self.heard):,} predicted; {missing} missing, {doubled} too many, {wrong} of another; "
             f"{self.copies:,} copies, {self.different} of them different; "
             f"{differing} of {self._streams:,} memories differ; exit code {code}",
             flush=True,
@@ -227,9 +227,8 @@ class Chaos:
             values = np.array(self.sent[start : start + self._streams])
             times = np.arange(BEGIN + start, BEGIN + start + len(values), dtype=np.float64)
             engine.run(rows[: len(values)], times, values[:, None])
-        expected = {
-            memories.key(row): record for row, record in zip(rows, memories.records(rows), strict=True)
-        }
+        keys = memories.keys(rows.tolist())
+        expected = dict(zip(keys, memories.records(rows), strict=True))
         found = {}
         with closing(Database.peek(state)) as database:
             size = database.identity.row_bytes
