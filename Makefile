@@ -15,7 +15,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos cover lint bench train lock clean
+.PHONY: help demo test test-train sim chaos fuzz cover lint bench train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, counted: make chaos KILLS=200 ARGS="--what service"
 	@tools/get-mosquitto
 	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
+
+COUNT ?= 1000000
+fuzz: $(VENV)/.test ## random and mutated packets and payloads: make fuzz COUNT=1000000
+	@echo "what mqtt5 prints of its own panics is left out"
+	$(BIN)/python -m tests.fuzz --count $(COUNT) $(ARGS) 2>$(VENV)/fuzz.log || { tail -n 30 $(VENV)/fuzz.log; exit 1; }
 
 cover: ## add up what `make test COVER=1` and `make test-train COVER=1` covered; hold it against the bounds
 	$(BIN)/coverage combine --quiet

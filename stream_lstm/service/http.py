@@ -44,7 +44,8 @@ class HttpServer:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise SettingsError("http", f"cannot listen on {host}:{port}: {error.strerror}") from None
+            hint = "does another service use it? Set http.port"
+            raise SettingsError("http", f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from None
         self._runner = runner
         self.port = int(runner.addresses[0][1])
 

@@ -27,7 +27,7 @@ class Running:
     """
 
     def __init__(self, folder: Path, settings: str, *, state: str = "checkpoint_seconds = 1.0") -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, parents=True)
         self.folder = folder
         self.state = folder / "state.db"
         self._config = folder / "settings.toml"
@@ -73,6 +73,12 @@ class Running:
     def lines(self) -> list[dict[str, Any]]:
         """The log, line by line."""
         return [json.loads(line) for line in self.log.splitlines()]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,139 @@
+"""Random and mutated packets and payloads, by the million, into the framing and the decoder: `make fuzz`.
+
+Each is an event, a counted rejection or a fault of the broker's; any other exception ends this with the bytes
+that caused it. At the end the process has not grown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mqtt5
+
+from stream_lstm.errors import PayloadError
+from stream_lstm.events import Events
+from stream_lstm.service.mqtt.framing import Fault, Framing
+from stream_lstm.service.run import decoder, load_model
+from stream_lstm.service.settings import Settings
+
+PACKET_BYTES_MAX = 4_096
+GROWTH_BYTES_MAX = 16_000_000
+TOPICS = ["s/a", "s/b/c", "z/livingroom/sensor", "s/ü", "s/a+b", "x" * 300]
+PAYLOADS = [
+    b'{"v": 21.5, "t": 1700000000}',
+    b'{"v": -1e-300, "w": {"x": [1, 2.5, null]}, "time": "2026-01-01T00:00:00Z"}',
+    b"21.5",
+    b"online",
+    b'{"id": "a/b#+", "v": 1e308, "ts": 1700000000000}',
+    b'{"v": NaN}',
+    b'{"\\u0076": 9007199254740993, "t": "1700000000"}',
+    b"\xff\xfe\x00{",
+    b"[[[[[[",
+    b'{"v": true}',
+    b"-0",
+    b"1_000",
+    b" 7 ",
+    b"0x10",
+    b"Infinity",
+]
+PACKETS: list[Any] = [
+    mqtt5.PublishPacket("s/a", PAYLOADS[0], qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=7),
+    mqtt5.PublishPacket("s/b", PAYLOADS[1], qos=mqtt5.QoS.EXACTLY_ONCE, packet_id=65_535, duplicate=True),
+    mqtt5.PublishPacket("s/c", b"x" * 3_000, retain=True),
+    mqtt5.ConnAckPacket(session_present=True),
+    mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]),
+    mqtt5.PubAckPacket(3),
+    mqtt5.PubRelPacket(3),
+    mqtt5.PingRespPacket(),
+    mqtt5.DisconnectPacket(),
+]
+
+
+def mutated(draw: random.Random, content: bytes) -> bytes:
+    """A few bytes changed, cut out, put in, or doubled."""
+    out = bytearray(content)
+    for _ in range(draw.choice((0, 1, 1, 2, 8))):
+        at = draw.randrange(len(out) + 1)
+        kind = draw.randrange(4)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            del out[at : at + draw.randrange(1, 6)]
+        elif kind == 2:
+            out[at:at] = draw.randbytes(draw.randrange(1, 6))
+        else:
+            out[at:at] = out[max(at - 6, 0) : at]
+    return bytes(out)
+
+
+def feed(framing: Framing, content: bytes, step: int, faults: Counter[str]) -> Framing:
+    """Bytes as a socket might deliver them; a new framing after a fault, as a new connection has."""
+    messages: list[Any] = []
+    try:
+        while content:
+            room = framing.room()
+            piece = content[: min(step, len(room))]
+            room[: len(piece)] = piece
+            framing.take(len(piece), messages.append, lambda packet: faults.update([type(packet).__name__]))
+            content = content[len(piece) :]
+    except Fault as fault:
+        faults[fault.code.name] += 1
+        framing = Framing(PACKET_BYTES_MAX)
+    faults["messages"] += len(messages)
+    return framing
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000, help="packets, and payloads (1,000,000)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    settings = Settings(
+        subscribe=[
+            {"topic": "s/{d...}", "stream": "{d}", "time": ["t", "time", "ts"]},
+            {"topic": "z/{room}/+", "stream": "{room}/{payload.id}", "fields": ["v", "w.x"], "time": ["t"]},
+        ]
+    )
+    reads = decoder(settings, load_model(None))
+    framing, outcomes = Framing(PACKET_BYTES_MAX), Counter[str]()
+    wholes = [packet.write() for packet in PACKETS]
+    grown = 0
+    for n in range(options.count):
+        packet = mutated(draw, draw.choice(wholes)) if n % 8 else draw.randbytes(draw.randrange(40))
+        payload = mutated(draw, draw.choice(PAYLOADS)) if n % 8 else draw.randbytes(draw.randrange(60))
+        events = Events()
+        try:
+            framing = feed(framing, packet, draw.choice((1, 7, 4_096)), outcomes)
+            outcomes.update(
+                error.reason for error in reads.decode(draw.choice(TOPICS), payload, 1.7e9, events)
+            )
+            outcomes["events"] += len(events)
+        except PayloadError as error:
+            outcomes[error.reason] += 1
+        except BaseException:
+            print(f"packet {packet!r}\npayload {payload!r}", file=sys.stderr)
+            raise
+        if n == options.count // 10:
+            gc.collect()
+            grown = -resident_bytes()
+    gc.collect()
+    grown += resident_bytes()
+    print(json.dumps(dict(sorted(outcomes.items())), indent=1))
+    print(f"{options.count:,} packets and as many payloads; grown by {grown:,} bytes since the first tenth")
+    return 1 if grown > GROWTH_BYTES_MAX else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
