@@ -59,6 +59,7 @@ bench: $(VENV)-bench/.bench ## the line side by side with an echo and a handwrit
 	@tools/get-mosquitto
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
 	$(VENV)-bench/bin/python -m benchmarks.engine
+	$(VENV)-bench/bin/python -m benchmarks.streams
 
 train: $(VENV)/.train ## the default model, from its recipe
 	$(BIN)/stream-lstm train $(ARGS)

@@ -1,0 +1,132 @@
+"""What a million streams cost: memory, checkpoint, restart, and the line's delay beside a checkpoint.
+
+The real engine, keeper and state file, fed with events directly, without a broker.
+
+    python -m benchmarks.streams --streams 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import machine
+from stream_lstm.core.encode import Encoder
+from stream_lstm.service.keeper import Keeper
+from stream_lstm.service.measures import Measures
+from stream_lstm.service.outbox import Outbox
+from stream_lstm.service.restore import Restored, restore
+from stream_lstm.service.run import identity, load_model
+from stream_lstm.service.settings import PublishSettings, StateSettings
+from stream_lstm.store.database import Database
+from stream_lstm.store.journal import Entry
+
+BATCH = 1_024
+PROBE_EVENTS = 256
+PROBES = 400
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
+
+
+class Line:
+    """The service's line without MQTT."""
+
+    def __init__(self, path: Path, streams: int) -> None:
+        self.model = load_model(None)
+        self.database = Database.open(path, identity(self.model))
+        outbox = Outbox(PublishSettings(), Encoder(self.model.id, self.model.description), status_topic="")
+        self.restored: Restored = restore(self.database, self.model, outbox, streams_max=streams)
+        self.keeper = Keeper(self.database, self.restored, StateSettings(path=path), Measures())
+
+    async def apply(self, rows: np.ndarray[Any, Any], named: list[tuple[int, str]]) -> float:
+        """One batch, committed; returns how long it took, in seconds."""
+        begun = time.perf_counter()
+        memories = self.restored.memories
+        values = np.random.default_rng(0).normal(20.0, 1.0, (len(rows), 1))
+        times = np.full(len(rows), 1.7e9)
+        self.restored.engine.run(rows, times, values)
+        number = self.keeper.number + 1
+        memories.applied[rows], memories.seen[rows] = number, times
+        entry = Entry(
+            number=number,
+            model=self.model.id,
+            streams=memories.ids[rows],
+            times=times,
+            clocks=np.zeros(len(rows), np.uint8),
+            values=values,
+            named=named,
+            digests=np.empty((0, 2), np.uint64),
+            rejected=[],
+            sent=number - 1,
+            settled=number - 1,
+        )
+        await self.keeper.commit(entry)
+        return time.perf_counter() - begun
+
+
+async def confirmed(number: int) -> None:
+    """Every prediction has reached the broker."""
+
+
+async def probe(line: Line, streams: int, while_: asyncio.Task[Any] | None) -> list[float]:
+    """Milliseconds a batch, again and again."""
+    rng = np.random.default_rng(1)
+    taken: list[float] = []
+    while (while_ is None and len(taken) < PROBES) or (while_ is not None and not while_.done()):
+        rows = rng.choice(streams, PROBE_EVENTS, replace=False) + 1
+        taken.append(await line.apply(rows.astype(np.intp), []) * 1e3)
+        await asyncio.sleep(0.002)
+    return taken
+
+
+async def measure(path: Path, streams: int) -> dict[str, float]:
+    before = resident_bytes()
+    line = Line(path, streams)
+    for start in range(0, streams, BATCH):
+        keys = [
+            (n + 1, f"plant/line{n % 40}/sensor{n:07}:v") for n in range(start, min(start + BATCH, streams))
+        ]
+        rows = np.array([line.restored.memories.admit(key, n) for n, key in keys], np.intp)
+        await line.apply(rows, keys)
+    figures = {"memory_bytes_a_stream": (resident_bytes() - before) / streams}
+    calm = await probe(line, streams, None)
+    begun = time.perf_counter()
+    checkpoint = asyncio.create_task(line.keeper.checkpoint(confirmed))
+    busy = await probe(line, streams, checkpoint)
+    figures["checkpoint_seconds"] = time.perf_counter() - begun
+    for name, taken in (("calm", calm), ("checkpointing", busy)):
+        figures[f"batch_ms_p50_{name}"] = statistics.median(taken)
+        figures[f"batch_ms_p99_{name}"] = statistics.quantiles(taken, n=100)[98]
+    figures["state_bytes_a_stream"] = line.database.size_bytes / streams
+    await line.keeper.close(cleanly=False)
+    del line
+    begun = time.perf_counter()
+    again = Line(path, streams)
+    figures["restart_seconds"] = time.perf_counter() - begun
+    figures["replayed_events"] = again.restored.replayed
+    await again.keeper.close(cleanly=False)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--streams", type=int, default=1_000_000)
+    streams = parser.parse_args().streams
+    with tempfile.TemporaryDirectory(prefix="stream-lstm-bench-") as folder:
+        figures = asyncio.run(measure(Path(folder) / "state.db", streams))
+    for name, number in figures.items():
+        print(f"{name:28} {number:12,.2f}")
+    print(f"kept in {machine.keep('streams', {'streams': streams, **figures})}")
+
+
+if __name__ == "__main__":
+    main()
