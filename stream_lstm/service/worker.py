@@ -164,7 +164,9 @@ class Worker:
         if arrival.connection != self._connection:
             self._connection = arrival.connection
             verdict = self._link.verdict
-            if verdict is None or verdict.session_present:
+            # Without a verdict on this connection yet we are not subscribed either: so there is a session.
+            resumed = verdict is None or verdict.connection != arrival.connection or verdict.session_present
+            if resumed:
                 window.open(self._link.settled)
             else:
                 window.close()

@@ -69,7 +69,7 @@ class SimLink:
         self._unconfirmed: deque[tuple[int, list[tuple[str, bytes]]]] = deque()
         self._number = 0
         self._last = resume
-        self.verdict = SimpleNamespace(session_present=True)
+        self.verdict = SimpleNamespace(session_present=True, connection=1)
         self.confirmed, self.settled = resume, settled
         self.alive = True
         self._connect()

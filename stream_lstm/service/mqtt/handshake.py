@@ -6,6 +6,7 @@ Standard: MQTT 5.0, sections 3.1 (CONNECT), 3.2 (CONNACK), 3.8 (SUBSCRIBE), 3.9 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from mqtt5 import ConnAckPacket
@@ -60,11 +61,15 @@ class Handshake:
             self.pending = None
         return connection
 
-    async def greet(self, connection: Connection, *, number: int) -> Verdict:
+    async def greet(
+        self, connection: Connection, *, number: int, resumed: Callable[[Verdict], Awaitable[None]]
+    ) -> Verdict:
         """CONNECT and SUBSCRIBE.
 
         Args:
             number: of the connection.
+            resumed: called before SUBSCRIBE is answered if the broker kept our session. Some brokers
+                (rumqttd) answer nothing more until messages of that session are acknowledged.
 
         Raises:
             BrokerError: the connection ended, or the broker does not want us.
@@ -72,23 +77,32 @@ class Handshake:
         options = self._options
         answer = await connection.connect(packets.connect(options, self._terms))
         self._accept(answer)
-        if options.unsubscribe:
-            await connection.unsubscribe(packets.unsubscribe(options.unsubscribe))
-        granted = await self._subscribe(connection) if options.filters else []
-        verdict = judge(
-            options,
-            answer,
-            granted,
-            connection=number,
-            terms=self._terms,
-            session_expected=self.session_expected,
-        )
+        agreeing = asyncio.ensure_future(self._agree(connection))
+        try:
+            await asyncio.sleep(0)  # what we ask for is on its way
+            if answer.session_present:
+                asked = [entry.qos for entry in options.filters]
+                await resumed(self._judge(answer, asked, number))
+            granted = await agreeing
+        finally:
+            agreeing.cancel()
+        verdict = self._judge(answer, granted, number)
         self.session_expected = verdict.session_expiry_seconds > 0
         if options.status_topic:
             connection.send(
                 packets.status(options.status_topic, packets.ONLINE, retain=verdict.retain_available)
             )
         return verdict
+
+    def _judge(self, answer: ConnAckPacket, granted: Sequence[int], number: int) -> Verdict:
+        return judge(
+            self._options,
+            answer,
+            granted,
+            connection=number,
+            terms=self._terms,
+            session_expected=self.session_expected,
+        )
 
     def _accept(self, answer: ConnAckPacket) -> None:
         """Raise what a CONNACK refuses; next time ask for no more than this broker can do."""
@@ -102,8 +116,13 @@ class Handshake:
         if self._options.publish_qos > int(answer.max_qos):
             raise refusals.publishes_at_0_only()
 
-    async def _subscribe(self, connection: Connection) -> list[int]:
+    async def _agree(self, connection: Connection) -> list[int]:
+        """Which topics we get; returns the QoS granted to each filter."""
         filters = self._options.filters
+        if self._options.unsubscribe:
+            await connection.unsubscribe(packets.unsubscribe(self._options.unsubscribe))
+        if not filters:
+            return []
         answer = await connection.subscribe(packets.subscribe(filters, retained=self._options.retained))
         if answer.packet_id != packets.SUBSCRIBE_ID or len(answer.reason_codes) != len(filters):
             raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")

@@ -28,13 +28,13 @@ from stream_lstm.service.mqtt.intake import Intake
 from stream_lstm.service.mqtt.options import LinkOptions
 from stream_lstm.service.mqtt.verdict import Verdict
 
-# Mosquitto closes a connection whose client id came again without a DISCONNECT. Two services that share an id
-# would throw each other out for ever: so one that is hung up on so often in a row, each time soon after a
-# connection that came about at the first try, leaves.
+# Mosquitto closes a connection whose client id came again without a DISCONNECT: two services that share an id
+# throw each other out for ever, at the pace of their back-off, and nothing tells that from a broker that ends
+# again and again. So all we can do is ask.
 THROWN_OUT_TIMES = 5
 THROWN_OUT_SECONDS_MAX = 60.0
 THROWN_OUT = (
-    f"{THROWN_OUT_TIMES} times in a row the broker hung up soon after it had let us in: "
+    f", {THROWN_OUT_TIMES} times in a row soon after it had let us in: "
     "does another client use {!r}? Give each service its own mqtt.client_id"
 )
 
@@ -61,6 +61,7 @@ class Link:
     Attributes:
         verdict: of the present or the last connection.
         connections_total: those that served.
+        connected: subscribed, and what was unconfirmed is written again.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Link:
         self._hung_up = 0  # times in a row
         self.verdict: Verdict | None = None
         self.connections_total = 0
+        self.connected = False
 
     async def run(self) -> None:
         """Connect, serve, and connect again until `stop`.
@@ -100,12 +102,11 @@ class Link:
             why = await self._attempt()
             if isinstance(why, SessionTaken):
                 raise why
-            if self._thrown_out(why):
-                raise SessionTaken(THROWN_OUT.format(self._options.client_id))
             if not self._stopping.is_set():
                 lasting = isinstance(why, BrokerRefused) and why.lasting
                 seconds = self._backoff.failed(lasting=lasting)
-                self._observer.disconnected(str(why), seconds)
+                hint = THROWN_OUT.format(self._options.client_id) if self._thrown_out(why) else ""
+                self._observer.disconnected(f"{why}{hint}", seconds)
                 await self._rest(seconds)
 
     async def receive(self, events_max: int) -> list[Arrival]:
@@ -188,6 +189,7 @@ class Link:
         except BrokerError as error:
             return error
         finally:
+            self.connected = False
             self._bytes_before += connection.bytes_received
             self._intake.end()
             self._courier.end()
@@ -195,11 +197,16 @@ class Link:
             await connection.closed()
 
     async def _serve(self, connection: Connection) -> BrokerError:
-        verdict = await self._handshake.greet(connection, number=self._intake.number)
+        async def resumed(verdict: Verdict) -> None:
+            await self._courier.begin(connection, verdict)
+
+        verdict = await self._handshake.greet(connection, number=self._intake.number, resumed=resumed)
         staying = asyncio.ensure_future(connection.stay(verdict.keep_alive_seconds))
         try:
-            await self._courier.begin(connection, verdict)
-            if self.connected:
+            if not verdict.session_present:
+                await self._courier.begin(connection, verdict)
+            if self._courier.connection:
+                self.connected = True
                 self.verdict = verdict
                 self.connections_total += 1
                 self._backoff.connected()
@@ -238,11 +245,6 @@ class Link:
         self._courier.moved()
 
     # What metrics and the journal ask.
-
-    @property
-    def connected(self) -> bool:
-        """Subscribed, and what was unconfirmed is written again."""
-        return self._courier.connection is not None
 
     @property
     def confirmed(self) -> int:

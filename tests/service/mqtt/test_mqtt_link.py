@@ -410,10 +410,10 @@ async def test_messages_that_never_cease_are_late_for_as_long_as_we_were_away(
 
 async def test_a_session_that_is_gone_is_found() -> None:
     async with Scripted() as broker, running(options(broker), connect=False) as link:
-        (await welcome(broker, session_present=False)).reset()
-        (await welcome(broker, session_present=True)).reset()
-        await welcome(broker, session_present=False)
-        await until(lambda: len(link.seen.verdicts) == 3)
+        for number, present in enumerate([False, True, False], 1):
+            peer = await welcome(broker, session_present=present)
+            await until(lambda number=number: len(link.seen.verdicts) == number)
+            peer.reset()
         found = [verdict.findings for verdict in link.seen.verdicts]
         assert found[0] == found[1] == []
         assert "no longer has our session" in found[2][0]
@@ -467,13 +467,28 @@ async def test_a_taken_session_ends_the_link() -> None:
         assert link.seen.losses == []
 
 
-async def test_who_is_hung_up_on_again_and_again_leaves() -> None:
+async def test_who_is_hung_up_on_again_and_again_asks_why_and_goes_on() -> None:
     async with Scripted() as broker, running(options(broker), connect=False) as link:
-        for _ in range(5):
-            assert not link.task.done()
+        for _ in range(6):
             (await welcome(broker, session_present=True)).close()
-        with pytest.raises(SessionTaken, match="does another client use 'stream'"):
-            await link.task
+        await welcome(broker, session_present=True)
+        await until(lambda: link.connected)
+        asked = ["does another client use 'stream'" in reason for reason, _ in link.seen.losses]
+        assert asked == [False] * 4 + [True] * 2
+
+
+async def test_messages_of_a_kept_session_are_acknowledged_before_the_subscription_is_answered() -> None:
+    async with Scripted() as broker, running(options(broker), connect=False) as link:
+        peer = await broker.peer()
+        await peer.expect(mqtt5.ConnectPacket)
+        peer.send(ConnAckPacket(session_present=True), message(1), message(2))
+        await link.deliver(1, [], await take(link, 2), fresh=True)
+        await peer.expect(mqtt5.SubscribePacket)
+        assert await peer.expect(PubAckPacket) == PubAckPacket(1)
+        assert await peer.expect(PubAckPacket) == PubAckPacket(2)
+        assert not link.connected
+        peer.send(SubAckPacket(1, [SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]))
+        await until(lambda: link.connected)
 
 
 async def test_a_broker_that_comes_and_goes_is_connected_to_again() -> None:
