@@ -186,7 +186,7 @@ class Service:
         state = self._settings.state
         keeper = Keeper(database, restored, state, self._measures)
         options = link_options(self._settings, session_expected=restored.number > 0)
-        self._filters = sorted({entry.pattern for entry in options.filters})
+        self._filters = sorted({entry.pattern for entry in options.filters} | {options.status_topic} - {""})
         former = [pattern for pattern in database.filters if pattern not in self._filters]
         link = Link(replace(options, unsubscribe=former), observer=self)
         link.resume(restored.sent, settled=restored.settled)

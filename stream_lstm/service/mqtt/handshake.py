@@ -15,6 +15,7 @@ from stream_lstm.errors import BrokerError, ProtocolError
 from stream_lstm.service.mqtt import packets, refusals
 from stream_lstm.service.mqtt.connection import Connection, Owner
 from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
 from stream_lstm.service.mqtt.verdict import Verdict, judge
 
@@ -22,13 +23,21 @@ from stream_lstm.service.mqtt.verdict import Verdict, judge
 class Handshake:
     """Makes connections, and remembers what this broker would not grant.
 
+    Args:
+        options: of the link.
+        mark: signs what is said on the status topic.
+
     Attributes:
         pending: the limit on the attempt that is under way; bring it forward to give the attempt up.
         session_expected: the broker has had our session.
     """
 
-    def __init__(self, options: LinkOptions) -> None:
+    def __init__(self, options: LinkOptions, mark: Mark) -> None:
         self._options = options
+        self._mark = mark
+        # Read for its signs; where it is subscribed to as a source of events, it is read as one.
+        mine = {entry.pattern for entry in options.filters}
+        self._watched = "" if options.status_topic in mine else options.status_topic
         self._terms = Terms()
         self.pending: asyncio.Timeout | None = None
         self.session_expected = options.session_expected
@@ -75,7 +84,7 @@ class Handshake:
             BrokerError: the connection ended, or the broker does not want us.
         """
         options = self._options
-        answer = await connection.connect(packets.connect(options, self._terms))
+        answer = await connection.connect(packets.connect(options, self._terms, self._mark))
         self._accept(answer)
         agreeing = asyncio.ensure_future(self._agree(connection))
         try:
@@ -89,8 +98,9 @@ class Handshake:
         verdict = self._judge(answer, granted, number)
         self.session_expected = verdict.session_expiry_seconds > 0
         if options.status_topic:
+            retain = verdict.retain_available
             connection.send(
-                packets.status(options.status_topic, packets.ONLINE, retain=verdict.retain_available)
+                packets.status(options.status_topic, packets.ONLINE, retain=retain, mark=self._mark)
             )
         return verdict
 
@@ -123,10 +133,14 @@ class Handshake:
             await connection.unsubscribe(packets.unsubscribe(self._options.unsubscribe))
         if not filters:
             return []
-        answer = await connection.subscribe(packets.subscribe(filters, retained=self._options.retained))
-        if answer.packet_id != packets.SUBSCRIBE_ID or len(answer.reason_codes) != len(filters):
+        answer = await connection.subscribe(
+            packets.subscribe(filters, retained=self._options.retained, status_topic=self._watched)
+        )
+        codes = list(answer.reason_codes)
+        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != len(filters) + bool(self._watched):
             raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
-        for entry, code in zip(filters, answer.reason_codes, strict=True):
+        del codes[len(filters) :]  # where we may not read who is there, we go without
+        for entry, code in zip(filters, codes, strict=True):
             if int(code) >= refusals.REFUSED:
                 raise refusals.not_granted(entry, code)
-        return [int(code) for code in answer.reason_codes]
+        return [int(code) for code in codes]

@@ -9,6 +9,7 @@ when to connect, when to give up, and how to leave.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,11 +27,11 @@ from stream_lstm.service.mqtt.handshake import Handshake
 from stream_lstm.service.mqtt.inbox import Arrival, Message
 from stream_lstm.service.mqtt.intake import Intake
 from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.ownership import Mark, Ownership
 from stream_lstm.service.mqtt.verdict import Verdict
 
-# Mosquitto closes a connection whose client id came again without a DISCONNECT: two services that share an id
-# throw each other out for ever, at the pace of their back-off, and nothing tells that from a broker that ends
-# again and again. So all we can do is ask.
+# Where nothing is to be read of another owner (`stream_lstm.service.mqtt.ownership`), one who is hung up on
+# again and again may have one all the same, or a broker that ends again and again: all we can do is ask.
 THROWN_OUT_TIMES = 5
 THROWN_OUT_SECONDS_MAX = 60.0
 THROWN_OUT = (
@@ -76,7 +77,9 @@ class Link:
         self._observer = observer
         self._intake = Intake(options, clock=clock)
         self._courier = Courier(options, self._intake)
-        self._handshake = Handshake(options)
+        mark = Mark(int(clock() * 1e3), secrets.token_hex(4), options.client_id)
+        self._ownership = Ownership(options.status_topic, mark)
+        self._handshake = Handshake(options, mark)
         self._backoff = Backoff(
             seconds_min=options.backoff_seconds_min,
             seconds_max=options.backoff_seconds_max,
@@ -173,7 +176,8 @@ class Link:
         if connection := self._intake.connection:
             if self.verdict and self.connected and self._options.status_topic:
                 topic, retain = self._options.status_topic, self.verdict.retain_available
-                connection.send(packets.status(topic, packets.OFFLINE, retain=retain))
+                mark = self._ownership.mark
+                connection.send(packets.status(topic, packets.OFFLINE, retain=retain, mark=mark))
             connection.close(BrokerError("we have left"), DisconnectReasonCode.NORMAL_DISCONNECTION)
             await connection.closed()
 
@@ -184,6 +188,7 @@ class Link:
         except BrokerError as error:
             return error
         self._intake.begin(connection)
+        self._ownership.begin(served_before=self.connections_total > 0)
         try:
             return await self._serve(connection)
         except BrokerError as error:
@@ -234,7 +239,14 @@ class Link:
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
         """Messages came in one read."""
-        self._intake.arrived(messages, wire_bytes)
+        try:
+            messages = self._ownership.sift(messages)
+        except SessionTaken as taken:
+            if self._intake.connection:
+                self._intake.connection.close(taken, DisconnectReasonCode.NORMAL_DISCONNECTION)
+        else:
+            if messages:
+                self._intake.arrived(messages, wire_bytes)
 
     def acknowledged(self, packet_id: int, *, taken: bool) -> None:
         """A publication of QoS 1 has come to its end."""

@@ -28,6 +28,7 @@ from mqtt5 import (
 from stream_lstm.service.mqtt.framing import frame_bytes
 from stream_lstm.service.mqtt.inbox import Message
 from stream_lstm.service.mqtt.options import Filter, LinkOptions
+from stream_lstm.service.mqtt.ownership import Mark
 
 ONLINE, OFFLINE = b"online", b"offline"
 SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use what is above, so that none is ever taken twice
@@ -49,11 +50,17 @@ class Terms:
     retain: bool = True
 
 
-def connect(options: LinkOptions, terms: Terms) -> bytes:
+def connect(options: LinkOptions, terms: Terms, mark: Mark) -> bytes:
     """CONNECT (3.1): a session that outlives the connection, and a will that says we are gone."""
     will = None
     if options.status_topic:
-        will = Will(options.status_topic, payload=OFFLINE, qos=QoS(terms.will_qos), retain=terms.retain)
+        will = Will(
+            options.status_topic,
+            payload=OFFLINE,
+            qos=QoS(terms.will_qos),
+            retain=terms.retain,
+            user_properties=mark.properties,
+        )
     return ConnectPacket(
         options.client_id,
         username=options.username,
@@ -67,8 +74,13 @@ def connect(options: LinkOptions, terms: Terms) -> bytes:
     ).write()
 
 
-def subscribe(filters: Iterable[Filter], *, retained: bool) -> bytes:
-    """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4)."""
+def subscribe(filters: Iterable[Filter], *, retained: bool, status_topic: str = "") -> bytes:
+    """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4).
+
+    Args:
+        retained: also what was retained before we first subscribed.
+        status_topic: read, too, each time from what is retained there; behind the filters.
+    """
     handling = RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS if retained else RetainHandling.SEND_NEVER
     wanted = [
         TopicFilter(
@@ -80,6 +92,8 @@ def subscribe(filters: Iterable[Filter], *, retained: bool) -> bytes:
         )
         for entry in filters
     ]
+    if status_topic:
+        wanted.append(TopicFilter(status_topic, max_qos=QoS.AT_MOST_ONCE))
     return SubscribePacket(SUBSCRIBE_ID, wanted).write()
 
 
@@ -88,9 +102,9 @@ def unsubscribe(patterns: Sequence[str]) -> bytes:
     return UnsubscribePacket(UNSUBSCRIBE_ID, list(patterns)).write()
 
 
-def status(topic: str, text: bytes, *, retain: bool) -> bytes:
+def status(topic: str, text: bytes, *, retain: bool, mark: Mark) -> bytes:
     """Whether we are there."""
-    return PublishPacket(topic, text, retain=retain).write()
+    return PublishPacket(topic, text, retain=retain, user_properties=mark.properties).write()
 
 
 def disconnect(code: DisconnectReasonCode = DisconnectReasonCode.NORMAL_DISCONNECTION) -> bytes:

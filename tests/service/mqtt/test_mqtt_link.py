@@ -61,16 +61,20 @@ async def test_a_connection_begins_with_connect_subscribe_and_online() -> None:
             assert (await peer.expect(mqtt5.UnsubscribePacket)).patterns == ["old/#"]
             peer.send(mqtt5.UnsubAckPacket(2, [mqtt5.UnsubAckReasonCode.SUCCESS]))
             subscribe = await peer.expect(mqtt5.SubscribePacket)
-            assert [(f.pattern, f.max_qos) for f in subscribe.topic_filters] == [("a/+", 2)]
+            assert [(f.pattern, f.max_qos) for f in subscribe.topic_filters] == [("a/+", 2), ("s", 0)]
             assert not link.connected
             assert link.seen.verdicts == []
-            peer.send(SubAckPacket(1, [SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE]))
-            assert await peer.expect(PublishPacket) == PublishPacket("s", b"online", retain=True)
+            refused = SubAckReasonCode.NOT_AUTHORIZED  # to read who is there: we go without
+            peer.send(SubAckPacket(1, [SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE, refused]))
+            online = await peer.expect(PublishPacket)
+            assert (online.topic, online.payload, online.retain) == ("s", b"online", True)
             await until(lambda: link.connected)
             assert link.verdict.session_present
             assert link.seen.verdicts == [link.verdict]
             stopping = asyncio.create_task(link.stop())
-            assert await peer.expect(PublishPacket) == PublishPacket("s", b"offline", retain=True)
+            offline = await peer.expect(PublishPacket)
+            assert (offline.topic, offline.payload, offline.retain) == ("s", b"offline", True)
+            assert online.user_properties == offline.user_properties == connect.will.user_properties
             assert await peer.packet() == DisconnectPacket()
             assert await peer.packet() is None
             await stopping
@@ -475,6 +479,35 @@ async def test_who_is_hung_up_on_again_and_again_asks_why_and_goes_on() -> None:
         await until(lambda: link.connected)
         asked = ["does another client use 'stream'" in reason for reason, _ in link.seen.losses]
         assert asked == [False] * 4 + [True] * 2
+
+
+def signed(started_ms: int, client_id: str = "stream") -> PublishPacket:
+    """What somebody has left on the status topic."""
+    owner = f"{started_ms} 0123abcd {client_id}"
+    return PublishPacket("s", b"online", retain=True, user_properties=[("owner", owner)])
+
+
+async def test_who_finds_that_a_later_one_uses_its_id_leaves() -> None:
+    later = int(time.time() * 1e3) + 60_000
+    async with Scripted() as broker, running(options(broker, status_topic="s"), connect=False) as link:
+        peer = await welcome(broker)
+        await until(lambda: link.connected)
+        peer.send(message(1), signed(later, "another"), signed(1), signed(later - 1))  # it was here before us
+        assert payloads(await take(link, 1)) == [b"1"]
+        peer.close()
+        peer = await welcome(broker)
+        nonsense = PublishPacket(
+            "s", b"online", user_properties=[("owner", "x"), ("owner", "9" * 99), ("", "")]
+        )
+        peer.send(signed(later, "another"), signed(1), signed(later - 1), nonsense, message(2))
+        assert payloads(await take(link, 1)) == [b"2"]
+        assert link.messages_received_total == 2
+        peer.send(signed(later), message(3))
+        with pytest.raises(SessionTaken, match="started later uses our client id 'stream'"):
+            await link.task
+        while not isinstance(packet := await peer.packet(), DisconnectPacket):
+            assert isinstance(packet, PublishPacket)
+        assert packet.reason_code == DisconnectReasonCode.NORMAL_DISCONNECTION
 
 
 async def test_messages_of_a_kept_session_are_acknowledged_before_the_subscription_is_answered() -> None:

@@ -13,8 +13,10 @@ from mqtt_peers import Q0, Q1, Q2
 
 from stream_lstm.service.mqtt import Filter, LinkOptions, packets
 from stream_lstm.service.mqtt.framing import Unreadable
+from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
 
+MARK = Mark(12, "ab", "stream")
 OPTIONS = LinkOptions(
     host="h", client_id="stream", status_topic="s/status", username="u", password=b"\0secret\xff"
 )
@@ -56,10 +58,10 @@ def test_nothing_to_acknowledge_is_nothing() -> None:
 
 
 def test_connect_says_everything_that_has_a_dangerous_default() -> None:
-    connect = read(packets.connect(OPTIONS, Terms()))
+    connect = read(packets.connect(OPTIONS, Terms(), MARK))
     assert connect.clean_start is False
     assert connect.receive_max == 65_534
-    assert b"\x21\xff\xfe" in packets.connect(OPTIONS, Terms())  # Receive Maximum, on the wire
+    assert b"\x21\xff\xfe" in packets.connect(OPTIONS, Terms(), MARK)  # Receive Maximum, on the wire
     assert connect.session_expiry_interval == 604_800
     assert connect.keep_alive == 30
     assert connect.max_packet_size == 1_048_576
@@ -67,15 +69,16 @@ def test_connect_says_everything_that_has_a_dangerous_default() -> None:
     assert (connect.client_id, connect.username, connect.password) == ("stream", "u", b"\0secret\xff")
     will = connect.will
     assert (will.topic, will.payload, will.qos, will.retain) == ("s/status", b"offline", 1, True)
+    assert will.user_properties == [("owner", "12 ab stream")]
 
 
 def test_connect_asks_for_less_where_it_must() -> None:
-    will = read(packets.connect(OPTIONS, Terms(will_qos=0, retain=False))).will
+    will = read(packets.connect(OPTIONS, Terms(will_qos=0, retain=False), MARK)).will
     assert (will.qos, will.retain) == (0, False)
 
 
 def test_without_a_status_topic_there_is_no_will() -> None:
-    assert read(packets.connect(LinkOptions(host="h", client_id="c"), Terms())).will is None
+    assert read(packets.connect(LinkOptions(host="h", client_id="c"), Terms(), MARK)).will is None
 
 
 def test_subscriptions_ask_for_no_copies_of_our_own_and_nothing_retained() -> None:
@@ -92,14 +95,20 @@ def test_what_is_retained_is_asked_for_once_if_wanted() -> None:
     assert entry.retain_handling == RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
 
 
+def test_the_status_topic_is_read_each_time_and_heard_even_from_our_own_id() -> None:
+    _, status = read(packets.subscribe([Filter("a")], retained=False, status_topic="s")).topic_filters
+    assert (status.pattern, status.max_qos, status.no_local) == ("s", 0, False)
+    assert status.retain_handling == RetainHandling.SEND_ALWAYS
+
+
 def test_the_small_packets_are_what_they_should_be() -> None:
     assert read(packets.unsubscribe(["a", "b/#"])).patterns == ["a", "b/#"]
     assert read(packets.pubcomp(7)) == mqtt5.PubCompPacket(7)
     assert read(packets.PINGREQ) == mqtt5.PingReqPacket()
     assert read(packets.disconnect()) == mqtt5.DisconnectPacket()
     assert read(packets.disconnect(DisconnectReasonCode.PROTOCOL_ERROR)).reason_code == 0x82
-    assert read(packets.status("s", packets.ONLINE, retain=True)) == PublishPacket(
-        "s", b"online", retain=True
+    assert read(packets.status("s", packets.ONLINE, retain=True, mark=MARK)) == PublishPacket(
+        "s", b"online", retain=True, user_properties=[("owner", "12 ab stream")]
     )
     assert read(packets.publication("t", b"x", packet_id=5, retain=True, duplicate=True)) == PublishPacket(
         "t", b"x", qos=Q1, packet_id=5, retain=True, duplicate=True
