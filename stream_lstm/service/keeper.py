@@ -30,6 +30,7 @@ from stream_lstm.store.rows import Record, Rows
 FULL_RETRY_SECONDS = 1.0
 LOG_BYTES_MAX = 33_554_432  # from here on the write-ahead log is emptied before its time
 LOG_LOOK_SECONDS = 1.0
+SLOW_SECONDS = 2.0  # a disk that takes longer for one write is an obstacle
 
 R = TypeVar("R")
 Confirm = Callable[[int], Awaitable[None]]
@@ -55,6 +56,7 @@ class Keeper:
         self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
         self._seldom = Seldom(time.monotonic)
         self._written = restored.written  # (rows,) the entry that each row's record on disk reflects
+        self._begun: float | None = None  # when the thread began what it does now
         self.number = restored.number
         self.trouble: StateError | None = None
         self.state_bytes = database.size_bytes
@@ -65,7 +67,7 @@ class Keeper:
         A full disk holds it, and all that come after, until there is space (or the service leaves).
         """
         self.number = entry.number
-        done = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, entry)
+        done = self._submit(self._commit, entry)
         done.add_done_callback(_seen)
         return done
 
@@ -208,8 +210,26 @@ class Keeper:
                 continue
             logger.debug("checkpoint of %d memories", count)
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why nothing is acknowledged just now, if it is the disk's fault."""
+        if self.trouble:
+            return str(self.trouble)
+        waiting = time.monotonic() - begun if (begun := self._begun) is not None else 0.0
+        return f"the disk has not answered for {waiting:.0f} s" if waiting >= SLOW_SECONDS else None
+
     async def _run(self, call: Callable[..., R], *arguments: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        return await self._submit(call, *arguments)
+
+    def _submit(self, call: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, call, arguments)
+
+    def _timed(self, call: Callable[..., R], arguments: tuple[object, ...]) -> R:
+        self._begun = time.monotonic()
+        try:
+            return call(*arguments)
+        finally:
+            self._begun = None
 
     async def close(self, *, cleanly: bool) -> None:
         """Let go of the file.

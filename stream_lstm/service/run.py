@@ -305,8 +305,8 @@ class Service:
         if self._keeper is None:
             return ["memory is being restored"]
         obstacles = []
-        if self._keeper.trouble:
-            obstacles.append(str(self._keeper.trouble))
+        if self._keeper.obstacle:
+            obstacles.append(self._keeper.obstacle)
         if not self._connected:
             obstacles.append(self._why_away)
         if self._stop.is_set():

@@ -24,12 +24,21 @@ class Running:
     Args:
         folder: for settings, state and log.
         settings: TOML, of which `[state]` and `[http]` are written here.
+        state: more lines of `[state]`.
+        place: the folder of the state, if it is another one.
     """
 
-    def __init__(self, folder: Path, settings: str, *, state: str = "checkpoint_seconds = 1.0") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        *,
+        state: str = "checkpoint_seconds = 1.0",
+        place: Path | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True, parents=True)
         self.folder = folder
-        self.state = folder / "state.db"
+        self.state = (place or folder) / "state.db"
         self._config = folder / "settings.toml"
         self._config.write_text(
             f'{settings}\n[state]\npath = "{self.state}"\n{state}\n[http]\nport = 0\n[log]\nformat = "json"\n'

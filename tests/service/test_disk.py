@@ -6,8 +6,11 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ import pytest
 from tests.brokers import Mosquitto
 from tests.service.running import Running, until
 from tests.service.test_service import SETTINGS, UNLIMITED, listening
+
+SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 @pytest.fixture
@@ -31,6 +36,57 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a file system can only be mounted by root")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+class Disk:
+    """A file system of its own, on a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._image = folder / "image"
+        self.place = folder / "disk"
+        self.place.mkdir()
+        with self._image.open("wb") as image:
+            image.truncate(33_554_432)
+        if (
+            os.geteuid()
+            or not shutil.which("mkfs.ext4", path=SBIN)
+            or not shutil.which("fsfreeze", path=SBIN)
+        ):
+            pytest.skip("a file system can only be made and mounted by root")
+        self._run("mkfs.ext4", "-q", str(self._image))
+        try:
+            self.mount()
+        except subprocess.CalledProcessError:
+            pytest.skip("no loop device")
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PATH": SBIN}, timeout=30)
+
+    def mount(self) -> None:
+        self._run("mount", "-o", "loop", str(self._image), str(self.place))
+
+    def unmount(self) -> None:
+        self._run("umount", str(self.place))
+
+    def break_down(self) -> None:
+        """What the kernel does when it finds an error: from here on it can only be read."""
+        self._run("mount", "-o", "remount,abort", str(self.place))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every write waits."""
+        self._run("fsfreeze", "--freeze", str(self.place))
+        try:
+            yield
+        finally:
+            self._run("fsfreeze", "--unfreeze", str(self.place))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk.place)], check=True)
 
 
 def events(start: int, count: int) -> str:
@@ -85,4 +141,52 @@ async def test_an_error_of_the_disk_ends_the_service_and_a_start_goes_on(
             await heard.complete(3_050)
         assert heard.values("home/a:v") == [float(n) for n in range(3_050)]
         assert heard.different == 0
+        assert service.stop() == 0
+
+
+async def test_a_disk_that_can_only_be_read_ends_the_service_and_a_start_goes_on_once_it_is_mended(
+    mosquitto: Callable[..., Mosquitto], disk: Disk, tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port), place=disk.place) as service:
+        async with listening(broker) as heard:
+            broker.publish_lines("home/a", events(0, 50))
+            await heard.complete(50)
+            disk.break_down()
+            broker.publish_lines("home/a", events(50, 100))
+            assert await asyncio.to_thread(service.wait) == 1
+            assert "see that the disk is sound and the folder writable" in service.log
+            assert heard.distinct == 50  # nothing went out that is not kept
+            service.launch()
+            assert await asyncio.to_thread(service.wait) == 1
+            disk.unmount()
+            disk.mount()
+            await asyncio.to_thread(service.start)
+            await heard.complete(150)
+        assert heard.values("home/a:v") == [float(n) for n in range(150)]
+        assert service.stop() == 0
+
+
+async def test_a_disk_that_takes_seconds_is_waited_for(
+    mosquitto: Callable[..., Mosquitto], disk: Disk, tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port), place=disk.place) as service:
+        async with listening(broker) as heard:
+            broker.publish_lines("home/a", events(0, 50))
+            await heard.complete(50)
+            with disk.frozen():
+                broker.publish_lines("home/a", events(50, 2_000))
+                await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 503, service)
+                assert "the disk has not answered for" in service.get("/readyz")[1]
+                begun = time.monotonic()
+                assert service.metrics()["stream_lstm_ready"] == 0
+                assert service.get("/healthz")[0] == 200
+                assert time.monotonic() - begun < 1.0
+                await asyncio.sleep(1.0)
+                assert heard.distinct == 50
+            await heard.complete(2_050)
+            await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 200, service)
+        assert heard.values("home/a:v") == [float(n) for n in range(2_050)]
+        assert heard.copies == 0
         assert service.stop() == 0

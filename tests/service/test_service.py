@@ -210,11 +210,7 @@ async def send_with(broker: Mosquitto, running: Running, *, bad: bool) -> int:
     found = running.metrics()
     assert found["stream_lstm_events_received_total"] == 10_000 + sent_bad
     assert found["stream_lstm_predictions_published_total"] == 10_000
-    refused = {
-        name: value
-        for name, value in found.items()
-        if not name.startswith(("stream_lstm", "process", "python"))
-    }
+    refused = rejections(found)
     assert sum(refused.values()) == sent_bad
     if bad:
         assert {name for name, value in refused.items() if value} == {
@@ -230,6 +226,15 @@ async def send_with(broker: Mosquitto, running: Running, *, bad: bool) -> int:
             )
         }
     return sent_bad
+
+
+def rejections(found: dict[str, float]) -> dict[str, float]:
+    """Of the metrics, those by reason."""
+    return {
+        name: count
+        for name, count in found.items()
+        if not name.startswith(("stream_lstm", "process", "python"))
+    }
 
 
 def remembered(state: Path) -> dict[str, bytes]:
@@ -279,13 +284,16 @@ async def test_sigterm_under_load_exits_0_and_every_stream_goes_on_with_the_next
     assert heard.copies == 0
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("qos", [1, 2])
 async def test_nothing_is_missing_or_double_after_five_kills(
-    broker: Mosquitto, service: Running, tmp_path: Path, seed: int
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, qos: int
 ) -> None:
-    rng = random.Random(seed)
+    broker = mosquitto(*UNLIMITED)
+    rng = random.Random(qos)
+    settings = SETTINGS.replace("[[subscribe]]", f"[[subscribe]]\nqos = {qos}").format(port=broker.port)
+    service = Running(tmp_path / "service", settings).start()
     async with listening(broker) as heard, client(broker, max_inflight_messages=500) as says:
-        talking = asyncio.create_task(talk(says, events=12_000, streams=20))
+        talking = asyncio.create_task(talk(says, events=12_000, streams=20, qos=qos))
         for killed in range(5):
             await heard.complete(1_500 * (killed + 1) + rng.randrange(500))
             await asyncio.to_thread(service.kill)
@@ -305,10 +313,10 @@ async def test_nothing_is_missing_or_double_after_five_kills(
     assert remembered(service.state) == remembered(plain.state)
 
 
-async def talk(says: aiomqtt.Client, *, events: int, streams: int) -> None:
+async def talk(says: aiomqtt.Client, *, events: int, streams: int, qos: int = 1) -> None:
     for n in range(events):
         payload = json.dumps({"v": value(n), "time": 1.7e9 + n})
-        await says.publish(f"sensors/s{n % streams}/telemetry", payload, qos=1)
+        await says.publish(f"sensors/s{n % streams}/telemetry", payload, qos=qos)
 
 
 def value(n: int) -> float:
@@ -318,6 +326,38 @@ def value(n: int) -> float:
 def assert_exactly_once(heard: Listener, *, events: int, streams: int) -> None:
     for s in range(streams):
         assert heard.values(f"sensors/s{s}/telemetry:v") == [value(n) for n in range(s, events, streams)]
+
+
+@pytest.mark.parametrize("in_flight", [20, 65_534])
+async def test_100_000_poison_messages_never_stall_the_good_ones(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, in_flight: int
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    poison = [
+        "",
+        "{",
+        "[1]",
+        '{"v": NaN}',
+        '{"v": "x"}',
+        "online",
+        '{"v": 1e999}',
+        '{"v": 1, "time": "noon"}',
+    ]
+    lines = "\n".join(poison[n % len(poison)] + " " * (n % 7) for n in range(100_000)) + "\n"
+    settings = SETTINGS.format(port=broker.port).replace("[mqtt]", f"[mqtt]\nreceive_maximum = {in_flight}")
+    settings += '\n[publish]\nrejected_topic = ""\n'
+    with Running(tmp_path / "service", settings) as service:
+        async with listening(broker) as heard:
+            await asyncio.to_thread(broker.publish_lines, "sensors/bad/telemetry", lines)
+            await asyncio.to_thread(broker.publish, "sensors/good/telemetry", '{"v": 1, "time": 1}')
+            await heard.complete(1)
+            counts = service.metrics()
+            assert service.stop() == 0
+            service.start()  # all of it is settled: nothing comes again
+            assert service.metrics()["stream_lstm_messages_received_total"] == 0
+    assert sum(rejections(counts).values()) == 100_000
+    assert counts["stream_lstm_messages_received_total"] == 100_001
+    assert list(heard.said) == ["sensors/good/telemetry:v"]
 
 
 async def test_it_comes_back_when_the_broker_does(
