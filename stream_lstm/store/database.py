@@ -24,6 +24,7 @@ from stream_lstm.errors import StateMismatch
 from stream_lstm.store import journal
 from stream_lstm.store.faults import explained
 from stream_lstm.store.journal import Entry, damaged
+from stream_lstm.store.log import verify_log
 from stream_lstm.store.opening import (
     BUSY_SECONDS_MAX,
     Identity,
@@ -96,6 +97,8 @@ class Database:
             lock = locked(path)
         try:
             with explained("open", path):
+                if fsync:
+                    verify_log(path)
                 connection = connected(path, connect, fsync=fsync)
                 try:
                     prepare(connection, path, identity)
