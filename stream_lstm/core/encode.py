@@ -11,10 +11,13 @@ from msgspec import UNSET, UnsetType
 
 from stream_lstm.core.description import Description
 from stream_lstm.core.engine import Predictions
+from stream_lstm.core.oddity import ALERT, KINDS
 from stream_lstm.events import Clock, Events
 
 CLOCKS = tuple(clock.name.lower() for clock in Clock)
 REJECTED_BYTES_MAX = 65_536  # of a rejected payload, what is sent on
+
+TRUST_DIGITS = 3
 
 Numbers = float | dict[str, float] | None
 Interval = tuple[float, float] | dict[str, tuple[float, float]] | None
@@ -32,6 +35,9 @@ class Prediction(msgspec.Struct, gc=False):
     prediction: Numbers | UnsetType
     interval: Interval | UnsetType
     anomaly: float | UnsetType | None
+    alert: bool | UnsetType
+    kind: str | UnsetType | None
+    trust: Numbers | UnsetType
     model: str
     label: str | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
@@ -47,13 +53,17 @@ class Encoder:
         self._labels = description.labels
         self._single = len(self._features) == 1 and self._targets == self._features
         self._checked = any(target in self._features for target in self._targets)
+        self._mixed = description.readout == "step"
         self._json = msgspec.json.Encoder()
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
         """A payload for each event, in their order; no alarm where nobody knows when the event was."""
         if Clock.UNCERTAIN in events.clocks:
             uncertain = np.array(events.clocks) == Clock.UNCERTAIN
-            predictions = predictions._replace(anomaly=np.where(uncertain, np.nan, predictions.anomaly))
+            predictions = predictions._replace(
+                anomaly=np.where(uncertain, np.nan, predictions.anomaly),
+                alert=predictions.alert & ~uncertain,
+            )
         make = self._plain if self._single else self._named
         encode = self._json.encode
         return [encode(prediction) for prediction in make(events, predictions)]
@@ -74,6 +84,9 @@ class Encoder:
             lower,
             upper,
             predictions.anomaly.tolist(),
+            predictions.alert.tolist(),
+            predictions.kind.tolist(),
+            predictions.trust[:, 0].round(TRUST_DIGITS).tolist(),
             strict=True,
         )
         return [
@@ -87,9 +100,12 @@ class Encoder:
                 coming,
                 (lo, hi) if lo == lo else None,
                 odd,
+                alert,
+                KINDS[kind] if odd >= ALERT else None,
+                trust,
                 model,
             )
-            for key, seq, time, clock, value, expected, coming, lo, hi, odd in rows
+            for key, seq, time, clock, value, expected, coming, lo, hi, odd, alert, kind, trust in rows
         ]
 
     def _named(self, events: Events, predictions: Predictions) -> list[Prediction]:
@@ -108,8 +124,14 @@ class Encoder:
                 prediction=UNSET,
                 interval=UNSET,
                 anomaly=float(predictions.anomaly[n]) if self._checked else UNSET,
+                alert=bool(predictions.alert[n]) if self._checked else UNSET,
+                kind=UNSET,
+                trust=UNSET,
                 model=self._model,
             )
+            if self._checked:
+                odd = predictions.anomaly[n] >= ALERT
+                said.kind = KINDS[predictions.kind[n]] if odd else None
             if self._targets:
                 self._outlook(said, predictions, n)
             if self._labels:
@@ -129,6 +151,9 @@ class Encoder:
             t: (c - r, c + r) for t, c, r in zip(self._targets, coming, reach, strict=True) if t in known
         }
         said.interval = spans or None
+        if self._mixed:
+            shares = predictions.trust[n].round(TRUST_DIGITS).tolist()
+            said.trust = dict(zip(self._targets, shares, strict=True))
 
 
 def rejection(topic: str, payload: bytes, *, reason: str, detail: str, time: float) -> bytes:

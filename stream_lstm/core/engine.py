@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import cell, inputs, readout, scaling, score
+from stream_lstm.core import cell, inputs, oddity, readout, scaling, score, trust
 from stream_lstm.core.batch import Batch, parts
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
@@ -25,9 +25,13 @@ class Predictions(NamedTuple):
 
     seq: NDArray[np.int64]  # (B,) which event of its stream each is, from 1
     expected: Doubles  # (B, T) what was predicted for it one event ago
-    anomaly: Doubles  # (B,) how surprising it was, 0 to 1
+    anomaly: Doubles  # (B,) how odd it was, 0 to 1
+    kind: NDArray[np.int8]  # (B,) why, see `oddity.KINDS`
+    told: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
+    alert: NDArray[np.bool_]  # (B,) an incident begins with it
     prediction: Doubles  # (B, T) for the next event
     reach: Doubles  # (B, T) half the width of the interval around it
+    trust: Doubles  # (B, T) the model's share in it; the rest is "same as last time"
     probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
     error: Doubles  # (B, T) |value - expected|, in deviations
     persistence: Doubles  # (B, T) the error of "same as last time", in deviations
@@ -86,19 +90,25 @@ class Engine:
 
         judged = score.judge(
             score.Forecast(memory["expected"], memory["spread"], memory["reach"]),
-            score.Calibration(memory["width"], memory["tail"]),
+            memory["width"],
             self._of_targets(values, missing=np.nan),
             deviation,
             seq,
         )
+        odd = self._look(memory, judged, values, last, deviation, np.maximum(times, memory["time"]))
         events = self._events(values, last, scale, times, seq)
-        outlook, odds = self._look(self._step(memory, events), values, scale)
-        reach = judged.calibration.width * outlook.spread * deviation
+        outlook, odds = self._outlook(self._step(memory, events), values, scale)
+        prediction, share = self._rely(memory, outlook, values, last, deviation)
+        reach = judged.width * outlook.spread * deviation
         said = Predictions(
             seq=seq,
             expected=np.where(first, np.nan, memory["expected"]),
-            anomaly=judged.anomaly,
-            prediction=outlook.expected,
+            anomaly=odd.anomaly,
+            kind=odd.kind,
+            told=odd.told,
+            alert=odd.alert,
+            prediction=prediction,
+            trust=share,
             reach=np.where(first, np.nan, reach),
             probabilities=odds,
             error=judged.error / deviation,
@@ -111,10 +121,51 @@ class Engine:
 
         memory["seq"], memory["time"] = seq, np.maximum(memory["time"], times)
         memory["value"], memory["mean"], memory["variance"] = values, scale.mean, scale.variance
-        memory["expected"], memory["spread"], memory["reach"] = outlook.expected, outlook.spread, reach
-        memory["width"], memory["tail"] = judged.calibration
+        memory["expected"], memory["spread"], memory["reach"] = prediction, outlook.spread, reach
+        memory["width"] = judged.width
         self.memories.put(batch.rows, memory[:count])
         return Predictions._make(column[:count] for column in said)
+
+    def _look(
+        self,
+        memory: NDArray[np.void],
+        judged: score.Judgement,
+        values: Doubles,
+        last: Doubles,
+        deviation: Doubles,
+        time: Doubles,
+    ) -> oddity.Oddity:
+        """How odd the events are; their streams' past is taken on, in place."""
+        event = oddity.Event(
+            values=self._of_targets(values, missing=np.nan),
+            last=self._of_targets(last, missing=np.nan),
+            error=np.minimum(np.nan_to_num(judged.error) / deviation, score.SURPRISE_MAX),
+            surprise=judged.surprise,
+            seq=memory["seq"] + 1,
+            time=time,
+            time_before=memory["time"],
+        )
+        odd, past = oddity.look(oddity.Past(*(memory[name] for name in oddity.Past._fields)), event)
+        for name, column in past._asdict().items():
+            memory[name] = column
+        return odd
+
+    def _rely(
+        self,
+        memory: NDArray[np.void],
+        outlook: readout.Outlook,
+        values: Doubles,
+        last: Doubles,
+        deviation: Doubles,
+    ) -> tuple[Doubles, Doubles]:
+        """What is predicted, and the model's share in it; what it rests on is taken on, in place."""
+        if self.model.description.readout != "step":
+            return outlook.expected, np.ones_like(outlook.expected)
+        error, step = np.abs(values - memory["modelled"]) / deviation, np.abs(values - last) / deviation
+        relied = trust.follow(trust.Trust(memory["lead"], memory["move"]), error, step, memory["seq"] + 1)
+        memory["modelled"], memory["lead"], memory["move"] = outlook.expected, *relied
+        share = relied.weight()
+        return values + share * (outlook.expected - values), share
 
     def _events(
         self, values: Doubles, last: Doubles, scale: Scale, times: Doubles, seq: NDArray[np.int64]
@@ -139,7 +190,7 @@ class Engine:
         outputs = events @ self.model.readout.weight + self.model.readout.bias
         return outputs.reshape(len(memory), -1).astype(np.float64)
 
-    def _look(self, outputs: Doubles, values: Doubles, scale: Scale) -> tuple[readout.Outlook, Doubles]:
+    def _outlook(self, outputs: Doubles, values: Doubles, scale: Scale) -> tuple[readout.Outlook, Doubles]:
         """What the outputs say about the next event."""
         described = self.model.description
         if described.readout == "step":
@@ -164,7 +215,11 @@ class Engine:
             seq=np.empty(0, np.int64),
             expected=targets,
             anomaly=np.empty(0),
+            kind=np.empty(0, np.int8),
+            told=np.empty(0),
+            alert=np.empty(0, np.bool_),
             prediction=targets,
+            trust=targets,
             reach=targets,
             probabilities=labels,
             error=targets,

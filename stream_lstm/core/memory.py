@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core import oddity
 from stream_lstm.core.description import Description
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
+PAST = [name for name in oddity.Past._fields if name not in ("routine", "level", "quiet")]
 
 
 def row_type(model: Description) -> np.dtype[np.void]:
@@ -32,9 +34,15 @@ def row_type(model: Description) -> np.dtype[np.void]:
             ("variance", "<f8", (features,)),
             ("expected", "<f8", (targets,)),  # for the next event, in the target's unit
             ("reach", "<f8", (targets,)),  # half the width of its interval
+            ("modelled", "<f8", (targets,)),  # the model's own expectation, before `trust`
+            ("lead", "<f8", (targets,)),  # see `trust.Trust`
+            ("move", "<f8", (targets,)),
             ("spread", "<f8", (targets,)),  # its scale as the model sees it, in deviations
             ("width", "<f8", (targets,)),  # reach in units of spread: calibrated, see `score`
-            ("tail", "<f8", (targets,)),  # how heavy this stream's tail is, see `score`
+            *((name, "<f8", (targets,)) for name in PAST),  # see `oddity.Past`
+            ("routine", "<f4", (targets, oddity.HOURS)),
+            ("level", "<f8"),
+            ("quiet", "<f8"),
             ("ltm", "<f4", (model.layers, model.units)),
             ("stm", "<f4", (model.layers, model.units)),
         ]

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Protocol
 
-from stream_lstm.demo.story import ODD, Incident, Sensor, Story
+from stream_lstm.demo.story import Incident, Sensor, Story
 from stream_lstm.errors import SettingsError
 
 INCIDENTS_SHOWN_MAX = 12
@@ -102,7 +102,7 @@ class Table:
             )
         for name in sorted(story.sensors):
             sensor = story.sensors[name]
-            style = "bold red" if sensor.said["anomaly"] >= ODD else ""
+            style = "bold red" if sensor.said["kind"] else ""
             table.add_row(*_cells(sensor), style=style)
         self._live.update(table, refresh=True)
 
@@ -164,9 +164,9 @@ def summary(story: Story, seconds: float) -> list[str]:
 
 def _oddities(incidents: list[Incident]) -> list[str]:
     if not incidents:
-        return [f"nothing was odd (no anomaly of {ODD} or more)"]
+        return ["nothing was odd"]
     shown = sorted(incidents, key=lambda i: (-i.anomaly, -i.events))[:INCIDENTS_SHOWN_MAX]
-    lines = [f"odd (anomaly ≥ {ODD}), {len(shown)} of {len(incidents)} incidents, by time of the recording:"]
+    lines = [f"odd, {len(shown)} of {len(incidents)} incidents, by time of the recording:"]
     return lines + [_told(incident) for incident in sorted(shown, key=lambda i: (i.sensor, i.start))]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-ODD = 0.9
 INCIDENT_SECONDS = 6 * 3600.0  # in the recording's time: oddities closer than this are one incident
 INCIDENTS_MAX = 10_000
 
@@ -51,7 +50,7 @@ class Sensor:
         self.persistence += abs(value - before["value"])
         low, high = before["interval"] or (value, value)
         self.covered += low <= value <= high
-        if said["anomaly"] >= ODD:
+        if said["kind"]:
             self._odd(said)
 
     def _odd(self, said: dict[str, Any]) -> None:
@@ -61,7 +60,7 @@ class Sensor:
             last.end, last.events = time, last.events + 1
             if anomaly > last.anomaly:
                 last.anomaly, last.value = anomaly, value
-        elif len(self.incidents) < INCIDENTS_MAX:
+        elif said["alert"] and len(self.incidents) < INCIDENTS_MAX:
             self.incidents.append(Incident(self.name, time, time, anomaly, value))
 
     @property

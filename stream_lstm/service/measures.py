@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.engine import Predictions
+from stream_lstm.core.oddity import ALERT
 
 LATENCY_SECONDS = (
     5e-5,
@@ -37,7 +38,6 @@ LATENCY_SECONDS = (
 COMMIT_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 AGE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
-ODD = 0.9  # an anomaly from here on is counted as one
 
 
 class Tally:
@@ -76,7 +76,8 @@ class Measures:
     late_total: int = 0  # events older than the last of their stream
     predictions_total: int = 0
     resent_total: int = 0  # predictions published again after a restart
-    anomalies_total: int = 0
+    anomalies_total: int = 0  # events as odd as an alert
+    alerts_total: int = 0  # incidents that began
     evicted_total: int = 0
     fetched_total: int = 0
     forgotten_total: int = 0
@@ -108,7 +109,8 @@ class Measures:
             self.persistence_sum += float(persistence[known].sum())
             self.judged_total += int(known.sum())
             self.covered_total += int((~predictions.missed[known]).sum())
-        self.anomalies_total += int((certain & (predictions.anomaly >= ODD)).sum())
+        self.anomalies_total += int((certain & (predictions.anomaly >= ALERT)).sum())
+        self.alerts_total += int((certain & predictions.alert).sum())
 
     def aged(self, times: NDArray[np.float64], now: float) -> None:
         """Count how old events were when they came, of those that carry a time."""

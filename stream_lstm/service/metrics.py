@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from stream_lstm import __version__
+from stream_lstm.core.oddity import ALERT
 from stream_lstm.events import REASONS
 from stream_lstm.service.measures import Measures, Tally
 
@@ -87,7 +88,8 @@ def _counters(m: Measures) -> Iterator[Metric]:
         "messages_own": ("Messages on our own output topics, not read.", m.own_total),
         "predictions_published": ("Predictions handed to the broker, one an event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
-        "anomalies": ("Events with an anomaly of 0.9 or more.", m.anomalies_total),
+        "anomalies": (f"Events with an anomaly of {ALERT} or more.", m.anomalies_total),
+        "alerts": ("Incidents that began.", m.alerts_total),
         "streams_evicted": ("Streams that went to disk for want of room in memory.", m.evicted_total),
         "streams_fetched": ("Streams that came back from disk with an event.", m.fetched_total),
         "streams_forgotten": ("Streams dropped after limits.stream_ttl_seconds.", m.forgotten_total),

@@ -61,6 +61,7 @@ FIXED = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "step": {},
+    "pair": {"features": ["a", "b"], "targets": ["a", "b"]},
     "stacked": {"layers": 3, "units": 16},
     "odd size": {"units": 100},
     "value": {"features": ["a", "b"], "inputs": ["value"], "readout": "value", "targets": ["b"]},

@@ -39,8 +39,10 @@ def test_a_number_has_every_field() -> None:
     first, second, third = map(strict, published("step"))
     assert list(first) == [
         *("stream", "seq", "time", "clock", "value", "expected"),
-        *("prediction", "interval", "anomaly", "model"),
+        *("prediction", "interval", "anomaly", "alert", "kind", "trust", "model"),
     ]
+    assert (first["alert"], first["kind"], first["trust"]) == (False, None, 0.5)
+    assert third["anomaly"] is None
     assert (first["expected"], first["interval"], first["seq"]) == (None, None, 1)
     assert second["expected"] == first["prediction"]
     assert [told["clock"] for told in (first, second, third)] == ["event", "arrival", "uncertain"]
@@ -56,13 +58,22 @@ def test_several_numbers_go_by_their_names() -> None:
     assert set(second["expected"]) == set(second["prediction"]) == {"b", "soft"}
     assert len(second["interval"]["b"]) == 2
     assert 0.0 <= second["anomaly"] <= 1.0
+    assert second["alert"] is False
+    assert "trust" not in second
+
+
+def test_each_number_is_trusted_on_its_own() -> None:
+    first, second, _ = map(strict, published("pair"))
+    assert first["trust"] == {"a": 0.5, "b": 0.5}
+    assert set(second["trust"]) == {"a", "b"}
+    assert all(0.0 <= share <= 1.0 for share in second["trust"].values())
 
 
 def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:
     told = strict(published("classes")[1])
     assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
     assert sum(told["probabilities"].values()) == pytest.approx(1.0)
-    assert not {"expected", "prediction", "interval", "anomaly"} & set(told)
+    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(told)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,6 +22,8 @@ def said(**changes: Any) -> bytes:
         "prediction": 10.0,
         "interval": None,
         "anomaly": 0.0,
+        "alert": False,
+        "kind": None,
     }
     return json.dumps(base | changes).encode()
 
@@ -30,8 +32,9 @@ def story() -> Story:
     told = Story()
     told.hear(said())
     told.hear(said(value=12.0, expected=11.0, interval=[11.0, 13.0], time=300.0))
-    told.hear(said(value=20.0, expected=12.0, interval=[11.0, 13.0], time=600.0, anomaly=0.95))
-    told.hear(said(value=21.0, expected=12.0, time=900.0, anomaly=1.0))
+    odd = {"anomaly": 0.95, "alert": True, "kind": "surprise"}
+    told.hear(said(value=20.0, expected=12.0, interval=[11.0, 13.0], time=600.0, **odd))
+    told.hear(said(value=21.0, expected=12.0, time=900.0, anomaly=1.0, kind="record"))
     return told
 
 
@@ -43,7 +46,7 @@ async def test_errors_stand_beside_those_of_same_as_last_time() -> None:
 
 async def test_oddities_close_together_are_one_incident() -> None:
     told = story()
-    told.hear(said(value=30.0, expected=12.0, time=1e6, anomaly=0.92))
+    told.hear(said(value=30.0, expected=12.0, time=1e6, anomaly=0.92, alert=True, kind="record"))
     first, second = told.incidents()
     assert (first.events, first.anomaly, first.value) == (2, 1.0, 21.0)
     assert second.events == 1

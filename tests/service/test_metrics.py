@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_lstm.core.engine import Predictions
+from stream_lstm.core.oddity import ALERT
 from stream_lstm.events import REASONS
 from stream_lstm.service.measures import AGE_SECONDS, Measures, Tally
 from stream_lstm.service.metrics import Present, page, registry
@@ -53,7 +54,11 @@ def predictions(
         seq=np.arange(count) + 1,
         expected=column,
         anomaly=np.array(anomaly),
+        kind=np.zeros(count, np.int8),
+        told=np.array(anomaly),
+        alert=np.array(anomaly) >= ALERT,
         prediction=column,
+        trust=column,
         reach=column,
         probabilities=np.empty((count, 0)),
         error=np.array(errors)[:, None],
@@ -100,6 +105,7 @@ def test_ratios_are_nan_until_there_is_something_to_compare() -> None:
     assert found["stream_lstm_error_vs_persistence_ratio", ""] == 0.5
     assert found["stream_lstm_interval_coverage_ratio", ""] == 0.5
     assert found["stream_lstm_anomalies_total", ""] == 1
+    assert found["stream_lstm_alerts_total", ""] == 1
     assert found["stream_lstm_backlog_seconds", ""] == 10.0
 
 

@@ -116,7 +116,7 @@ async def test_a_strangers_sensor_is_predicted_and_the_counts_add_up(
     told = json.loads(heard.said[stream][30])
     assert set(told) == {
         *("stream", "seq", "time", "clock", "value", "expected"),
-        *("prediction", "interval", "anomaly", "model"),
+        *("prediction", "interval", "anomaly", "alert", "kind", "trust", "model"),
     }
     assert told["clock"] == "arrival"
     assert told["interval"][0] < told["prediction"] < told["interval"][1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -63,8 +64,8 @@ class World:
         self.faults: Counter[str] = Counter()
         self.messages = self._messages()
         self.broker = Broker(self.draw, self.faults, self.messages)
-        shm = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(prefix="sim-", dir=shm if shm.is_dir() else None))
+        fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="sim-", dir=fast))
         self.disk = Disk(self._folder, self.draw, self.faults)
         self.disk.syncs = fsync
         self._fsync = fsync

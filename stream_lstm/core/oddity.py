@@ -1,0 +1,199 @@
+"""How odd an event is: what speaks against "as ever" on its stream, added up in rarities.
+
+A rarity is the logarithm of a probability by that of one in a million: 0.5 is once in a thousand, 1 once in
+a million or less. What speaks:
+
+surprise    The prediction's error, in spreads that the model announced. Beyond the stream's own 99.5 %
+            quantile the tail is taken for a power law, whose index is learnt from the excesses (Hill, "A
+            simple general approach to inference about the tail of a distribution", 1975). Who errs as much
+            at this hour of other days surprises by half.
+record      The value lies beyond all that this stream has shown. Of n exchangeable values the last is the
+            highest or lowest with probability 2/n (Rényi, "On the extreme elements of observations",
+            1962); a stream that sets records all the time is taken at its own rate.
+level       So does the mean of the last six values.
+standstill  The same value came more often in a row than ever, twice over.
+
+The loudest of the last three is added to the first. One incident is told once: after an alert the stream is
+heard for 300 events without another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.scaling import Doubles
+
+ALERT = 0.45
+INCIDENT_EVENTS = 300
+KINDS = ("", "surprise", "record", "level", "standstill")  # what spoke loudest
+
+RAREST_LOG = np.log(1e6)
+
+TAIL = 0.995
+TAIL_FIRST = -np.log(1.0 - TAIL)
+TAIL_RATE = 0.05
+TAIL_MIN, TAIL_MAX = 1.0, 200.0
+TAIL_RISE, TAIL_FALL = np.exp(TAIL_RATE * TAIL), np.exp(TAIL_RATE * (TAIL - 1.0))
+
+SHAPE_FIRST, SHAPE_MIN, SHAPE_MAX = 0.6, 0.1, 2.0
+EXCESSES_FIRST, EXCESSES_MAX = 30.0, 50.0  # what the first index counts for; how many excesses are remembered
+
+NEAR_EVENTS = 6
+MARGIN = 0.02  # of the range that was seen: less beyond it is no record
+RECORDS_EVENTS = 2_000.0  # over which the rate of records is taken
+
+RUN_MIN = 12  # a shorter standstill is none
+
+HOURS = 24
+ROUTINE_KEEP = 0.8  # from day to day
+ROUTINE_WEIGHT = 0.5
+HOUR_SECONDS = 3_600.0
+
+
+class Past(NamedTuple):
+    """What is remembered of a stream to hold its events against; (B, T) where nothing else is said."""
+
+    tail: Doubles  # a surprise of once in two hundred
+    shape: Doubles  # how slowly the tail falls beyond
+    excesses: Doubles  # how many it was learnt from
+    lowest: Doubles
+    highest: Doubles
+    records: Doubles  # share of events that set one
+    near: Doubles  # the mean of the last few
+    near_lowest: Doubles
+    near_highest: Doubles
+    near_records: Doubles
+    run: Doubles  # how often the present value has come in a row
+    run_longest: Doubles  # of those that ended
+    hour_worst: Doubles  # the largest error of this hour so far, in deviations
+    routine: Doubles  # (B, T, 24) and of each hour of the days before
+    level: Doubles  # (B,) anomaly of the present incident
+    quiet: Doubles  # (B,) events until another may be told
+
+
+class Event(NamedTuple):
+    """Events that have come, B streams, T targets."""
+
+    values: Doubles  # (B, T) NaN of a target that events do not carry
+    last: Doubles  # (B, T) the values before
+    error: Doubles  # (B, T) of the prediction, in deviations; 0 where nothing was predicted
+    surprise: Doubles  # (B, T) the same in spreads
+    seq: NDArray[np.int64]  # (B,) these events included
+    time: Doubles  # (B,) epoch seconds, not before …
+    time_before: Doubles  # (B,) … that of the last event
+
+
+class Oddity(NamedTuple):
+    """What there is to say of each event."""
+
+    anomaly: Doubles  # (B,) in [0, 1]
+    kind: NDArray[np.int8]  # (B,) which of `KINDS` spoke loudest
+    told: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
+    alert: NDArray[np.bool_]  # (B,) an incident begins
+
+
+def look(past: Past, event: Event) -> tuple[Oddity, Past]:
+    """Hold events against their streams' past; returns what there is to say, and the past with them.
+
+    Args:
+        past: ignored where `seq` is 1.
+    """
+    past = _begun(past, event)
+    count = event.seq[:, None].astype(np.float64)
+    known = ~np.isnan(event.values)
+    values = np.where(known, event.values, past.near)
+
+    routine, hour_worst, usual = _routine(past, event)
+    surprise = _surprise(past, event.surprise, np.maximum(count - 1.0, 1.0))
+    surprise = surprise * np.where(event.error > usual, 1.0, ROUTINE_WEIGHT)
+
+    near = past.near + np.maximum(1.0 / count, 1.0 / NEAR_EVENTS) * (values - past.near)
+    broken = _beyond(values, past.lowest, past.highest)
+    near_broken = _beyond(near, past.near_lowest, past.near_highest)
+    record = _rarity(broken, 2.0 / count + past.records)
+    level = _rarity(near_broken, 2.0 * NEAR_EVENTS / count + past.near_records)
+
+    again = values == event.last
+    run = np.where(again, past.run + 1.0, 0.0)
+    still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)  # said once, as it becomes one
+    standstill = _rarity(still, (past.run_longest + 1.0) / count)
+
+    spoken = np.stack([surprise, record, level, standstill])  # (4, B, T)
+    spoken[:, ~known] = 0.0
+    anomaly = np.minimum(spoken[0] + spoken[1:].max(axis=0), 1.0).max(axis=1, initial=0.0)
+    kind = np.where(anomaly > 0.0, 1 + spoken.max(axis=2, initial=0.0).argmax(axis=0), 0).astype(np.int8)
+
+    left = past.quiet - 1.0
+    free = left <= 0.0
+    tops = free | (anomaly > past.level)
+    begins = tops & (anomaly >= ALERT)
+    exceeded = event.surprise > past.tail
+    excess = np.log(np.maximum(event.surprise / past.tail, 1.0))
+    learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
+    after = Past(
+        tail=(past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)).clip(TAIL_MIN, TAIL_MAX),
+        shape=(past.shape + exceeded * (excess - past.shape) / learnt).clip(SHAPE_MIN, SHAPE_MAX),
+        excesses=np.where(exceeded, learnt, past.excesses),
+        lowest=np.minimum(past.lowest, values),
+        highest=np.maximum(past.highest, values),
+        records=past.records + (broken - past.records) / RECORDS_EVENTS,
+        near=near,
+        near_lowest=np.minimum(past.near_lowest, near),
+        near_highest=np.maximum(past.near_highest, near),
+        near_records=past.near_records + (near_broken - past.near_records) / RECORDS_EVENTS,
+        run=run,
+        run_longest=np.where(again, past.run_longest, np.maximum(past.run_longest, past.run)),
+        hour_worst=np.maximum(hour_worst, event.error),
+        routine=routine,
+        level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),
+        quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
+    )
+    return Oddity(anomaly, kind, np.where(tops, anomaly, 0.0), begins & free), after
+
+
+def _begun(past: Past, event: Event) -> Past:
+    """The past, or where there is none what is taken for it."""
+    first = (event.seq == 1)[:, None]
+    if not first.any():
+        return past
+    values = np.where(np.isnan(event.values), 0.0, event.values)
+    blank = dict.fromkeys(Past._fields, 0.0) | {
+        "tail": TAIL_FIRST,
+        "shape": SHAPE_FIRST,
+        "excesses": EXCESSES_FIRST,
+        **dict.fromkeys(("lowest", "highest", "near", "near_lowest", "near_highest"), values),
+    }
+    masks = {"routine": first[:, :, None], "level": first[:, 0], "quiet": first[:, 0]}
+    return Past(*(np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()))
+
+
+def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
+    """Rarity of each surprise; with few events known, everything is less rare than it looks."""
+    relative = surprise / past.tail
+    beyond = TAIL_FIRST + np.log(np.maximum(relative, 1.0)) / past.shape
+    rarity = np.where(relative > 1.0, beyond, relative * TAIL_FIRST)
+    return np.asarray(events * np.log1p(rarity / events) / RAREST_LOG)
+
+
+def _beyond(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bool_]:
+    return np.maximum(values - highest, lowest - values) > MARGIN * (highest - lowest)
+
+
+def _rarity(happened: NDArray[np.bool_], probability: Doubles) -> Doubles:
+    return np.where(happened, np.log(np.minimum(probability, 1.0)) / -RAREST_LOG, 0.0)
+
+
+def _routine(past: Past, event: Event) -> tuple[Doubles, Doubles, Doubles]:
+    """The routine with the hours that are over, the worst of the present hour, and the error usual at it."""
+    stream = np.arange(len(event.time))
+    hour = (event.time // HOUR_SECONDS % HOURS).astype(np.intp)
+    before = (event.time_before // HOUR_SECONDS % HOURS).astype(np.intp)
+    over = ((hour != before) & (event.seq > 1))[:, None]
+    routine, worst = past.routine.copy(), past.hour_worst
+    old = routine[stream, :, before]
+    routine[stream, :, before] = np.where(over, np.maximum(old * ROUTINE_KEEP, worst), old)
+    around = [routine[stream, :, (hour + step) % HOURS] for step in (-1, 0, 1)]
+    return routine, np.where(over, 0.0, worst), np.maximum.reduce(around)
