@@ -61,7 +61,7 @@ class Line:
             model=self.model.id,
             streams=memories.ids[rows],
             times=times,
-            clocks=np.zeros(len(rows), np.uint8),
+            marks=np.zeros(len(rows), np.uint8),
             values=values,
             named=named,
             digests=np.empty((0, 2), np.uint64),

@@ -14,6 +14,10 @@ class Clock(enum.IntEnum):
     UNCERTAIN = 2  # it does not, and the message had been waiting at the broker
 
 
+CLOCK_BITS = 0x0F  # of an event's mark
+FROZEN = 0x10  # also in the mark: the stream was not to learn from it
+
+
 # Why a message or one of its fields is refused: labels of a metric, so few and fixed.
 REASONS: dict[str, str] = {
     "empty": "the payload has no bytes",
@@ -37,7 +41,7 @@ class Events:
 
     keys: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)  # epoch seconds
-    clocks: list[int] = field(default_factory=list)  # `Clock`
+    marks: list[int] = field(default_factory=list)  # `Clock`, and perhaps `FROZEN`
     values: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -45,5 +49,5 @@ class Events:
 
     def doubt(self, start: int) -> None:
         """From an event on: those without a time of their own came late, and nobody knows how late."""
-        late = (Clock.UNCERTAIN if clock == Clock.ARRIVAL else clock for clock in self.clocks[start:])
-        self.clocks[start:] = map(int, late)
+        late = (Clock.UNCERTAIN if mark == Clock.ARRIVAL else mark for mark in self.marks[start:])
+        self.marks[start:] = map(int, late)

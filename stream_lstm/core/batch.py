@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     rows: NDArray[np.intp]  # (B,) the streams' rows in memory
     times: NDArray[np.float64]  # (B,) epoch seconds
     values: NDArray[np.float64]  # (B, F)
+    marks: NDArray[np.uint8]  # (B,) see `stream_lstm.events`
 
 
 def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -206,7 +206,7 @@ class _Reader:
         if len(keys) == 1:  # one number, or one event of several: the common case, and the quick one
             events.keys.append(keys[0])
             events.times.append(time)
-            events.clocks.append(clock)
+            events.marks.append(clock)
             events.values.extend(values)
         else:
             _extend(events, keys, time, clock, values)
@@ -287,7 +287,7 @@ def _extend(events: Events, keys: Sequence[str], time: float, clock: int, values
     count = len(keys)
     events.keys.extend(keys)
     events.times.extend((time,) * count)
-    events.clocks.extend((clock,) * count)
+    events.marks.extend((clock,) * count)
     events.values.extend(values)
 
 

@@ -15,6 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNITS_MAX = 4096
 LAYERS_MAX = 16
 FEATURES_MAX = 1024
+HORIZON_MAX = 1000
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,7 +35,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         target_mean: for `fixed` scaling: added to what comes out, after
         target_deviation: it was multiplied by this.
         labels: of a classifying model.
-        horizon: how many events ahead; 1.
+        horizon: how many events ahead it looks: 1, and of `step` perhaps more, ascending.
         made: where the weights come from (command, seed, training streams), for people.
     """
 
@@ -52,7 +53,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     target_mean: list[float] = []
     target_deviation: list[float] = []
     labels: list[str] = []
-    horizon: int = 1
+    horizon: list[int] = msgspec.field(default_factory=lambda: [1])
     made: dict[str, str] = {}
 
     @property
@@ -63,9 +64,12 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def outputs(self) -> int:
         """How many numbers the readout makes of the STM."""
-        return {"step": 2 * len(self.targets), "value": len(self.targets), "classes": len(self.labels)}[
-            self.readout
-        ]
+        steps = 2 * len(self.horizon) * len(self.targets)
+        return {"step": steps, "value": len(self.targets), "classes": len(self.labels)}[self.readout]
+
+    def _ascends(self) -> bool:
+        steps = self.horizon
+        return steps[:1] == [1] and steps == sorted(set(steps)) and steps[-1] <= HORIZON_MAX
 
     def wrong(self) -> list[str]:
         """The rules that this description breaks, in words."""
@@ -81,7 +85,8 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             (set(self.inputs) <= set(inputs.MAKERS), f"inputs are of {', '.join(inputs.MAKERS)}"),
             (1 <= self.layers <= LAYERS_MAX, f"needs 1 to {LAYERS_MAX} layers"),
             (1 <= self.units <= UNITS_MAX, f"needs 1 to {UNITS_MAX} units"),
-            (self.horizon == 1, "the horizon must be 1"),
+            (self._ascends(), f"the horizon begins with 1 and ascends, to {HORIZON_MAX} at most"),
+            (kind == "step" or self.horizon == [1], "step: no other looks further ahead than 1 event"),
             (
                 running or _affine(self.mean, self.deviation, features),
                 "fixed scaling: mean, deviation > 0 a feature",

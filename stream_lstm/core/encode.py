@@ -6,21 +6,38 @@ import base64
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, UnsetType
 
 from stream_lstm.core.description import Description
 from stream_lstm.core.engine import Predictions
 from stream_lstm.core.oddity import ALERT, KINDS
-from stream_lstm.events import Clock, Events
+from stream_lstm.core.scaling import Doubles
+from stream_lstm.core.skill import WARM_EVENTS
+from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 
 CLOCKS = tuple(clock.name.lower() for clock in Clock)
 REJECTED_BYTES_MAX = 65_536  # of a rejected payload, what is sent on
 
-TRUST_DIGITS = 3
+DIGITS = 3  # of shares and ratios
 
 Numbers = float | dict[str, float] | None
 Interval = tuple[float, float] | dict[str, tuple[float, float]] | None
+
+
+class Ahead(msgspec.Struct, gc=False):
+    """What is expected some events ahead."""
+
+    ahead: int
+    value: Numbers
+    interval: Interval
+
+
+class Details(msgspec.Struct, gc=False):
+    """How far a stream's predictions can be relied on, see `stream_lstm.core.skill`."""
+
+    warm: bool
+    error_ratio: Numbers
+    covered: Numbers
 
 
 class Prediction(msgspec.Struct, gc=False):
@@ -41,12 +58,23 @@ class Prediction(msgspec.Struct, gc=False):
     model: str
     label: str | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
+    frozen: bool | UnsetType = UNSET
+    details: Details | UnsetType = UNSET
+    forecast: list[Ahead] | UnsetType = UNSET
 
 
 class Encoder:
-    """Writes predictions of one model."""
+    """Writes predictions of one model.
 
-    def __init__(self, model: str, description: Description) -> None:
+    Args:
+        model: its id.
+        details: say how far each can be relied on.
+        forecast: say what is expected further ahead.
+    """
+
+    def __init__(
+        self, model: str, description: Description, *, details: bool = False, forecast: bool = False
+    ) -> None:
         self._model = model
         self._features = description.features
         self._targets = description.targets
@@ -54,39 +82,66 @@ class Encoder:
         self._single = len(self._features) == 1 and self._targets == self._features
         self._checked = any(target in self._features for target in self._targets)
         self._mixed = description.readout == "step"
+        self._horizon = description.horizon
+        self._details = details and self._checked
+        self._forecast = forecast and bool(description.targets)
         self._json = msgspec.json.Encoder()
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
-        """A payload for each event, in their order; no alarm where nobody knows when the event was."""
-        if Clock.UNCERTAIN in events.clocks:
-            uncertain = np.array(events.clocks) == Clock.UNCERTAIN
-            predictions = predictions._replace(
-                anomaly=np.where(uncertain, np.nan, predictions.anomaly),
-                alert=predictions.alert & ~uncertain,
-            )
+        """A payload for each event, in their order."""
         make = self._plain if self._single else self._named
-        encode = self._json.encode
-        return [encode(prediction) for prediction in make(events, predictions)]
+        said = make(events, predictions)
+        if self._details:
+            self._tell_details(said, predictions)
+        if self._forecast:
+            self._tell_forecast(said, predictions)
+        if max(events.marks, default=0) >= FROZEN:
+            for prediction, mark in zip(said, events.marks, strict=True):
+                prediction.frozen = True if mark & FROZEN else UNSET
+        return list(map(self._json.encode, said))
+
+    def _tell_details(self, said: list[Prediction], predictions: Predictions) -> None:
+        warm = (predictions.seq >= WARM_EVENTS).tolist()
+        skill, covered = self._numbers(predictions.skill), self._numbers(predictions.covered)
+        for prediction, *details in zip(said, warm, skill, covered, strict=True):
+            prediction.details = Details(*details)
+
+    def _tell_forecast(self, said: list[Prediction], predictions: Predictions) -> None:
+        steps = []
+        for k, ahead in enumerate(self._horizon):
+            expected, reach = predictions.forecast[:, k], predictions.reach[:, k]
+            columns = (self._numbers(c, digits=None) for c in (expected, expected - reach, expected + reach))
+            steps.append(
+                [Ahead(ahead, value, _interval(*ends)) for value, *ends in zip(*columns, strict=True)]
+            )
+        for prediction, *forecast in zip(said, *steps, strict=True):
+            prediction.forecast = forecast
+
+    def _numbers(self, columns: Doubles, digits: int | None = DIGITS) -> list[Numbers]:
+        """(B, T) as B numbers, or as B objects by target."""
+        rounded = columns if digits is None else columns.round(digits)
+        if self._single:
+            return list(rounded[:, 0].tolist())
+        return [dict(zip(self._targets, row, strict=True)) for row in rounded.tolist()]
 
     def _plain(self, events: Events, predictions: Predictions) -> list[Prediction]:
         """One number in, one number out: no names needed."""
         model, clocks = self._model, CLOCKS
-        lower = (predictions.prediction - predictions.reach)[:, 0].tolist()
-        upper = (predictions.prediction + predictions.reach)[:, 0].tolist()
+        prediction, reach = predictions.prediction[:, 0], predictions.reach[:, 0, 0]
         rows = zip(
             events.keys,
             predictions.seq.tolist(),
             events.times,
-            events.clocks,
+            events.marks,
             events.values,
             predictions.expected[:, 0].tolist(),  # NaN becomes null
-            predictions.prediction[:, 0].tolist(),
-            lower,
-            upper,
+            prediction.tolist(),
+            (prediction - reach).tolist(),
+            (prediction + reach).tolist(),
             predictions.anomaly.tolist(),
             predictions.alert.tolist(),
             predictions.kind.tolist(),
-            predictions.trust[:, 0].round(TRUST_DIGITS).tolist(),
+            predictions.trust[:, 0].round(DIGITS).tolist(),
             strict=True,
         )
         return [
@@ -94,7 +149,7 @@ class Encoder:
                 key,
                 seq,
                 time,
-                clocks[clock],
+                clocks[mark & CLOCK_BITS],
                 value,
                 expected,
                 coming,
@@ -105,7 +160,7 @@ class Encoder:
                 trust,
                 model,
             )
-            for key, seq, time, clock, value, expected, coming, lo, hi, odd, alert, kind, trust in rows
+            for key, seq, time, mark, value, expected, coming, lo, hi, odd, alert, kind, trust in rows
         ]
 
     def _named(self, events: Events, predictions: Predictions) -> list[Prediction]:
@@ -118,7 +173,7 @@ class Encoder:
                 stream=key,
                 seq=int(predictions.seq[n]),
                 time=events.times[n],
-                clock=CLOCKS[events.clocks[n]],
+                clock=CLOCKS[events.marks[n] & CLOCK_BITS],
                 value=value if wide > 1 else events.values[n],
                 expected=UNSET,
                 prediction=UNSET,
@@ -143,7 +198,7 @@ class Encoder:
 
     def _outlook(self, said: Prediction, predictions: Predictions, n: int) -> None:
         expected, coming = predictions.expected[n].tolist(), predictions.prediction[n].tolist()
-        reach = predictions.reach[n].tolist()
+        reach = predictions.reach[n, 0].tolist()
         said.expected = None if said.seq == 1 else dict(zip(self._targets, expected, strict=True))
         said.prediction = dict(zip(self._targets, coming, strict=True))
         known = [t for t, r in zip(self._targets, reach, strict=True) if r == r]
@@ -152,8 +207,15 @@ class Encoder:
         }
         said.interval = spans or None
         if self._mixed:
-            shares = predictions.trust[n].round(TRUST_DIGITS).tolist()
+            shares = predictions.trust[n].round(DIGITS).tolist()
             said.trust = dict(zip(self._targets, shares, strict=True))
+
+
+def _interval(low: Numbers, high: Numbers) -> Interval:
+    """From low to high, None where there is none."""
+    if isinstance(low, dict) and isinstance(high, dict):
+        return {name: (low[name], high[name]) for name in low if low[name] == low[name]} or None
+    return (low, high) if low == low else None  # type: ignore[return-value]  # both are numbers
 
 
 def rejection(topic: str, payload: bytes, *, reason: str, detail: str, time: float) -> bytes:

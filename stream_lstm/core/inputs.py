@@ -3,6 +3,9 @@
 value        the scaled value                        F columns
 difference   the scaled step since the last event    F columns (0 at the first event)
 day          sine and cosine of the time of day      2 columns (UTC)
+week         sine and cosine of the time of week     2 columns (UTC)
+gap          how far apart events usually are, and   2 columns
+             this one beside that; logarithms
 age          how well the stream is known, 0 to 1    1 column
 """
 
@@ -14,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.pace import GAP_FIRST
 from stream_lstm.core.scaling import Doubles
 
 DAY_SECONDS = 86_400.0
+WEEK_SECONDS = 7 * DAY_SECONDS
 AGE_EVENTS = 500.0
 INPUT_MAX = {
     "running": 10.0,  # a running scale keeps values within ±22; what is beyond 10 says no more than 10
@@ -31,10 +36,12 @@ class Seen(NamedTuple):
     step: Doubles  # (B, F) scaled value minus the one before
     times: Doubles  # (B,) epoch seconds
     seq: NDArray[np.int64]  # (B,)
+    usual: Doubles  # (B,) see `stream_lstm.core.pace`
+    gap: Doubles  # (B,)
 
 
-def _day(seen: Seen) -> Doubles:
-    angle = (seen.times % DAY_SECONDS) * (2.0 * np.pi / DAY_SECONDS)
+def _clock(times: Doubles, period: float) -> Doubles:
+    angle = (times % period) * (2.0 * np.pi / period)
     return np.stack([np.sin(angle), np.cos(angle)], axis=1)
 
 
@@ -46,14 +53,19 @@ def _age(seen: Seen) -> Doubles:
 MAKERS: Mapping[str, Callable[[Seen], Doubles]] = {
     "value": lambda seen: seen.scaled,
     "difference": lambda seen: seen.step,
-    "day": _day,
+    "day": lambda seen: _clock(seen.times, DAY_SECONDS),
+    "week": lambda seen: _clock(seen.times, WEEK_SECONDS),
+    "gap": lambda seen: np.stack([(seen.usual - GAP_FIRST) / 2.0, seen.gap - seen.usual], axis=1),
     "age": _age,
 }
 
 
 def width(names: Sequence[str], features: int) -> int:
     """How many numbers enter the cell for one event."""
-    return sum({"value": features, "difference": features, "day": 2, "age": 1}[name] for name in names)
+    return sum(
+        {"value": features, "difference": features, "day": 2, "week": 2, "gap": 2, "age": 1}[name]
+        for name in names
+    )
 
 
 def make(names: Sequence[str], seen: Seen, scaling: str) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import oddity
+from stream_lstm.core import oddity, skill
 from stream_lstm.core.description import Description
 from stream_lstm.errors import PayloadError
 
@@ -28,15 +28,17 @@ def row_type(model: Description) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("seq", "<i8"),  # events so far
-            ("time", "<f8"),  # of the last event, epoch seconds
+            ("time", "<f8"),  # see `pace.Pace`
+            ("usual", "<f8"),
+            ("behind", "<f8"),
             ("value", "<f8", (features,)),  # the last event
             ("mean", "<f8", (features,)),
             ("variance", "<f8", (features,)),
             ("expected", "<f8", (targets,)),  # for the next event, in the target's unit
             ("reach", "<f8", (targets,)),  # half the width of its interval
             ("modelled", "<f8", (targets,)),  # the model's own expectation, before `trust`
-            ("lead", "<f8", (targets,)),  # see `trust.Trust`
-            ("move", "<f8", (targets,)),
+            ("lead", "<f8", (targets,)),  # see `trust`
+            *((name, "<f8", (targets,)) for name in skill.Skill._fields),
             ("spread", "<f8", (targets,)),  # its scale as the model sees it, in deviations
             ("width", "<f8", (targets,)),  # reach in units of spread: calibrated, see `score`
             *((name, "<f8", (targets,)) for name in PAST),  # see `oddity.Past`

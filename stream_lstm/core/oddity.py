@@ -11,6 +11,7 @@ record      The value lies beyond all that this stream has shown. Of n exchangea
             highest or lowest with probability 2/n (Rényi, "On the extreme elements of observations",
             1962); a stream that sets records all the time is taken at its own rate.
 level       So does the mean of the last six values.
+drift       The same, and no event on the way there was much of a surprise.
 standstill  The same value came more often in a row than ever, twice over.
 
 The loudest of the last three is added to the first. One incident is told once: after an alert the stream is
@@ -28,7 +29,7 @@ from stream_lstm.core.scaling import Doubles
 
 ALERT = 0.45
 INCIDENT_EVENTS = 300
-KINDS = ("", "surprise", "record", "level", "standstill")  # what spoke loudest
+KINDS = ("", "surprise", "record", "level", "standstill", "drift")  # what spoke loudest
 
 RAREST_LOG = np.log(1e6)
 
@@ -48,6 +49,10 @@ RECORDS_EVENTS = 2_000.0  # over which the rate of records is taken
 RUN_MIN = 12  # a shorter standstill is none
 
 HOURS = 24
+DRIFT = KINDS.index("drift")
+DRIFT_SURPRISE_MAX = 0.34  # what comes once in a hundred events is no jump
+JUMP_KEEP = 0.95  # from event to event
+
 ROUTINE_KEEP = 0.8  # from day to day
 ROUTINE_WEIGHT = 0.5
 HOUR_SECONDS = 3_600.0
@@ -68,6 +73,7 @@ class Past(NamedTuple):
     near_records: Doubles
     run: Doubles  # how often the present value has come in a row
     run_longest: Doubles  # of those that ended
+    jump: Doubles  # the loudest surprise of late
     hour_worst: Doubles  # the largest error of this hour so far, in deviations
     routine: Doubles  # (B, T, 24) and of each hour of the days before
     level: Doubles  # (B,) anomaly of the present incident
@@ -124,7 +130,10 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
     spoken = np.stack([surprise, record, level, standstill])  # (4, B, T)
     spoken[:, ~known] = 0.0
     anomaly = np.minimum(spoken[0] + spoken[1:].max(axis=0), 1.0).max(axis=1, initial=0.0)
-    kind = np.where(anomaly > 0.0, 1 + spoken.max(axis=2, initial=0.0).argmax(axis=0), 0).astype(np.int8)
+    jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
+    loudest = 1 + spoken.max(axis=2, initial=0.0).argmax(axis=0)
+    crept = (loudest == KINDS.index("level")) & (jump.max(axis=1, initial=0.0) < DRIFT_SURPRISE_MAX)
+    kind = np.where(anomaly > 0.0, np.where(crept, DRIFT, loudest), 0).astype(np.int8)
 
     left = past.quiet - 1.0
     free = left <= 0.0
@@ -146,6 +155,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         near_records=past.near_records + (near_broken - past.near_records) / RECORDS_EVENTS,
         run=run,
         run_longest=np.where(again, past.run_longest, np.maximum(past.run_longest, past.run)),
+        jump=jump,
         hour_worst=np.maximum(hour_worst, event.error),
         routine=routine,
         level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),

@@ -1,8 +1,8 @@
 """What the STM says about the next event: a number with a spread for each target, or a label.
 
 A `step` model says where the next value lies relative to this one, in deviations of its stream, as a Laplace
-distribution (location, log of scale); a `value` model says the next value itself, without a spread; a
-`classes` model says how probable each label is.
+distribution (location, log of scale), and likewise those further ahead. A `value` model says the next value
+itself, without a spread. A `classes` model says how probable each label is.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ LOG_SPREAD_MIN = -4.0  # e⁻⁴: a fiftieth of a deviation, as close as any sen
 
 
 class Outlook(NamedTuple):
-    """What is expected of the next event, B streams, T targets, in the targets' units."""
+    """What is expected, B streams, K steps ahead, T targets; the first step is the next event."""
 
-    expected: Doubles  # (B, T)
-    spread: Doubles  # (B, T) scale of the distribution, in deviations of the target
+    expected: Doubles  # (B, K, T) in the targets' units
+    spread: Doubles  # (B, K, T) scale of the distribution, in deviations of the target
 
 
 def step(outputs: Doubles, values: Doubles, scale: Scale) -> Outlook:
-    """Outlook of a `step` model, whose targets are its features; outputs (B, 2T)."""
-    move, log_spread = np.split(outputs, 2, axis=1)
-    spread = np.exp(log_spread.clip(LOG_SPREAD_MIN, LOG_SPREAD_MAX))
-    return Outlook(values + move * scale.deviation(), spread)
+    """Outlook of a `step` model, whose targets are its features; outputs (B, 2KT)."""
+    by_step = outputs.reshape(len(outputs), -1, 2, values.shape[1])
+    spread = np.exp(by_step[:, :, 1].clip(LOG_SPREAD_MIN, LOG_SPREAD_MAX))
+    return Outlook(values[:, None] + by_step[:, :, 0] * scale.deviation()[:, None], spread)
 
 
 def value(outputs: Doubles, model: Description, scale: Scale, feature_of: list[int]) -> Outlook:
@@ -38,7 +38,7 @@ def value(outputs: Doubles, model: Description, scale: Scale, feature_of: list[i
         expected = scale.mean[:, feature_of] + outputs * scale.deviation()[:, feature_of]
     else:
         expected = np.array(model.target_mean) + outputs * np.array(model.target_deviation)
-    return Outlook(expected, np.ones_like(expected))
+    return Outlook(expected[:, None], np.ones_like(expected)[:, None])
 
 
 def probabilities(logits: Doubles) -> Doubles:

@@ -95,13 +95,8 @@ class Measures:
     checkpoint_failures_total: int = 0
     restore_seconds: float = 0.0
 
-    def judged(self, predictions: Predictions, certain: NDArray[np.bool_]) -> None:
-        """Count how a batch's events compare with what was expected of them.
-
-        Args:
-            predictions: of B events.
-            certain: (B,) when they were is known; the others raise no alarm.
-        """
+    def judged(self, predictions: Predictions) -> None:
+        """Count how a batch's events compare with what was expected of them."""
         error, persistence = predictions.error, predictions.persistence
         known = ~np.isnan(error) & ~np.isnan(persistence)
         if known.any():
@@ -109,8 +104,8 @@ class Measures:
             self.persistence_sum += float(persistence[known].sum())
             self.judged_total += int(known.sum())
             self.covered_total += int((~predictions.missed[known]).sum())
-        self.anomalies_total += int((certain & (predictions.anomaly >= ALERT)).sum())
-        self.alerts_total += int((certain & predictions.alert).sum())
+        self.anomalies_total += int((predictions.anomaly >= ALERT).sum())
+        self.alerts_total += int(predictions.alert.sum())
 
     def aged(self, times: NDArray[np.float64], now: float) -> None:
         """Count how old events were when they came, of those that carry a time."""

@@ -79,7 +79,9 @@ def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
                 memories.admit(key, len(memories) + 1)
         rows = np.array(memories.rows(events.keys), np.intp)
         values = np.array(events.values).reshape(-1, wide)
-        yield from encoder.encode(events, engine.run(rows, np.array(events.times), values))
+        yield from encoder.encode(
+            events, engine.run(rows, np.array(events.times), values, np.array(events.marks, np.uint8))
+        )
 
 
 def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Events]:
@@ -88,7 +90,7 @@ def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Even
     for due in schedule(recordings, speed=1.0, seconds=None):
         events.keys.append(f"{due.name}:{field}")
         events.times.append(when(due.reading.time, time.time()))
-        events.clocks.append(Clock.EVENT)
+        events.marks.append(Clock.EVENT)
         events.values.append(due.reading.value)
         if len(events) >= EVENTS_TOGETHER_MAX:
             yield events
@@ -114,7 +116,7 @@ def _of_journal(path: Path, model: Model) -> Iterator[Events]:
             yield Events(
                 keys=[keys[stream] for stream in entry.streams.tolist()],
                 times=entry.times.tolist(),
-                clocks=entry.clocks.tolist(),
+                marks=entry.marks.tolist(),
                 values=entry.values.ravel().tolist(),
             )
     finally:

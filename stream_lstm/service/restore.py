@@ -122,13 +122,14 @@ def _replay(
     rows = row_of[entry.streams]
     fresh = (rows != NOBODY) & (memories.applied[rows] < entry.number)
     rows, times, values = rows[fresh], entry.times[fresh], entry.values[fresh]
-    predictions = engine.run(rows, times, values)
+    marks = entry.marks[fresh]
+    predictions = engine.run(rows, times, values, marks)
     memories.applied[rows] = entry.number
     memories.seen[rows] = time.time()  # at worst forgotten late
     events = Events(
         keys=[keys[stream] for stream in entry.streams[fresh].tolist()],
         times=times.tolist(),
-        clocks=entry.clocks[fresh].tolist(),
+        marks=marks.tolist(),
         values=values.ravel().tolist(),
     )
     return outbox.publications(events, predictions, entry.rejected), len(rows)

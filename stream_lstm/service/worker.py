@@ -22,7 +22,7 @@ from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
 from stream_lstm.core.window import ReplayWindow, Seen, content
 from stream_lstm.errors import PayloadError
-from stream_lstm.events import Clock, Events
+from stream_lstm.events import CLOCK_BITS, Clock, Events
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import Seldom, logger
 from stream_lstm.service.measures import Measures
@@ -189,7 +189,7 @@ class Worker:
             for refusal in wrong:
                 read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if again:
-                timed = before < len(events.clocks) and events.clocks[before] == Clock.EVENT
+                timed = before < len(events.marks) and events.marks[before] == Clock.EVENT
                 seen = Seen(about, content(said, timed=timed), number)
                 window.remember(seen)
                 read.digests.append(seen[:2])
@@ -238,14 +238,15 @@ class Worker:
         events, memories = read.events, self._engine.memories
         where = np.array(rows, np.intp)
         times = np.array(events.times, np.float64)
-        clocks = np.array(events.clocks, np.uint8)
+        marks = np.array(events.marks, np.uint8)
+        clocks = marks & CLOCK_BITS
         wide = len(self._engine.model.description.features)
         values = np.array(events.values, np.float64).reshape(-1, wide)
-        predictions = self._engine.run(where, times, values)
+        predictions = self._engine.run(where, times, values, marks)
         number = self._keeper.number + 1
         memories.applied[where] = number
         memories.seen[where] = now = self._clock()
-        self._measures.judged(predictions, clocks != Clock.UNCERTAIN)
+        self._measures.judged(predictions)
         self._measures.aged(times[clocks == Clock.EVENT], now)
         self._measures.late_total += int(predictions.late.sum())
         entry = Entry(
@@ -253,7 +254,7 @@ class Worker:
             model=self._engine.model.id,
             streams=memories.ids[where],
             times=times,
-            clocks=clocks,
+            marks=marks,
             values=values,
             named=named,
             digests=np.array(read.digests, np.uint64).reshape(-1, 2),
@@ -267,7 +268,7 @@ class Worker:
 def _drop(events: Events, refused: Sequence[int], *, wide: int) -> None:
     """Take single events out of the columns."""
     for n in reversed(refused):
-        del events.keys[n], events.times[n], events.clocks[n], events.values[n * wide : (n + 1) * wide]
+        del events.keys[n], events.times[n], events.marks[n], events.values[n * wide : (n + 1) * wide]
 
 
 def _first(group: BaseException) -> BaseException:

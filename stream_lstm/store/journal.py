@@ -42,7 +42,7 @@ class Entry:
         model: id of the model that was in use.
         streams: (N,) the streams' numbers.
         times: (N,) epoch seconds.
-        clocks: (N,) where each time came from.
+        marks: (N,) where each time came from, and whether the stream was frozen: see `stream_lstm.events`.
         values: (N, F).
         named: streams met for the first time: number and key.
         digests: (M, 2) of each message that the broker may send again: topic's and content's.
@@ -55,7 +55,7 @@ class Entry:
     model: str
     streams: NDArray[np.int64]
     times: NDArray[np.float64]
-    clocks: NDArray[np.uint8]
+    marks: NDArray[np.uint8]
     values: NDArray[np.float64]
     named: Sequence[tuple[int, str]]
     digests: NDArray[np.uint64]
@@ -78,7 +78,7 @@ def encode(entry: Entry) -> bytes:
             _HEAD.pack(VERSION, count, wide, len(entry.digests), entry.sent, entry.settled),
             entry.streams.astype("<u4").tobytes(),
             entry.times.astype("<f8").tobytes(),
-            entry.clocks.astype("<u1").tobytes(),
+            entry.marks.astype("<u1").tobytes(),
             entry.values.astype("<f8").tobytes(),
             entry.digests.astype("<u8").tobytes(),
             msgspec.msgpack.encode(_Rest(entry.model, entry.named, entry.rejected)),
@@ -105,12 +105,12 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
     _, count, wide, digests, sent, settled = _HEAD.unpack_from(body)
     columns = _Columns(body, _HEAD.size)
     streams = columns.take("<u4", count).astype(np.int64)
-    times, clocks = columns.take("<f8", count), columns.take("<u1", count)
+    times, marks = columns.take("<f8", count), columns.take("<u1", count)
     values = columns.take("<f8", count * wide).reshape(count, wide)
     found = columns.take("<u8", digests * 2).reshape(digests, 2)
     rest = msgspec.msgpack.decode(columns.rest(), type=_Rest)
     return Entry(
-        number, rest.model, streams, times, clocks, values, rest.named, found, rest.rejected, sent, settled
+        number, rest.model, streams, times, marks, values, rest.named, found, rest.rejected, sent, settled
     )
 
 

@@ -14,8 +14,6 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
 from stream_lstm.train.generate import Stream
 
-ODD = 0.9
-
 
 class Figures(NamedTuple):
     """Of one stream; every event but its first is judged.
@@ -24,14 +22,14 @@ class Figures(NamedTuple):
         error: mean |value - expected|, in the stream's unit.
         persistence: mean |value - last value|.
         covered: share of values inside their 90 % interval, from the third event on.
-        odd: share of events with an anomaly of 0.9 or more.
+        alerts: how many incidents were told.
     """
 
     events: int
     error: float
     persistence: float
     covered: float
-    odd: float
+    alerts: int
 
     @property
     def ratio(self) -> float:
@@ -47,24 +45,24 @@ def evaluate(model: Model, streams: Sequence[Stream]) -> list[Figures]:
     engine = Engine(model, memories)
     rows = np.array([memories.admit(str(n), n + 1) for n in range(len(streams))], np.intp)
     lengths = np.array([len(stream.values) for stream in streams])
-    sums = np.zeros((4, len(streams)))  # error, persistence, covered, odd
+    sums = np.zeros((4, len(streams)))  # error, persistence, covered, alerts
     last = np.zeros(len(streams))
     for t in range(lengths.max()):
         alive = np.flatnonzero(lengths > t)
         values = np.array([streams[n].values[t] for n in alive.tolist()])
         times = np.array([streams[n].times[t] for n in alive.tolist()])
-        said = engine.apply(Batch(rows[alive], times, values[:, None]))
+        said = engine.apply(Batch(rows[alive], times, values[:, None], np.zeros(len(alive), np.uint8)))
         if t > 0:
             sums[0, alive] += np.abs(values - said.expected[:, 0])
             sums[1, alive] += np.abs(values - last[alive])
             sums[2, alive] += ~said.missed[:, 0] & (t > 1)
-            sums[3, alive] += said.anomaly >= ODD
+            sums[3, alive] += said.alert
         last[alive] = values
     judged = np.maximum(lengths - 1, 1)
-    error, persistence, odd = sums[0] / judged, sums[1] / judged, sums[3] / judged
+    error, persistence, alerts = sums[0] / judged, sums[1] / judged, sums[3].astype(int)
     covered = sums[2] / np.maximum(judged - 1, 1)
-    columns = zip(*(column.tolist() for column in (lengths, error, persistence, covered, odd)), strict=True)
-    return [Figures(*row) for row in columns]
+    columns = (column.tolist() for column in (lengths, error, persistence, covered, alerts))
+    return [Figures(*row) for row in zip(*columns, strict=True)]
 
 
 def median_ratio(figures: Sequence[Figures]) -> float:

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from stream_lstm.core import inputs, model, scaling
+from stream_lstm.core import inputs, model, pace, scaling
 from stream_lstm.core.description import FORMAT_VERSION, Description
+from stream_lstm.core.inputs import WEEK_SECONDS
 from stream_lstm.core.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
 from stream_lstm.errors import SettingsError
 from stream_lstm.train.convert import from_state
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TARGET_MAX = 20.0  # deviations; one wild step must not decide over the rest
 GRADIENT_MAX = 1.0
+HORIZON = [1, 2, 3, 6, 12, 24]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Recipe:
         window: events that gradients reach back.
         batch: sequences side by side.
         recorded: share of recorded sequences in a batch.
+        further: weight of what lies further ahead than the next event, all of it together.
+        rate: of the optimizer at first; falls to zero along a cosine.
         steps: of the optimizer, one a window.
     """
 
@@ -49,8 +53,9 @@ class Recipe:
     length: int = 2_048
     window: int = 256
     batch: int = 48
-    recorded: float = 0.4
-    rate: float = 2e-3
+    recorded: float = 0.6
+    further: float = 0.5
+    rate: float = 5e-3
 
     @property
     def description(self) -> Description:
@@ -59,12 +64,13 @@ class Recipe:
             version=FORMAT_VERSION,
             name=self.name,
             features=["value"],
-            inputs=["value", "difference", "day", "age"],
+            inputs=["value", "difference", "day", "week", "gap", "age"],
             scaling="running",
             layers=1,
             units=self.units,
             readout="step",
             targets=["value"],
+            horizon=HORIZON,
         )
 
 
@@ -72,10 +78,10 @@ class Sequences(NamedTuple):
     """What the cell sees and should say, N sequences of L events; a target is NaN where there is none."""
 
     events: NDArray[np.float32]  # (L, N, F)
-    targets: NDArray[np.float32]  # (L, N)
+    targets: NDArray[np.float32]  # (L, N, K) by how far ahead
 
 
-def sequences(streams: Sequence[Stream], names: Sequence[str], length: int) -> Sequences:
+def sequences(streams: Sequence[Stream], recipe: Description, length: int) -> Sequences:
     """Inputs and targets of streams, from their first event on, by core's own scaling."""
     count = len(streams)
     times, values = np.zeros((length, count)), np.zeros((length, count))
@@ -85,31 +91,62 @@ def sequences(streams: Sequence[Stream], names: Sequence[str], length: int) -> S
         times[:size, n], values[:size, n], known[:size, n] = when[:size], what[:size], True
         times[size:, n], values[size:, n] = when[size - 1], what[size - 1]
     scale = scaling.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
-    events = np.empty((length, count, inputs.width(names, 1)), np.float32)
-    targets = np.full((length, count), np.nan, np.float32)
+    timed = pace.Pace(*np.zeros((3, count)))
+    events = np.empty((length, count, recipe.inputs_width), np.float32)
+    deviations = np.empty((length, count))
     last = values[0][:, None]
     for t in range(length):
         now, seq = values[t][:, None], np.full(count, t + 1)
         scale = scaling.follow(scale, now, seq)
+        timed, gap, _ = pace.follow(timed, times[t], seq)
         deviation = scale.deviation()
-        seen = inputs.Seen((now - scale.mean) / deviation, (now - last) / deviation, times[t], seq)
-        events[t] = inputs.make(names, seen, "running")
-        if t + 1 < length:
-            move = (values[t + 1] - values[t]) / deviation[:, 0]
-            # The first event of all has no deviation yet, so nothing can be said in terms of it.
-            usable = known[t + 1] & (t > 0)
-            targets[t] = np.where(usable, move.clip(-TARGET_MAX, TARGET_MAX), np.nan)
+        deviations[t] = deviation[:, 0]
+        seen = inputs.Seen(
+            (now - scale.mean) / deviation, (now - last) / deviation, times[t], seq, timed.usual, gap
+        )
+        events[t] = inputs.make(recipe.inputs, seen, "running")
         last = now
-    return Sequences(events, targets)
+    return Sequences(events, _targets(values, deviations, known, recipe.horizon))
+
+
+def _targets(
+    values: NDArray[np.float64],
+    deviations: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    horizon: Sequence[int],
+) -> NDArray[np.float32]:
+    """How far the values of later events lie from each event's, in its deviations; else NaN."""
+    targets = np.full((*values.shape, len(horizon)), np.nan, np.float32)
+    for k, ahead in enumerate(horizon):
+        if ahead >= len(values):
+            break
+        moves = (values[ahead:] - values[:-ahead]) / deviations[:-ahead]
+        usable = known[ahead:].copy()
+        usable[0] = False  # the first event of all has no deviation yet: nothing can be said in terms of it
+        targets[:-ahead, :, k] = np.where(usable, moves.clip(-TARGET_MAX, TARGET_MAX), np.nan)
+    return targets
 
 
 def varied(rng: Generator, recorded: Stream, length: int) -> Stream:
-    """A recording from a random start on, perhaps upside down or thinned out."""
+    """A recording from a random start on, perhaps upside down, thinned out, bent, noisier, or at another
+    hour."""
     stride = int(rng.choice([1, 1, 1, 2, 3]))
     most = max(len(recorded.values) // stride - length // 2, 1)
     start = int(rng.integers(0, most)) * stride if rng.random() < 0.7 else 0
     times, values = recorded.times[start::stride], recorded.values[start::stride]
-    return Stream(times, -values if rng.random() < 0.3 else values)
+    if rng.random() < 0.3:
+        values = -values
+    spread = float(np.std(values)) or 1.0
+    if rng.random() < 0.3:  # what was far apart comes nearer, or the other way round
+        power = np.exp(rng.normal(0.0, 0.4))
+        centred = (values - values.mean()) / spread
+        values = np.sign(centred) * np.abs(centred) ** power
+        spread = float(np.std(values)) or 1.0
+    if rng.random() < 0.3:
+        values = values + rng.normal(0.0, spread * rng.uniform(0.02, 0.5), len(values))
+    if rng.random() < 0.3:
+        times = times + rng.uniform(0.0, WEEK_SECONDS)
+    return Stream(times, values)
 
 
 def batches(rng: Generator, recipe: Recipe, recorded: Sequence[Stream]) -> Iterator[Sequences]:
@@ -118,7 +155,7 @@ def batches(rng: Generator, recipe: Recipe, recorded: Sequence[Stream]) -> Itera
     while True:
         chosen = [varied(rng, recorded[int(rng.integers(len(recorded)))], recipe.length) for _ in range(real)]
         chosen += [stream(rng, recipe.length) for _ in range(recipe.batch - real)]
-        yield sequences(chosen, recipe.description.inputs, recipe.length)
+        yield sequences(chosen, recipe.description, recipe.length)
 
 
 def fit(
@@ -143,7 +180,7 @@ def fit(
     torch.set_num_threads(1)  # reproducible, and no slower at these sizes
     rng = np.random.default_rng(recipe.seed)
     width = recipe.description.inputs_width
-    net, out = torch.nn.LSTM(width, recipe.units), torch.nn.Linear(recipe.units, 2)
+    net, out = torch.nn.LSTM(width, recipe.units), torch.nn.Linear(recipe.units, recipe.description.outputs)
     with torch.no_grad():
         net.bias_ih_l0[recipe.units : 2 * recipe.units] = 2.0  # begin by keeping (Jozefowicz et al., 2015)
     parameters = [*net.parameters(), *out.parameters()]
@@ -156,7 +193,7 @@ def fit(
             events = torch.from_numpy(batch.events[start : start + recipe.window])
             targets = torch.from_numpy(batch.targets[start : start + recipe.window])
             stm, memory = net(events, memory)
-            loss = _loss(torch, out(stm), targets)
+            loss = _loss(torch, out(stm), targets, recipe.further)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
             torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_MAX)
@@ -178,11 +215,17 @@ def _torch() -> Any:
     return torch
 
 
-def _loss(torch: Any, said: Tensor, targets: Tensor) -> Tensor:
-    """Negative log likelihood of a Laplace distribution, over the events that have a target."""
+def _loss(torch: Any, said: Tensor, targets: Tensor, further: float) -> Tensor:
+    """Negative log likelihood of Laplace distributions, over the events that have a target."""
     known = ~torch.isnan(targets)
-    move, log_spread = said[..., 0][known], said[..., 1][known].clamp(LOG_SPREAD_MIN, LOG_SPREAD_MAX)
-    loss: Tensor = ((targets[known] - move).abs() * torch.exp(-log_spread) + log_spread).mean()
+    by_step = said.reshape(*targets.shape, 2)
+    log_spread = by_step[..., 1].clamp(LOG_SPREAD_MIN, LOG_SPREAD_MAX)
+    error = (torch.nan_to_num(targets) - by_step[..., 0]).abs()
+    unlikely = torch.where(known, error * torch.exp(-log_spread) + log_spread, 0.0)
+    each = unlikely.sum((0, 1)) / known.sum((0, 1)).clamp(min=1)
+    weights = torch.full_like(each, further / max(len(each) - 1, 1))
+    weights[0] = 1.0
+    loss: Tensor = (weights * each).sum()
     return loss
 
 

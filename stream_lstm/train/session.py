@@ -51,9 +51,9 @@ def train(
 
 
 def _report(title: str, part: Sequence[Named], figures: Sequence[Figures]) -> list[str]:
-    lines = [f"{title:60} {'events':>7} {'error':>7} {'covered':>8} {'odd':>7}"]
+    lines = [f"{title:60} {'events':>7} {'error':>7} {'covered':>8} {'alerts':>7}"]
     for recording, of in zip(part, figures, strict=True):
-        lines.append(f"{recording.name:60} {of.events:7} {of.ratio:7.3f} {of.covered:8.1%} {of.odd:7.2%}")
+        lines.append(f"{recording.name:60} {of.events:7} {of.ratio:7.3f} {of.covered:8.1%} {of.alerts:7}")
     lines.append(f"{'median':60} {'':7} {evaluate.median_ratio(figures):7.3f}")
     lines.append("error: mean |value - expected| by that of 'same as last time'")
     return lines

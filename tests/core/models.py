@@ -62,6 +62,7 @@ FIXED = {
 KINDS: dict[str, dict[str, Any]] = {
     "step": {},
     "pair": {"features": ["a", "b"], "targets": ["a", "b"]},
+    "far": {"horizon": [1, 2, 6]},
     "stacked": {"layers": 3, "units": 16},
     "odd size": {"units": 100},
     "value": {"features": ["a", "b"], "inputs": ["value"], "readout": "value", "targets": ["b"]},

@@ -28,7 +28,7 @@ def read(decoded: Decoder, payload: bytes, topic: str = "a/b") -> tuple[list[Any
     """(stream, value, time, clock) of each event, and the reasons of what is refused beside them."""
     events = Events()
     wrong = decoded.decode(topic, payload, NOW, events)
-    rows = list(zip(events.keys, events.values, events.times, events.clocks, strict=True))
+    rows = list(zip(events.keys, events.values, events.times, events.marks, strict=True))
     return rows, [error.reason for error in wrong]
 
 
@@ -215,7 +215,7 @@ def test_any_bytes_are_events_or_refused_and_nothing_else(payload: bytes) -> Non
         assert all(error.reason in REASONS for error in wrong)
         assert all(-1e100 <= value <= 1e100 for value in events.values)
         assert all(math.isfinite(time) for time in events.times)
-        assert len(events.keys) == len(events.values) == len(events.times) == len(events.clocks)
+        assert len(events.keys) == len(events.values) == len(events.times) == len(events.marks)
 
 
 JOINT = Source(Pattern("m/{d}"), Template("{d}", ("d",)), ("temp", "deep.vib"), ("t",))

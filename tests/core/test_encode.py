@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.core import encode
-from stream_lstm.events import Events
+from stream_lstm.events import FROZEN, Events
 from tests.core.models import KINDS, engine, random_model
 
 
@@ -25,14 +25,15 @@ def strict(payload: bytes) -> dict[str, Any]:
     return told
 
 
-def published(kind: str, events: int = 3) -> list[bytes]:
+def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     made = random_model(**KINDS[kind])
     wide = len(made.description.features)
     values = np.arange(events * wide, dtype=float).reshape(events, wide)
     times = np.arange(events) + 1.7e9
-    said = engine(made, 1).run(np.ones(events, np.intp), times, values)
-    columns = Events(["s"] * events, times.tolist(), [0, 1, 2][:events], values.ravel().tolist())
-    return encode.Encoder(made.id, made.description).encode(columns, said)
+    marks = [0, 1, 2, *[FROZEN] * (events - 3)]
+    said = engine(made, 1).run(np.ones(events, np.intp), times, values, np.array(marks, np.uint8))
+    columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
+    return encode.Encoder(made.id, made.description, **options).encode(columns, said)
 
 
 def test_a_number_has_every_field() -> None:
@@ -67,6 +68,34 @@ def test_each_number_is_trusted_on_its_own() -> None:
     assert first["trust"] == {"a": 0.5, "b": 0.5}
     assert set(second["trust"]) == {"a", "b"}
     assert all(0.0 <= share <= 1.0 for share in second["trust"].values())
+
+
+def test_on_request_it_says_how_far_it_can_be_relied_on() -> None:
+    first, second, *_ = said = list(map(strict, published("step", 120, details=True)))
+    assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
+    assert second["details"]["error_ratio"] > 0.0
+    assert next(one["seq"] for one in said if one["details"]["warm"]) == 100
+    pair = strict(published("pair", details=True)[1])
+    assert set(pair["details"]["covered"]) == {"a", "b"}
+    assert "details" not in strict(published("classes", details=True)[1])
+
+
+def test_on_request_it_looks_further_ahead() -> None:
+    first, second, _ = map(strict, published("far", forecast=True))
+    assert [step["ahead"] for step in second["forecast"]] == [1, 2, 6]
+    assert second["forecast"][0]["value"] == second["prediction"]
+    assert second["forecast"][0]["interval"] == second["interval"]
+    assert second["forecast"][2]["interval"][0] < second["forecast"][2]["value"]
+    assert first["forecast"][0]["interval"] is None
+    pair = strict(published("pair", forecast=True)[1])
+    assert set(pair["forecast"][0]["value"]) == set(pair["forecast"][0]["interval"]) == {"a", "b"}
+    assert strict(published("pair", forecast=True)[0])["forecast"][0]["interval"] is None
+
+
+def test_what_was_frozen_says_so() -> None:
+    told = list(map(strict, published("step", 5)))
+    assert [one.get("frozen") for one in told] == [None, None, None, True, True]
+    assert told[3]["clock"] == "event"
 
 
 def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_lstm.core.batch import ROWS_MAX, parts
-from stream_lstm.core.engine import EVENT_MAX, Engine
+from stream_lstm.core.engine import EVENT_MAX, LEARNT, Engine
+from stream_lstm.events import FROZEN
 from tests.core.models import KINDS, engine, random_model
 
 MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
@@ -189,3 +190,56 @@ def test_batches_hold_a_stream_once_and_keep_each_streams_order(rows: list[int])
 
 def test_large_batches_are_cut_to_what_fits_the_cache() -> None:
     assert [len(piece) for piece in parts(np.arange(600))] == [ROWS_MAX, ROWS_MAX, 88]
+
+
+def test_a_frozen_stream_keeps_its_normal_while_its_memory_goes_on() -> None:
+    made, rng = MODELS["step"], np.random.default_rng(5)
+    running = engine(made, 1)
+    usual = rng.normal(20, 1, (300, 1))
+    running.run(np.ones(300, np.intp), np.arange(300) * 60.0 + 1e9, usual)
+    before = running.memories.take(np.array([1])).copy()
+    fault = rng.normal(90, 5, (200, 1))
+    said = running.run(
+        np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, fault, np.full(200, FROZEN, np.uint8)
+    )
+    after = running.memories.take(np.array([1]))
+    assert all(before[name].tobytes() == after[name].tobytes() for name in LEARNT)
+    assert after["seq"] == 500
+    assert not np.array_equal(before["ltm"], after["ltm"])
+    assert said.anomaly[0] > 0.45
+    assert np.isfinite(said.forecast).all()
+
+
+def test_a_young_stream_is_not_frozen() -> None:
+    made = MODELS["step"]
+    frozen, free = engine(made, 1), engine(made, 1)
+    values, times = np.arange(20.0)[:, None], np.arange(20.0) + 1e9
+    frozen.run(np.ones(20, np.intp), times, values, np.full(20, FROZEN, np.uint8))
+    free.run(np.ones(20, np.intp), times, values)
+    assert records(frozen, 1) == records(free, 1)
+
+
+def test_events_of_an_uncertain_time_raise_no_alarm_and_hide_none() -> None:
+    made, rng = MODELS["step"], np.random.default_rng(6)
+    running = engine(made, 1)
+    values = rng.normal(20, 1, (1_001, 1))
+    running.run(np.ones(1_000, np.intp), np.arange(1_000) * 60.0 + 1e9, values[:1_000])
+    late, now = np.array([2], np.uint8), np.array([1e9 + 70_000])
+    burst = running.run(np.array([1]), now, np.array([[500.0]]), late)
+    assert np.isnan(burst.anomaly).all()
+    assert not burst.alert.any()
+    assert burst.told[0] == 0.0
+    assert running.run(np.array([1]), now + 60.0, np.array([[600.0]])).alert[0]
+
+
+def test_how_events_are_marked_and_cut_into_batches_does_not_matter() -> None:
+    made, rng = MODELS["pair"], np.random.default_rng(7)
+    whole, cut = engine(made, 3), engine(made, 3)
+    rows, values = rng.integers(1, 4, 300), rng.normal(0, 1, (300, 2))
+    times, marks = rng.uniform(1e9, 2e9, 300), rng.choice([0, 1, 2, FROZEN, FROZEN + 1], 300).astype(np.uint8)
+    whole.run(rows, times, values, marks)
+    for start in range(0, 300, 7):
+        piece = slice(start, start + 7)
+        cut.run(rows[piece], times[piece], values[piece], marks[piece])
+    everyone = np.arange(1, 4)
+    assert whole.memories.records(everyone) == cut.memories.records(everyone)

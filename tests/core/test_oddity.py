@@ -108,7 +108,16 @@ def test_a_value_beyond_all_before_is_a_record_and_the_next_like_it_is_none() ->
 def test_a_level_that_was_never_held_is_odd_though_each_value_was_seen() -> None:
     values = np.tile([0.0, 10.0], 6_000)
     values[10_000:10_010] = 10.0
-    assert [kind for _, kind in alerts(told(values.tolist()))] == ["level"]
+    errors = np.where(np.arange(12_000) == 10_000, 2.2, 0.1)  # some surprise, and no alert by itself
+    assert [kind for _, kind in alerts(told(values.tolist(), errors.tolist()))] == ["level"]
+
+
+def test_a_level_that_was_reached_without_a_surprise_is_a_drift() -> None:
+    rng = np.random.default_rng(12)
+    values = rng.normal(20, 1, 14_000) + np.clip(np.arange(14_000) - 10_000, 0, None) * 0.004
+    found = alerts(told(values.tolist(), rng.laplace(0, 1, 14_000).tolist()))
+    assert "drift" in [kind for _, kind in found]
+    assert all(kind != "level" for _, kind in found)
 
 
 def test_a_sensor_that_sticks_is_told_once() -> None:

@@ -55,12 +55,17 @@ def test_a_scale_follows_its_sensor() -> None:
 
 def test_inputs_are_as_wide_as_said_and_clipped() -> None:
     seen = inputs.Seen(
-        np.array([[50.0, -50.0]]), np.array([[1.0, 2.0]]), np.array([21_600.0]), np.array([500])
+        np.array([[50.0, -50.0]]),
+        np.array([[1.0, 2.0]]),
+        np.array([21_600.0]),
+        np.array([500]),
+        np.array([0.0]),
+        np.array([3.0]),
     )
     names = list(inputs.MAKERS)
     made = inputs.make(names, seen, "running")
     assert made.shape == (1, inputs.width(names, 2))
-    assert made[0].tolist() == pytest.approx([10, -10, 1, 2, 1, 0, 1], abs=1e-6)
+    assert made[0].tolist() == pytest.approx([10, -10, 1, 2, 1, 0, 0.2225209, 0.9749279, -1, 3, 1], abs=1e-6)
     assert inputs.make(["value"], seen, "fixed")[0].tolist() == [50.0, -50.0]
 
 

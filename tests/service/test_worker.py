@@ -55,7 +55,7 @@ async def test_events_that_nobody_can_date_are_marked_and_raise_no_alarm(tmp_pat
             ("arrival", False),
             ("uncertain", True),
         ]
-        journalled = [clock for entry in running.database.entries(0) for clock in entry.clocks.tolist()]
+        journalled = [clock for entry in running.database.entries(0) for clock in entry.marks.tolist()]
         assert journalled == [2, 0, 1, 1, 2]
 
 

@@ -22,7 +22,7 @@ def entry(number: int, *, events: int = 3, digests: int = 2, **changes: Any) -> 
         "model": "m:1",
         "streams": rng.integers(1, 9, events),
         "times": rng.uniform(1e9, 2e9, events),
-        "clocks": rng.integers(0, 3, events).astype(np.uint8),
+        "marks": rng.integers(0, 3, events).astype(np.uint8),
         "values": rng.normal(0, 1, (events, 1)),
         "named": [],
         "digests": rng.integers(0, 2**63, (digests, 2)).astype(np.uint64),

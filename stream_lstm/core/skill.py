@@ -1,0 +1,52 @@
+"""How well a stream has been predicted of late: its own figures, to be held against "same as last time"."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.scaling import Doubles
+
+MEMORY_EVENTS = 500.0
+MOVED_MIN, ERROR_MAX = 1e-9, 1e6  # deviations: less is rounding, and more says no more
+WARM_EVENTS = 100  # a stream of fewer is cold: little is known of it
+
+
+class Skill(NamedTuple):
+    """Running means over the last hundreds of events, (B, T) each."""
+
+    erred: Doubles  # |value - expected|, in deviations
+    moved: Doubles  # |value - last value|, in deviations
+    covered: Doubles  # share of values inside their interval
+
+    def ratio(self) -> Doubles:
+        """Error by that of "same as last time"; NaN where nothing ever moved or was judged."""
+        judged = self.moved > MOVED_MIN
+        return np.where(judged, self.erred / np.where(judged, self.moved, 1.0), np.nan)
+
+
+def follow(
+    before: Skill, error: Doubles, step: Doubles, missed: NDArray[np.bool_], seq: NDArray[np.int64]
+) -> Skill:
+    """The skill after one more event of each stream.
+
+    Args:
+        before: ignored where `seq` is 1.
+        error: |value - expected|, in deviations, NaN where nothing was expected.
+        step: |value - the one before|, likewise.
+        missed: the value lay outside its interval.
+        seq: (B,) how many events the stream has had, this one included.
+    """
+    first = (seq == 1)[:, None]
+    known = ~(first | np.isnan(error) | np.isnan(step))
+    gain = np.where(known, np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)[:, None], 0.0)
+    errors = (np.where(known, np.minimum(x, ERROR_MAX), 0.0) for x in (error, step))
+    news = (*errors, np.where(missed, 0.0, 1.0))  # what is not known has no gain: its mean stays
+    return Skill(
+        *(
+            np.where(first, 0.0, old) + gain * (new - np.where(first, 0.0, old))
+            for old, new in zip(before, news, strict=True)
+        )
+    )
