@@ -31,6 +31,8 @@ REASONS: dict[str, str] = {
     "bad_key": "the stream cannot be named from this topic and payload",
     "unexpected_topic": "no subscription matches the topic",
     "new_streams": "a new stream, and limits.new_streams_per_second came before it",
+    "late": "older than time.late_seconds_max allows, beside the newest event of its stream",
+    "repeated": "another event of its stream has the same time, and time.repeated says reject",
     "streams_max": "more streams at once than limits.streams_max has room for",
 }
 

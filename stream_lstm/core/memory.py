@@ -10,6 +10,7 @@ Row 0 belongs to nobody: a batch is filled up to whole tiles with it (see `strea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,8 @@ class Memories:
         ids: (rows,) the stream's number on disk, by row.
         applied: (rows,) number of the last commit that changed a row; the service's to set.
         seen: (rows,) when the stream was last heard of, epoch seconds; the service's to set.
+        rhythm: (rows,) its longest silence of late, seconds; likewise.
+        stale: (rows,) it has been silent for longer than it should; likewise.
     """
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
@@ -66,6 +69,8 @@ class Memories:
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
         self.seen = np.zeros(rows_max + 1, np.float64)
+        self.rhythm = np.zeros(rows_max + 1, np.float64)
+        self.stale = np.zeros(rows_max + 1, np.bool_)
         # Records are moved as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
         self.ids = np.zeros(rows_max + 1, np.int64)
@@ -150,7 +155,8 @@ class Memories:
         self._bytes[row] = self._bytes[NOBODY]
         self._keys[row] = None
         self.ids[row] = self.applied[row] = 0
-        self.seen[row] = 0.0
+        self.seen[row] = self.rhythm[row] = 0.0
+        self.stale[row] = False
         self._free.append(row)
         return record
 
@@ -159,6 +165,10 @@ class Memories:
         size = self.row_type.itemsize
         copied = self._bytes[rows].tobytes()
         return [copied[i : i + size] for i in range(0, len(copied), size)]
+
+    def column(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """One field of these rows, copied."""
+        return np.asarray(self._table[name][rows])
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
         """A copy of these rows, (B,) of `row_type`."""

@@ -14,8 +14,8 @@ level       So does the mean of the last six values.
 drift       The same, and no event on the way there was much of a surprise.
 standstill  The same value came more often in a row than ever, twice over.
 
-The loudest of the last three is added to the first. One incident is told once: after an alert the stream is
-heard for 300 events without another.
+The loudest of the others is added to the first. One incident is told once: after an alert the stream is
+heard for 300 events without another, unless it gets far worse.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from stream_lstm.core.scaling import Doubles
 
 ALERT = 0.45
 INCIDENT_EVENTS = 300
+WORSE = 0.25  # 30 times rarer
 KINDS = ("", "surprise", "record", "level", "standstill", "drift")  # what spoke loudest
 
 RAREST_LOG = np.log(1e6)
@@ -98,7 +99,7 @@ class Oddity(NamedTuple):
     anomaly: Doubles  # (B,) in [0, 1]
     kind: NDArray[np.int8]  # (B,) which of `KINDS` spoke loudest
     told: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
-    alert: NDArray[np.bool_]  # (B,) an incident begins
+    alert: NDArray[np.bool_]  # (B,) an incident begins, or gets far worse
 
 
 def look(past: Past, event: Event) -> tuple[Oddity, Past]:
@@ -161,7 +162,8 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),
         quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
     )
-    return Oddity(anomaly, kind, np.where(tops, anomaly, 0.0), begins & free), after
+    alert = begins & (free | (anomaly >= past.level + WORSE))
+    return Oddity(anomaly, kind, np.where(tops, anomaly, 0.0), alert), after
 
 
 def _begun(past: Past, event: Event) -> Past:

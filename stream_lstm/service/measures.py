@@ -75,6 +75,7 @@ class Measures:
     own_total: int = 0  # our own publications, come back
     late_total: int = 0  # events older than the last of their stream
     predictions_total: int = 0
+    frozen_total: int = 0  # events of streams that were not to learn from them
     resent_total: int = 0  # predictions published again after a restart
     anomalies_total: int = 0  # events as odd as an alert
     alerts_total: int = 0  # incidents that began

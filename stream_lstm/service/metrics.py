@@ -32,6 +32,11 @@ class Present:
     streams: int
     streams_away: int
     streams_max: int
+    streams_stale: int
+    streams_judged: int
+    streams_worse: int
+    streams_covered: int
+    freezes: int
     state_bytes: int
     broker_connected: bool
     connections_total: int
@@ -83,6 +88,7 @@ def _counters(m: Measures) -> Iterator[Metric]:
     plain = {
         "events_received": ("Events and refused messages: what came in, redeliveries apart.", m.events_total),
         "events_applied": ("Events that changed a memory.", m.applied_total),
+        "events_frozen": ("Events that their streams were not to learn from.", m.frozen_total),
         "events_late": ("Events older than the last one of their stream.", m.late_total),
         "messages_redelivered": ("Messages recognised as copies of committed ones.", m.copies_total),
         "messages_own": ("Messages on our own output topics, not read.", m.own_total),
@@ -129,6 +135,17 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
     plain = {
         "start_time_seconds": ("When the service started, epoch seconds.", m.started_seconds),
         "ready": ("1 if /readyz says yes.", present.ready),
+        "streams_stale": ("Streams silent for longer than they should be.", present.streams_stale),
+        "streams_judged": ("Streams in memory that are warm and not flat.", present.streams_judged),
+        "streams_worse_than_persistence": (
+            "Of the judged, those whose mean error of late is above that of 'same as last time'.",
+            present.streams_worse,
+        ),
+        "streams_well_covered": (
+            "Of the judged, those of whose values of late 85 to 95 % lay in their interval.",
+            present.streams_covered,
+        ),
+        "freezes": ("Stream filters that hold at present: their streams do not learn.", present.freezes),
         "streams_max": ("The limit of streams in memory.", present.streams_max),
         "state_bytes": ("Size of the state on disk.", present.state_bytes),
         "inbox_messages": ("Messages received and not yet applied.", present.inbox_messages),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from stream_lstm.core import encode
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.engine import Predictions
@@ -20,20 +22,27 @@ class Outbox:
     def __init__(self, settings: PublishSettings, encoder: Encoder, *, status_topic: str) -> None:
         self._settings = settings
         self._encoder = encoder
-        self._own_start, _, self._own_end = settings.topic.partition("{stream}")
-        self._own = {settings.rejected_topic, status_topic}
+        ours = [topic for topic in (settings.topic, settings.alert_topic) if topic]
+        self._own_ends = [(start, end) for start, _, end in (topic.partition("{stream}") for topic in ours)]
+        self._own = {settings.rejected_topic, settings.stale_topic, status_topic}
 
     def is_own(self, topic: str) -> bool:
         """Whether a topic is one that we publish to: what comes from there is never an event."""
-        predicted = topic.startswith(self._own_start) and topic.endswith(self._own_end)
-        return predicted or topic in self._own
+        if topic in self._own:
+            return True
+        return any(topic.startswith(start) and topic.endswith(end) for start, end in self._own_ends)
 
     def publications(
         self, events: Events, predictions: Predictions, rejected: Sequence[Rejected]
     ) -> list[Publication]:
-        """A prediction for each event, in order, then the rejections."""
+        """A prediction for each event, in order, then those that begin an incident, then the rejections."""
         where = encode.topics(self._settings.topic, events.keys)
-        out = list(zip(where, self._encoder.encode(events, predictions), strict=True))
+        payloads = self._encoder.encode(events, predictions)
+        out = list(zip(where, payloads, strict=True))
+        if self._settings.alert_topic:
+            begun = np.flatnonzero(predictions.alert).tolist()
+            where = encode.topics(self._settings.alert_topic, [events.keys[n] for n in begun])
+            out += zip(where, (payloads[n] for n in begun), strict=True)
         if self._settings.rejected_topic:
             out += [
                 (

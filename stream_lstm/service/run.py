@@ -17,16 +17,20 @@ from stream_lstm.core.decode import Decoder
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model import Model
+from stream_lstm.core.naming import Pattern
 from stream_lstm.errors import DiskFull, ModelError, SettingsError, StateError
-from stream_lstm.service import metrics
+from stream_lstm.service import honesty, metrics
+from stream_lstm.service.freeze import Freezer, Window
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import logger
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
 from stream_lstm.service.settings import Settings
+from stream_lstm.service.silence import LOOK_SECONDS, Change, Silence
 from stream_lstm.service.streams import Streams
 from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
@@ -71,6 +75,14 @@ def decoder(settings: Settings, model: Model) -> Decoder:
         raise SettingsError("subscribe.fields", str(error)) from None
 
 
+def freezer(settings: Settings) -> Freezer:
+    """Knows which streams are not to learn."""
+    planned = [
+        (Pattern(entry.streams), Window(entry.begin, entry.end, entry.days)) for entry in settings.freeze
+    ]
+    return Freezer(planned, settings.mqtt.freeze_topic)
+
+
 def link_options(settings: Settings, *, session_expected: bool = False) -> LinkOptions:
     """What the link needs to know of the settings.
 
@@ -94,6 +106,7 @@ def link_options(settings: Settings, *, session_expected: bool = False) -> LinkO
         publish_qos=settings.publish.qos,
         publish_retain=settings.publish.retain,
         status_topic=mqtt.status_topic,
+        watched=[Filter(mqtt.freeze_topic, 1)] if mqtt.freeze_topic else [],
         backoff_seconds_min=mqtt.reconnect_seconds_min,
         backoff_seconds_max=mqtt.reconnect_seconds_max,
         inbox_messages_max=limits.inbox_messages_max,
@@ -117,8 +130,13 @@ class Service:
         self._decoder = decoder(settings, self._model)
         link_options(settings)  # a password file that cannot be read is told before anything is opened
         self._link: Link | None = None
-        encoder = Encoder(self._model.id, self._model.description)
-        self._outbox = Outbox(settings.publish, encoder, status_topic=settings.mqtt.status_topic)
+        publish = settings.publish
+        encoder = Encoder(
+            self._model.id, self._model.description, details=publish.details, forecast=publish.forecast
+        )
+        self._outbox = Outbox(publish, encoder, status_topic=settings.mqtt.status_topic)
+        self._freezer = freezer(settings)
+        self._silence: Silence | None = None
         self._restored: Restored | None = None
         self._keeper: Keeper | None = None
         self._worker: Worker | None = None
@@ -186,7 +204,8 @@ class Service:
         state = self._settings.state
         keeper = Keeper(database, restored, state, self._measures)
         options = link_options(self._settings, session_expected=restored.number > 0)
-        self._filters = sorted({entry.pattern for entry in options.filters} | {options.status_topic} - {""})
+        filters = [entry.pattern for entry in (*options.filters, *options.watched)]
+        self._filters = sorted({*filters, options.status_topic} - {""})
         former = [pattern for pattern in database.filters if pattern not in self._filters]
         link = Link(replace(options, unsubscribe=former), observer=self)
         link.resume(restored.sent, settled=restored.settled)
@@ -194,8 +213,18 @@ class Service:
             await self._note_filters(keeper, [*former, *self._filters])
         self._former = former
         streams = Streams(restored, keeper, self._settings.limits, self._measures, confirm=link.confirm)
+        topic = self._settings.publish.stale_topic
+
+        def tell(change: Change) -> None:
+            if topic:
+                link.say(topic, change.encode())
+
+        self._silence = Silence(restored.memories, lambda: link.connected_since, tell)
         worker = Worker(
             link=link,
+            freezer=self._freezer,
+            order=Order(self._settings.time, restored.memories),
+            silence=self._silence,
             engine=restored.engine,
             decoder=self._decoder,
             outbox=self._outbox,
@@ -222,8 +251,9 @@ class Service:
         checkpoints = asyncio.create_task(
             keeper.checkpoint_for_ever(link.confirm, self._forget), name="checkpoint"
         )
+        watching = asyncio.create_task(self._watch(), name="silence")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        tasks = {line, linking, checkpoints, stop}
+        tasks = {line, linking, checkpoints, watching, stop}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks - {stop}:
@@ -236,6 +266,12 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Look who has fallen silent, for ever."""
+        while self._silence:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._silence.look(time.time())
 
     async def _forget(self) -> None:
         """Forget streams that were silent for too long."""
@@ -315,11 +351,17 @@ class Service:
 
     def _present(self) -> metrics.Present:
         link, keeper, worker, restored = self._link, self._keeper, self._worker, self._restored
+        standing = honesty.standing(restored.memories) if restored else honesty.Standing(0, 0, 0)
         return metrics.Present(
             model=self._model.id,
             streams=len(restored.memories) if restored else 0,
             streams_away=self._streams.away if self._streams else 0,
             streams_max=self._settings.limits.streams_max,
+            streams_stale=self._silence.stale if self._silence else 0,
+            streams_judged=standing.judged,
+            streams_worse=standing.worse,
+            streams_covered=standing.covered,
+            freezes=self._freezer.active,
             state_bytes=keeper.state_bytes if keeper else 0,
             broker_connected=self._connected,
             connections_total=link.connections_total if link else 0,

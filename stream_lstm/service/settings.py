@@ -10,6 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -60,6 +62,9 @@ class MqttSettings(Section):
     reconnect_seconds_min: Seconds = 1.0
     reconnect_seconds_max: Seconds = 30.0
     status_topic: str = Field("stream_lstm/status", description="retained `online` or `offline`")
+    freeze_topic: str = Field(
+        "stream_lstm/freeze", description="read: a retained JSON array of streams not to learn; empty: none"
+    )
 
     @field_validator("url")
     @classmethod
@@ -78,6 +83,11 @@ class MqttSettings(Section):
     @classmethod
     def _plain(cls, topic: str) -> str:
         return _plain_topic(topic)
+
+    @field_validator("freeze_topic")
+    @classmethod
+    def _plain_or_none(cls, topic: str) -> str:
+        return _plain_topic(topic) if topic else topic
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -141,10 +151,16 @@ class PublishSettings(Section):
     qos: Literal[0, 1] = 0
     retain: bool = False
     rejected_topic: str = Field("stream_lstm/rejected", description="rejected messages; empty: nowhere")
+    alert_topic: str = Field("", description="predictions that begin an incident go here, too; with {stream}")
+    stale_topic: str = Field("stream_lstm/stale", description="who falls silent, and is back; empty: nowhere")
+    details: bool = Field(False, description="add how far each stream's predictions can be relied on")
+    forecast: bool = Field(False, description="add what is expected further ahead")
 
-    @field_validator("topic")
+    @field_validator("topic", "alert_topic")
     @classmethod
-    def _template(cls, topic: str) -> str:
+    def _template(cls, topic: str, info: ValidationInfo) -> str:
+        if not topic and info.field_name == "alert_topic":
+            return topic
         if topic.count("{stream}") != 1 or set("{}") & set(topic.replace("{stream}", "")):
             raise ValueError("must hold {stream} once, and no other braces")
         _plain_topic(topic)
@@ -152,10 +168,41 @@ class PublishSettings(Section):
             raise ValueError("must begin with text, so that predictions are never mistaken for events")
         return topic
 
-    @field_validator("rejected_topic")
+    @field_validator("rejected_topic", "stale_topic")
     @classmethod
     def _plain(cls, topic: str) -> str:
         return _plain_topic(topic) if topic else topic
+
+
+class TimeSettings(Section):
+    """What to make of events that are out of order."""
+
+    late_seconds_max: float | None = Field(
+        None, ge=0, description="events older than this, beside the newest of their stream, are rejected"
+    )
+    repeated: Literal["accept", "reject"] = Field(
+        "accept", description="a second event of a stream with the same time"
+    )
+
+
+class FreezeSettings(Section):
+    """Streams that are not to learn: always, or by the clock (UTC)."""
+
+    streams: str = Field(description="filter on stream names, as of topics: plant/line2/#")
+    begin: time | None = Field(None, description="HH:MM; none: always")
+    end: time | None = Field(None, description="HH:MM; before begin: of the next day")
+    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(
+        [], description="on which it begins; empty: on all"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> FreezeSettings:
+        if (self.begin is None) != (self.end is None):
+            raise ValueError("set begin and end, or neither")
+        if any(clock is not None and clock.tzinfo is not None for clock in (self.begin, self.end)):
+            raise ValueError("begin and end are in UTC, and name no zone")
+        Pattern(self.streams)
+        return self
 
 
 class ModelSettings(Section):
@@ -225,6 +272,8 @@ class Settings(BaseSettings):
         [Subscription(topic="sensors/#")], min_length=1, description="first match counts"
     )
     publish: PublishSettings = PublishSettings()
+    time: TimeSettings = TimeSettings()
+    freeze: list[FreezeSettings] = []
     model: ModelSettings = ModelSettings()
     state: StateSettings = StateSettings()
     http: HttpSettings = HttpSettings()
@@ -253,13 +302,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:
-        before, _, after = self.publish.topic.partition("{stream}")
-        for entry in self.subscribe:
-            if not after and entry.source().pattern.filter.startswith(before):
-                raise ValueError(
-                    f"publish.topic {self.publish.topic!r} covers the events of {entry.topic!r}, "
-                    "which could not be told from our own predictions; choose another prefix"
-                )
+        for name in ("topic", "alert_topic"):
+            topic = getattr(self.publish, name)
+            before, _, after = topic.partition("{stream}")
+            for entry in self.subscribe:
+                if topic and not after and entry.source().pattern.filter.startswith(before):
+                    raise ValueError(
+                        f"publish.{name} {topic!r} covers the events of {entry.topic!r}, "
+                        "which could not be told from our own predictions; choose another prefix"
+                    )
         return self
 
 
@@ -311,6 +362,7 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _names(kind, f"{prefix}{name}.")
     if model is Settings:
         yield from _names(Subscription, "subscribe.")
+        yield from _names(FreezeSettings, "freeze.")
 
 
 def _known(variable: str) -> None:

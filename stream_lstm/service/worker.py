@@ -22,12 +22,15 @@ from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
 from stream_lstm.core.window import ReplayWindow, Seen, content
 from stream_lstm.errors import PayloadError
-from stream_lstm.events import CLOCK_BITS, Clock, Events
+from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
+from stream_lstm.service.freeze import Freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import Seldom, logger
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.mqtt import Arrival, Link, Message
+from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox, Publication
+from stream_lstm.service.silence import Silence
 from stream_lstm.service.streams import Streams
 from stream_lstm.store.journal import Entry, Rejected
 
@@ -73,6 +76,9 @@ class Worker:
         keeper: Keeper,
         streams: Streams,
         window: ReplayWindow,
+        freezer: Freezer,
+        order: Order,
+        silence: Silence,
         measures: Measures,
         batch_events_max: int,
         clock: Callable[[], float] = time.time,
@@ -84,6 +90,9 @@ class Worker:
         self._keeper = keeper
         self._streams = streams
         self._window = window
+        self._freezer = freezer
+        self._order = order
+        self._silence = silence
         self._measures = measures
         self._batch_events_max = batch_events_max
         self._clock = clock
@@ -175,6 +184,9 @@ class Worker:
             if self._outbox.is_own(topic):
                 self._measures.own_total += 1
                 continue
+            if topic == self._freezer.topic:
+                self._hear(message, arrival.time, read)
+                continue
             again = message.qos != 0  # may come again
             if again:
                 about, said = digest(topic.encode()), digest(payload)
@@ -199,28 +211,43 @@ class Worker:
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
 
+    def _hear(self, message: Message, arrived: float, read: Read) -> None:
+        """Freeze what a message asks for."""
+        try:
+            self._freezer.hear(message.payload)
+        except PayloadError as error:
+            read.rejected.append(
+                Rejected(message.topic, message.payload, error.reason, error.detail, arrived)
+            )
+        else:
+            about = {"streams": message.payload[:200].decode("utf-8", "replace") or "none"}
+            logger.info("asked to freeze", extra={"about": about})
+
     async def _rows(self, read: Read) -> tuple[list[int], list[tuple[int, str]]]:
-        """The rows of the events' streams, and which are new; events whose stream gets none are refused."""
+        """The rows of the events' streams, and which are new; events that get none, or are late, go."""
         events, memories = read.events, self._engine.memories
         rows = memories.rows(events.keys)
         named: list[tuple[int, str]] = []
         if None in rows:
             named, refused = await self._streams.admit(events.keys)
             if refused:
-                self._refuse(read, refused)
+                self._refuse(read, {n: refused[key] for n, key in enumerate(events.keys) if key in refused})
+            rows = memories.rows(events.keys)
+        if self._order.minds and (late := self._order.refused(events, np.array(rows, np.intp))):
+            self._refuse(read, late)
             rows = memories.rows(events.keys)
         return rows, named  # type: ignore[return-value]  # each has one now
 
-    def _refuse(self, read: Read, refused: dict[str, PayloadError]) -> None:
-        """Take the events of refused streams out again."""
-        found = [n for n, key in enumerate(read.events.keys) if key in refused]
-        for n in found:
+    def _refuse(self, read: Read, refused: dict[int, PayloadError]) -> None:
+        """Take refused events, by their place, out again."""
+        for n, error in refused.items():
             message, arrived = read.messages[int(np.searchsorted(read.ends, n, side="right"))]
-            error = refused[read.events.keys[n]]
             read.rejected.append(
                 Rejected(message.topic, message.payload, error.reason, error.detail, arrived)
             )
-        _drop(read.events, found, wide=len(self._engine.model.description.features))
+        _drop(read.events, list(refused), wide=len(self._engine.model.description.features))
+        gone = np.array(sorted(refused))
+        read.ends = [end - int(np.searchsorted(gone, end)) for end in read.ends]
 
     def _note(self, read: Read) -> None:
         """Count, and say what is refused: each reason at most once in 30 seconds, never the payload."""
@@ -238,14 +265,20 @@ class Worker:
         events, memories = read.events, self._engine.memories
         where = np.array(rows, np.intp)
         times = np.array(events.times, np.float64)
+        now = self._clock()
+        self._freezer.look(now)
+        if frozen := self._freezer.frozen(events.keys):
+            events.marks = [m | FROZEN if f else m for m, f in zip(events.marks, frozen, strict=True)]
+            self._measures.frozen_total += sum(frozen)
         marks = np.array(events.marks, np.uint8)
         clocks = marks & CLOCK_BITS
         wide = len(self._engine.model.description.features)
         values = np.array(events.values, np.float64).reshape(-1, wide)
         predictions = self._engine.run(where, times, values, marks)
         number = self._keeper.number + 1
+        self._silence.heard(where, now)
         memories.applied[where] = number
-        memories.seen[where] = now = self._clock()
+        memories.seen[where] = now
         self._measures.judged(predictions)
         self._measures.aged(times[clocks == Clock.EVENT], now)
         self._measures.late_total += int(predictions.late.sum())

@@ -53,9 +53,9 @@ class Recipe:
     length: int = 2_048
     window: int = 256
     batch: int = 48
-    recorded: float = 0.6
-    further: float = 0.5
-    rate: float = 5e-3
+    recorded: float = 0.75
+    further: float = 1.5
+    rate: float = 1e-2
 
     @property
     def description(self) -> Description:

@@ -158,3 +158,12 @@ def test_nothing_that_comes_breaks_it(events: list[tuple[float, float]]) -> None
     with np.errstate(all="raise", under="ignore"):
         said = told([value for value, _ in events], [error for _, error in events], every=5_000.0)
     assert all(0.0 <= odd <= 1.0 for odd in anomalies(said))
+
+
+def test_an_incident_that_gets_far_worse_is_told_again() -> None:
+    values = np.random.default_rng(13).uniform(0, 1, 4_000)
+    errors = np.full(4_000, 0.5)
+    values[3_000], errors[3_000] = 1.5, 0.5
+    values[3_050], errors[3_050] = 9.0, 500.0
+    values[3_060], errors[3_060] = 9.5, 500.0
+    assert [n for n, _ in alerts(told(values.tolist(), errors.tolist()))] == [3_000, 3_050]

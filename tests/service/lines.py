@@ -14,10 +14,12 @@ import numpy as np
 from stream_lstm.core.encode import Encoder
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
+from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.run import decoder, identity, load_model
+from stream_lstm.service.run import decoder, freezer, identity, load_model
 from stream_lstm.service.settings import Settings
+from stream_lstm.service.silence import Change, Silence
 from stream_lstm.service.streams import Streams
 from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
@@ -55,7 +57,13 @@ class Line:
             confirm=self.link.confirm,
             clock=lambda: self.now,
         )
+        self.freezer = freezer(self.settings)
+        self.changes: list[Change] = []
+        self.silence = Silence(self.restored.memories, lambda: self.link.connected_since, self.changes.append)
         self.worker = Worker(
+            freezer=self.freezer,
+            order=Order(self.settings.time, self.restored.memories),
+            silence=self.silence,
             link=self.link,  # type: ignore[arg-type]
             engine=self.restored.engine,
             decoder=decoder(self.settings, MODEL),

@@ -30,6 +30,7 @@ class ScriptedLink:
         self.delivered: list[tuple[int, list[tuple[str, bytes]], list[Message]]] = []
         self.confirmed = 0
         self.settled = 0  # the worst case: nothing is known
+        self.connected_since = 1.0
         self.verdict = SimpleNamespace(session_present=session_present, connection=1)
         self.happened = asyncio.Event()
 

@@ -19,6 +19,11 @@ PRESENT = Present(
     streams=3,
     streams_away=2,
     streams_max=10,
+    streams_stale=1,
+    streams_judged=3,
+    streams_worse=1,
+    streams_covered=2,
+    freezes=1,
     state_bytes=4_096,
     broker_connected=True,
     connections_total=2,
@@ -57,13 +62,15 @@ def predictions(
         kind=np.zeros(count, np.int8),
         told=np.array(anomaly),
         alert=np.array(anomaly) >= ALERT,
-        prediction=column,
+        forecast=column[:, None],
         trust=column,
-        reach=column,
+        reach=column[:, None],
         probabilities=np.empty((count, 0)),
         error=np.array(errors)[:, None],
         persistence=np.array(persistence)[:, None],
         missed=np.array(missed)[:, None],
+        skill=column,
+        covered=column,
         late=np.zeros(count, bool),
     )
 
@@ -97,8 +104,7 @@ def test_ratios_are_nan_until_there_is_something_to_compare() -> None:
     assert math.isnan(samples(measures)["stream_lstm_error_vs_persistence_ratio", ""])
     assert math.isnan(samples(measures)["stream_lstm_backlog_seconds", ""])
     measures.judged(
-        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, 0.95]),
-        np.array([True, True, False]),
+        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, np.nan])
     )
     measures.aged(np.array([990.0]), 1_000.0)
     found = samples(measures)
@@ -111,7 +117,7 @@ def test_ratios_are_nan_until_there_is_something_to_compare() -> None:
 
 def test_first_events_alone_are_not_judged() -> None:
     measures = Measures()
-    measures.judged(predictions([np.nan], [np.nan], [False], [0.0]), np.array([True]))
+    measures.judged(predictions([np.nan], [np.nan], [False], [0.0]))
     measures.aged(np.array([]), 1.0)
     assert (measures.judged_total, measures.age.total) == (0, 0.0)
 

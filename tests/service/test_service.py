@@ -473,3 +473,55 @@ async def test_of_two_services_with_one_client_id_the_later_one_stays(
         with Running(tmp_path / "a", settings) as third:  # what was left on the status topic does not count
             assert await asyncio.to_thread(second.wait) == 1
             await asyncio.to_thread(until, lambda: third.get("/readyz")[0] == 200, third)
+
+
+async def test_what_is_retained_on_the_freeze_topic_holds_over_a_restart_until_it_is_taken_back(
+    broker: Mosquitto, service: Running
+) -> None:
+    async def frozen(value: float) -> dict[str, bool]:
+        before = heard.distinct
+        for pump in ("pump7", "pump8"):
+            await asyncio.to_thread(broker.publish, f"sensors/{pump}/telemetry", json.dumps({"v": value}))
+        await heard.complete(before + 2)
+        last = [json.loads(of[max(of)]) for of in heard.said.values()]
+        return {told["stream"]: told.get("frozen", False) for told in last}
+
+    one, other = (f"sensors/{pump}/telemetry:v" for pump in ("pump7", "pump8"))
+    async with listening(broker) as heard, client(broker) as operator:
+        assert not any((await frozen(1.0)).values())
+        await operator.publish("stream_lstm/freeze", json.dumps(["sensors/pump7/#"]), qos=1, retain=True)
+        until(lambda: "asked to freeze" in service.log, service)
+        assert await frozen(2.0) == {one: True, other: False}
+        assert service.metrics()["stream_lstm_events_frozen_total"] == 1
+        assert service.stop() == 0
+        service.start()
+        until(lambda: service.log.count("asked to freeze") >= 2, service)
+        assert await frozen(3.0) == {one: True, other: False}
+        await operator.publish("stream_lstm/freeze", b"", qos=1, retain=True)
+        until(lambda: service.log.count("asked to freeze") >= 3, service)
+        assert not any((await frozen(4.0)).values())
+
+
+async def test_a_sensor_that_falls_silent_is_told_and_told_again_when_it_is_back(
+    broker: Mosquitto, service: Running
+) -> None:
+    changes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def hear() -> None:
+        async for message in hears.messages:
+            changes.put_nowait(json.loads(bytes(message.payload)))  # type: ignore[arg-type]
+
+    async with client(broker) as hears, client(broker) as sensor, asyncio.timeout(40):
+        await hears.subscribe("stream_lstm/stale", qos=1)
+        task = asyncio.create_task(hear())
+        for n in range(30):
+            await sensor.publish("sensors/pump7/telemetry", json.dumps({"v": n}), qos=1)
+            await asyncio.sleep(0.02)
+        silent = await changes.get()
+        assert (silent["stream"], silent["stale"]) == ("sensors/pump7/telemetry:v", True)
+        assert silent["silent_seconds"] > 10.0 > silent["usual_seconds"]
+        assert service.metrics()["stream_lstm_streams_stale"] == 1
+        await sensor.publish("sensors/pump7/telemetry", json.dumps({"v": 5}), qos=1)
+        assert (await changes.get())["stale"] is False
+        assert service.metrics()["stream_lstm_streams_stale"] == 0
+        task.cancel()

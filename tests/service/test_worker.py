@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -228,3 +229,91 @@ async def test_ten_thousand_good_events_are_as_if_three_hundred_bad_ones_had_not
         assert running.records() == expected
         assert len(running.predictions()) == len(good)
         assert running.measures.rejected_total.total() == len(mixed) - len(good)
+
+
+async def test_a_frozen_stream_says_so_and_the_journal_knows(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(Said("stream_lstm/freeze", b'["a"]'), said("a", 1.0, 0), said("b", 1.0, 0))
+        await running.link.until_delivered(1)
+        running.link.say(Said("stream_lstm/freeze", b"what?"), said("a", 2.0, 1))
+        await running.link.until_delivered(2)
+        running.link.say(Said("stream_lstm/freeze", b""), said("a", 3.0, 2))
+        await running.link.until_delivered(3)
+        told = [(p["stream"], p.get("frozen")) for p in running.predictions()]
+        assert told == [("a:v", True), ("b:v", None), ("a:v", True), ("a:v", None)]
+        assert [m for e in running.database.entries(0) for m in e.marks.tolist()] == [16, 0, 16, 0]
+        assert running.measures.frozen_total == 2
+        assert dict(running.measures.rejected_total) == {"malformed": 1}
+        assert len(running.link.acknowledged) == 7
+
+
+async def test_frozen_streams_are_restored_as_they_were(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        for n in range(60):
+            running.link.say(said("a", float(n % 7), n))
+        running.link.say(Said("stream_lstm/freeze", b'["#"]'))
+        for n in range(60, 90):
+            running.link.say(said("a", float(n), n))
+        await running.link.until_delivered(91)
+        before = running.records()
+    assert Line(tmp_path / "s.db").records() == before
+
+
+async def test_late_and_repeated_events_are_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    settings = {"time": {"late_seconds_max": 30.0, "repeated": "reject"}}
+    async with line(tmp_path / "s.db", **settings) as running:
+        running.link.say(said("a", 1.0, 100), said("b", 2.0, 5), said("a", 3.0, 100), said("a", 4.0, 60))
+        running.link.say(said("a", 5.0, 80), said("c", 6.0, 0), said("a", 7.0, 101), said("a", 8.0, 50))
+        await running.link.until_delivered(2)
+        assert [p["value"] for p in running.predictions()] == [1.0, 2.0, 5.0, 6.0, 7.0]
+        rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        assert [r["reason"] for r in rejected] == ["repeated", "late", "late"]
+        assert [json.loads(base64.b64decode(r["payload_base64"]))["v"] for r in rejected] == [3.0, 4.0, 8.0]
+        assert running.measures.late_total == 1
+        assert running.measures.events_total == 8
+
+
+async def test_the_right_messages_are_refused_where_new_streams_and_late_events_come_together(
+    tmp_path: Path,
+) -> None:
+    settings = {"time": {"late_seconds_max": 0.0}, "limits": {"new_streams_per_second": 0.05}}
+    async with line(tmp_path / "s.db", **settings) as running:
+        two = Said("s/b", b'{"v": 10, "w": 20, "t": 1700000000}')
+        running.link.say(said("a", 1.0, 9), said("a", 2.0, 10), two, said("c", 3.0, 0), said("a", 4.0, 5))
+        await running.link.until_delivered(1)
+        rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        found = [(r["reason"], r["topic"]) for r in rejected]
+        assert found[-1] == ("late", "s/a")
+        assert ("new_streams", "s/c") in found
+        assert ("late", "s/c") not in found
+
+
+async def test_an_incident_goes_to_the_alert_topic_too(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db", publish={"alert_topic": "alerts/{stream}"}) as running:
+        rng = np.random.default_rng(3)
+        for n in range(400):
+            running.link.say(said("a", float(rng.normal()), n * 60))
+        running.link.say(said("a", 500.0, 400 * 60), Said("alerts/a:v", b"5"))
+        await running.link.until_delivered(401)
+        alerts = [(t, b) for t, b in running.link.publications if t.startswith("alerts/")]
+        assert alerts[-1][0] == "alerts/a:v"
+        assert json.loads(alerts[-1][1])["value"] == 500.0
+        assert ("predictions/a:v", alerts[-1][1]) in running.link.publications
+        assert running.measures.alerts_total == len(alerts)
+        assert running.measures.own_total == 1
+
+
+async def test_who_was_silent_and_is_back_is_told(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        for n in range(30):
+            running.wall += 60.0
+            running.link.say(said("a", 1.0, n))
+            await running.link.until_delivered(n + 1)
+        running.silence.look(running.wall + 600.0)
+        running.wall += 900.0
+        running.link.say(said("a", 1.0, 99))
+        await running.link.until_delivered(31)
+        assert [(c.stream, c.stale, c.silent_seconds) for c in running.changes] == [
+            ("a:v", True, 600.0),
+            ("a:v", False, 900.0),
+        ]

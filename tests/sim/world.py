@@ -29,10 +29,12 @@ from stream_lstm.service import keeper as keeping
 from stream_lstm.service import restore as restoring
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
+from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import restore
-from stream_lstm.service.run import decoder, identity
+from stream_lstm.service.run import decoder, freezer, identity
 from stream_lstm.service.settings import Settings
+from stream_lstm.service.silence import Silence
 from stream_lstm.service.streams import Streams
 from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
@@ -168,6 +170,9 @@ class World:
         streams = Streams(restored, keeper, limits, measures, confirm=link.confirm)
         worker = Worker(
             link=link,
+            freezer=freezer(self.settings),
+            order=Order(self.settings.time, restored.memories),
+            silence=Silence(restored.memories, lambda: 0.0, lambda change: None),
             engine=restored.engine,
             decoder=decoder(self.settings, MODEL),
             outbox=outbox,

@@ -14,7 +14,7 @@ from mqtt5 import ConnAckPacket
 from stream_lstm.errors import BrokerError, ProtocolError
 from stream_lstm.service.mqtt import packets, refusals
 from stream_lstm.service.mqtt.connection import Connection, Owner
-from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.options import Filter, LinkOptions
 from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
 from stream_lstm.service.mqtt.verdict import Verdict, judge
@@ -37,7 +37,8 @@ class Handshake:
         self._mark = mark
         # Read for its signs; where it is subscribed to as a source of events, it is read as one.
         mine = {entry.pattern for entry in options.filters}
-        self._watched = "" if options.status_topic in mine else options.status_topic
+        watched = [Filter(options.status_topic, 0)] if options.status_topic else []
+        self._watched = [entry for entry in (*watched, *options.watched) if entry.pattern not in mine]
         self._terms = Terms()
         self.pending: asyncio.Timeout | None = None
         self.session_expected = options.session_expected
@@ -134,10 +135,10 @@ class Handshake:
         if not filters:
             return []
         answer = await connection.subscribe(
-            packets.subscribe(filters, retained=self._options.retained, status_topic=self._watched)
+            packets.subscribe(filters, retained=self._options.retained, watched=self._watched)
         )
         codes = list(answer.reason_codes)
-        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != len(filters) + bool(self._watched):
+        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != len(filters) + len(self._watched):
             raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
         del codes[len(filters) :]  # where we may not read who is there, we go without
         for entry, code in zip(filters, codes, strict=True):

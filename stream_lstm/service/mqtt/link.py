@@ -9,6 +9,7 @@ when to connect, when to give up, and how to leave.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ class Link:
         verdict: of the present or the last connection.
         connections_total: those that served.
         connected: subscribed, and what was unconfirmed is written again.
+        connected_since: epoch seconds; NaN while it is not.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class Link:
         self.verdict: Verdict | None = None
         self.connections_total = 0
         self.connected = False
+        self.connected_since = math.nan
+        self._clock = clock
 
     async def run(self) -> None:
         """Connect, serve, and connect again until `stop`.
@@ -150,6 +154,14 @@ class Link:
         """Wait until everything up to this number is known to have reached the broker."""
         await self._courier.confirm(number)
 
+    def say(self, topic: str, payload: bytes) -> bool:
+        """Publish at QoS 0 what may as well be lost; returns whether there was a connection to take it."""
+        connection = self._courier.connection
+        if connection is None or not connection.writable:
+            return False
+        connection.send(packets.publications([(topic, payload)], retain=False))
+        return True
+
     def resume(self, confirmed: int, *, settled: int = 0) -> None:
         """Take up the numbers where an earlier run ended.
 
@@ -194,7 +206,7 @@ class Link:
         except BrokerError as error:
             return error
         finally:
-            self.connected = False
+            self.connected, self.connected_since = False, math.nan
             self._bytes_before += connection.bytes_received
             self._intake.end()
             self._courier.end()
@@ -211,7 +223,7 @@ class Link:
             if not verdict.session_present:
                 await self._courier.begin(connection, verdict)
             if self._courier.connection:
-                self.connected = True
+                self.connected, self.connected_since = True, self._clock()
                 self.verdict = verdict
                 self.connections_total += 1
                 self._backoff.connected()

@@ -38,6 +38,7 @@ class LinkOptions:
         retained: also take what was retained before we first subscribed.
         publish_qos: 0 is confirmed by a ping behind it, 1 by the broker's PUBACKs.
         status_topic: retained `online` or `offline`; empty: none.
+        watched: read, too, each time from what is retained there on; where we may not, we go without.
         refused_seconds_min: least wait after an answer that only a changed setting can change.
         inbox_messages_max: received and not yet taken; from here on the socket is not read.
         inbox_bytes_max: likewise, counted as they came over the wire.
@@ -64,6 +65,7 @@ class LinkOptions:
     publish_qos: Literal[0, 1] = 0
     publish_retain: bool = False
     status_topic: str = ""
+    watched: Sequence[Filter] = ()
     backoff_seconds_min: float = 1.0
     backoff_seconds_max: float = 30.0
     refused_seconds_min: float = 30.0

@@ -74,12 +74,12 @@ def connect(options: LinkOptions, terms: Terms, mark: Mark) -> bytes:
     ).write()
 
 
-def subscribe(filters: Iterable[Filter], *, retained: bool, status_topic: str = "") -> bytes:
+def subscribe(filters: Iterable[Filter], *, retained: bool, watched: Sequence[Filter] = ()) -> bytes:
     """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4).
 
     Args:
         retained: also what was retained before we first subscribed.
-        status_topic: read, too, each time from what is retained there; behind the filters.
+        watched: topics read, too, each time from what is retained there; behind the filters.
     """
     handling = RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS if retained else RetainHandling.SEND_NEVER
     wanted = [
@@ -92,8 +92,7 @@ def subscribe(filters: Iterable[Filter], *, retained: bool, status_topic: str = 
         )
         for entry in filters
     ]
-    if status_topic:
-        wanted.append(TopicFilter(status_topic, max_qos=QoS.AT_MOST_ONCE))
+    wanted += [TopicFilter(entry.pattern, max_qos=QoS(entry.qos)) for entry in watched]
     return SubscribePacket(SUBSCRIBE_ID, wanted).write()
 
 

@@ -95,8 +95,8 @@ def test_what_is_retained_is_asked_for_once_if_wanted() -> None:
     assert entry.retain_handling == RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
 
 
-def test_the_status_topic_is_read_each_time_and_heard_even_from_our_own_id() -> None:
-    _, status = read(packets.subscribe([Filter("a")], retained=False, status_topic="s")).topic_filters
+def test_what_is_watched_is_read_each_time_and_heard_even_from_our_own_id() -> None:
+    _, status = read(packets.subscribe([Filter("a")], retained=False, watched=[Filter("s", 0)])).topic_filters
     assert (status.pattern, status.max_qos, status.no_local) == ("s", 0, False)
     assert status.retain_handling == RetainHandling.SEND_ALWAYS
 
