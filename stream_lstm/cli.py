@@ -171,6 +171,37 @@ def replay(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=IN_FILE)
+@MODEL
+@click.option("--time", help="The column of times (ISO 8601 or epoch); the first if left out.")
+@click.option("--value", "values", multiple=True, help="A column of values; every other one if left out.")
+@click.option("--report", type=OUT_FILE, help="Write a page to look at: one HTML file, no network needed.")
+@click.option("--json", "numbers", type=OUT_FILE, help="Write all figures as JSON.")
+@explained
+def backtest(
+    files: tuple[Path, ...],
+    model: Path | None,
+    time: str | None,
+    values: tuple[str, ...],
+    report: Path | None,
+    numbers: Path | None,
+) -> None:
+    """Say how good the predictions for recorded streams would have been, beside simpler methods.
+
+    FILES are CSV, or Parquet (extra `parquet`): a column of times, and each other column a stream.
+
+    \b
+    Example:
+      stream-lstm backtest pump*.csv --report report.html
+      stream-lstm backtest plant.parquet --time ts --value temperature --value pressure
+    """
+    from stream_lstm.backtest.command import backtest as start
+    from stream_lstm.service.run import load_model
+
+    start(files, load_model(model), time=time, values=values, page=report, numbers=numbers)
+
+
+@main.command()
 @click.argument("path", required=False, type=IN_FILE)
 @CONFIG
 @click.option("--stream", help="One stream: all that is remembered of it.")

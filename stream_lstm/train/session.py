@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stream_lstm.backtest import figures as judging
+from stream_lstm.backtest.figures import Figures
+from stream_lstm.backtest.files import Series
 from stream_lstm.core import model
-from stream_lstm.train import evaluate, recordings
-from stream_lstm.train.evaluate import Figures
+from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit
 from stream_lstm.train.recordings import Named
 
@@ -46,7 +48,9 @@ def train(
         ("trained on", [r for r in found if not r.held_out]),
     ):
         if part:
-            report += _report(title, part, evaluate.evaluate(made_of, [r.stream for r in part]))
+            report += _report(
+                title, part, judging.evaluate(made_of, [Series(r.name, *r.stream) for r in part])
+            )
     return content, report
 
 
@@ -54,6 +58,6 @@ def _report(title: str, part: Sequence[Named], figures: Sequence[Figures]) -> li
     lines = [f"{title:60} {'events':>7} {'error':>7} {'covered':>8} {'alerts':>7}"]
     for recording, of in zip(part, figures, strict=True):
         lines.append(f"{recording.name:60} {of.events:7} {of.ratio:7.3f} {of.covered:8.1%} {of.alerts:7}")
-    lines.append(f"{'median':60} {'':7} {evaluate.median_ratio(figures):7.3f}")
+    lines.append(f"{'median':60} {'':7} {judging.median_ratio(figures):7.3f}")
     lines.append("error: mean |value - expected| by that of 'same as last time'")
     return lines

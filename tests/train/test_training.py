@@ -13,7 +13,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import SettingsError
 from stream_lstm.service.run import load_model
-from stream_lstm.train import evaluate, recordings
+from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit, sequences, varied
 from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
 from stream_lstm.train.session import train
@@ -107,32 +107,6 @@ def test_every_fourth_recording_is_held_out(tmp_path: Path) -> None:
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"holds no \.csv files"):
         recordings.load(tmp_path)
-
-
-def test_figures_are_those_of_event_by_event_arithmetic() -> None:
-    made = load_model(None)
-    streams = [stream(np.random.default_rng(seed), size) for seed, size in ((1, 120), (2, 80))]
-    flat = Stream(np.arange(50) * 60.0, np.full(50, 3.0))
-    figures = evaluate.evaluate(made, [*streams, flat])
-    for one, of in zip(streams, figures, strict=False):
-        assert of.persistence == pytest.approx(np.abs(np.diff(one.values)).mean())
-        assert 0.0 <= of.covered <= 1.0
-    assert [of.events for of in figures] == [120, 80, 50]
-    assert figures[2].persistence == 0.0
-    assert evaluate.median_ratio(figures) == pytest.approx(np.median([figures[0].ratio, figures[1].ratio]))
-
-
-def test_a_flat_stream_has_no_ratio_to_speak_of() -> None:
-    assert evaluate.Figures(5, 0.0, 0.0, 1.0, 0.0).ratio == 1.0
-    assert evaluate.Figures(5, 0.1, 0.0, 1.0, 0.0).ratio == float("inf")
-
-
-def test_the_shipped_model_beats_persistence_on_a_daily_season() -> None:
-    times = 1.7e9 + np.arange(3_000) * 300.0
-    values = np.sin(times * 2 * np.pi / 86_400) * 10 + np.random.default_rng(1).normal(0, 1, 3_000)
-    (of,) = evaluate.evaluate(load_model(None), [Stream(times, values)])
-    assert of.ratio < 0.85
-    assert 0.87 < of.covered < 0.93
 
 
 def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
