@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import cell, inputs, oddity, pace, readout, scaling, score, skill, trust
+from stream_lstm.core import cell, inputs, oddity, pace, readout, scaling, score, skill, trust, yesterday
 from stream_lstm.core.batch import Batch, parts
-from stream_lstm.core.memory import NOBODY, Memories
+from stream_lstm.core.memory import NOBODY, Columns, Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.scaling import Doubles, Scale
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock
@@ -24,10 +24,13 @@ EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squa
 
 # What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
 LEARNT = (
-    *("usual", "mean", "variance", "lead", *skill.Skill._fields, "width"),
+    *("usual", "mean", "variance", "lead", "lead_repeated", *skill.Skill._fields, "width"),
+    *yesterday.Day._fields,
     *("tail", "shape", "excesses", "lowest", "highest", "records"),
     *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst", "routine"),
 )
+TILES_AT_ONCE = 16  # measured: what the gates need of more no longer fits the cache
+LEAST = 1e-12  # of shares, so that nothing is divided by zero
 FROZEN_EVENTS_MIN = 20  # a younger stream has nothing to keep
 
 
@@ -42,7 +45,7 @@ class Predictions(NamedTuple):
     alert: NDArray[np.bool_]  # (B,) an incident begins with it
     forecast: Doubles  # (B, K, T) for the next event, and further ahead
     reach: Doubles  # (B, K, T) half the width of the interval around it
-    trust: Doubles  # (B, T) the model's share in it; the rest is "same as last time"
+    trust: Doubles  # (B, T) the model's share in it, see `stream_lstm.core.trust`
     probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
     error: Doubles  # (B, T) |value - expected|, in deviations
     persistence: Doubles  # (B, T) the error of "same as last time", in deviations
@@ -72,6 +75,7 @@ class Engine:
         known = {name: n for n, name in enumerate(described.features)}
         # A target that no event carries can be predicted, but never checked: its column stays NaN.
         self._feature_of = [known.get(name, -1) for name in described.targets]
+        self._same = described.targets == described.features
 
     def run(
         self,
@@ -106,43 +110,61 @@ class Engine:
         """Push each stream's memory on by one event; returns a prediction an event."""
         count = len(batch.rows)
         rows, times, values, marks = _whole_tiles(batch)
-        memory = self.memories.take(rows)
-        before = memory.copy()
-        seq = memory["seq"] + 1
+        records = self.memories.take(rows)
+        before = self.memories.unpack(records)
+        seq = records["seq"] + 1
+        first = (seq == 1)[:, None]
         uncertain = marks & CLOCK_BITS == Clock.UNCERTAIN
         frozen = (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
-        first = (seq == 1)[:, None]
-        last = np.where(first, values, memory["value"])
-        scale = self._scale(memory, values, seq, frozen)
-        deviation = self._of_targets(scale.deviation(), missing=1.0)
-        timed = pace.follow(pace.Pace(*(memory[f] for f in pace.Pace._fields)), times, seq, uncertain)
+        last = np.where(first, values, before["value"])
+        scale = _scale(before, values, seq, frozen)
+        each = scale.deviation()
+        deviation = self._of_targets(each, missing=1.0)
+        timed = pace.follow(pace.Pace(*_some(before, pace.Pace)), times, seq, uncertain)
 
-        judged = score.judge(
-            score.Forecast(memory["expected"], memory["spread"], memory["reach"]),
-            memory["width"],
-            self._of_targets(values, missing=np.nan),
-            deviation,
-            seq,
-        )
+        seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
+        step = np.abs(seen - was) / deviation
+        forecast = score.Forecast(before["expected"], before["spread"], before["reach"])
+        judged = score.judge(forecast, before["width"], seen, deviation, seq)
         error = judged.error / deviation
-        step = np.abs(self._of_targets(values - last, missing=np.nan)) / deviation
-        odd = self._look(memory, judged, values, last, deviation, timed.after.time)
-        skilled = skill.follow(
-            skill.Skill(*(memory[f] for f in skill.Skill._fields)), error, step, judged.missed, seq
+        skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
+        event = oddity.Event(
+            values=seen,
+            last=was,
+            error=np.minimum(np.nan_to_num(error), score.SURPRISE_MAX),
+            surprise=judged.surprise,
+            seq=seq,
+            time=timed.after.time,
+            time_before=before["time"],
         )
+        odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), event)
 
-        seen = inputs.Seen(*self._scaled(values, last, scale), times, seq, timed.after.usual, timed.gap)
-        outlook, odds = self._outlook(self._step(memory, seen), values, scale)
-        forecast, share = self._rely(memory, outlook, values, deviation, step, skilled.moved)
+        entering = inputs.Seen(
+            *self._scaled(values, last, scale.mean, each), times, seq, timed.after.usual, timed.gap
+        )
+        outlook, odds = self._outlook(self._step(records, entering), values, scale, each)
+        after: Columns = {
+            **timed.after._asdict(),
+            **skilled._asdict(),
+            **past._asdict(),
+            **{"value": values, "mean": scale.mean, "variance": scale.variance, "width": judged.width},
+        }
+        expected, share = self._rely(before, after, outlook, seq, deviation, step)
         reach = (judged.width * deviation)[:, None] * outlook.spread
+        after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0], "reach": reach[:, 0]}
+        _keep(after, before, uncertain & (seq > 1), oddity.Past._fields)
+        _keep(after, before, frozen, LEARNT)
+        records["seq"] = seq
+        self.memories.pack(records, after)
+        self.memories.put(batch.rows, records[:count])
         said = Predictions(
             seq=seq,
-            expected=np.where(first, np.nan, memory["expected"]),
+            expected=np.where(first, np.nan, before["expected"]),
             anomaly=np.where(uncertain, np.nan, odd.anomaly),
             kind=odd.kind,
             told=np.where(uncertain, 0.0, odd.told),
             alert=odd.alert & ~uncertain,
-            forecast=forecast,
+            forecast=expected,
             trust=share,
             reach=np.where(first[:, None], np.nan, reach),
             probabilities=odds,
@@ -153,100 +175,79 @@ class Engine:
             covered=np.where(first, np.nan, skilled.covered),
             late=timed.late,
         )
-
-        memory["seq"], memory["value"], memory["mean"], memory["variance"] = seq, values, *scale
-        memory["time"], memory["usual"], memory["behind"] = timed.after
-        memory["erred"], memory["moved"], memory["covered"] = skilled
-        memory["expected"], memory["spread"], memory["reach"] = (
-            forecast[:, 0],
-            outlook.spread[:, 0],
-            reach[:, 0],
-        )
-        memory["width"] = judged.width
-        _keep(memory, before, uncertain & (seq > 1), oddity.Past._fields)
-        _keep(memory, before, frozen, LEARNT)
-        self.memories.put(batch.rows, memory[:count])
         return Predictions._make(column[:count] for column in said)
-
-    def _scale(
-        self, memory: NDArray[np.void], values: Doubles, seq: NDArray[np.int64], frozen: NDArray[np.bool_]
-    ) -> Scale:
-        """The streams' scales with these events, or as they were frozen."""
-        before = Scale(memory["mean"], memory["variance"])
-        after = scaling.follow(before, values, seq)
-        if not frozen.any():
-            return after
-        return Scale(*(np.where(frozen[:, None], old, new) for old, new in zip(before, after, strict=True)))
-
-    def _look(
-        self,
-        memory: NDArray[np.void],
-        judged: score.Judgement,
-        values: Doubles,
-        last: Doubles,
-        deviation: Doubles,
-        time: Doubles,
-    ) -> oddity.Oddity:
-        """How odd the events are; their streams' past is taken on, in place."""
-        event = oddity.Event(
-            values=self._of_targets(values, missing=np.nan),
-            last=self._of_targets(last, missing=np.nan),
-            error=np.minimum(np.nan_to_num(judged.error) / deviation, score.SURPRISE_MAX),
-            surprise=judged.surprise,
-            seq=memory["seq"] + 1,
-            time=time,
-            time_before=memory["time"],
-        )
-        odd, past = oddity.look(oddity.Past(*(memory[name] for name in oddity.Past._fields)), event)
-        for name, column in past._asdict().items():
-            memory[name] = column
-        return odd
 
     def _rely(
         self,
-        memory: NDArray[np.void],
+        before: Columns,
+        after: Columns,
         outlook: readout.Outlook,
-        values: Doubles,
+        seq: NDArray[np.int64],
         deviation: Doubles,
         step: Doubles,
-        moved: Doubles,
     ) -> tuple[Doubles, Doubles]:
-        """What is predicted, and the model's share in it; what it rests on is taken on, in place."""
+        """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
         if self.model.description.readout != "step":
+            unused = ("modelled", "repeated", "lead", "lead_repeated", *yesterday.Day._fields)
+            after |= {name: before[name] for name in unused}
             return outlook.expected, np.ones_like(outlook.expected[:, 0])
-        error = np.abs(values - memory["modelled"]) / deviation
-        lead = trust.follow(memory["lead"], error, step, moved, memory["seq"] + 1)
-        memory["modelled"], memory["lead"] = outlook.expected[:, 0], lead
-        share = trust.weight(lead)
-        return values[:, None] + share[:, None] * (outlook.expected - values[:, None]), share
+        values, moved = after["value"], after["moved"]
+        error = np.abs(values - np.array([before["modelled"], before["repeated"]])) / deviation
+        leads = np.array([before["lead"], before["lead_repeated"]])
+        after["lead"], after["lead_repeated"] = leads = trust.follow(leads, error, step, moved, seq)
+        model, repeated = trust.weights(*leads)
+        again = self._again(before, after, seq, deviation)
+        after |= {"modelled": outlook.expected[:, 0], "repeated": values + again}
+        share = model / np.maximum(1.0 - repeated, LEAST)  # further ahead, yesterday is not asked
+        expected = values[:, None] + share[:, None] * (outlook.expected - values[:, None])
+        expected[:, 0] = values + model * (outlook.expected[:, 0] - values) + repeated * again
+        return expected, model
 
-    def _scaled(self, values: Doubles, last: Doubles, scale: Scale) -> tuple[Doubles, Doubles]:
+    def _again(self, before: Columns, after: Columns, seq: NDArray[np.int64], deviation: Doubles) -> Doubles:
+        """The step to the next event that was made a day ago."""
+        day, step = yesterday.follow(
+            yesterday.Day(*_some(before, yesterday.Day)),
+            Scale(after["mean"], deviation),
+            before["value"],
+            before["time"],
+            after["time"],
+            np.power(10.0, after["usual"]),
+            seq,
+        )
+        after |= day._asdict()
+        return step
+
+    def _scaled(
+        self, values: Doubles, last: Doubles, mean: Doubles, deviation: Doubles
+    ) -> tuple[Doubles, Doubles]:
         """Values and steps as the model wants them."""
         described = self.model.description
-        if described.scaling == "running":
-            mean, deviation = scale.mean, scale.deviation()
-        else:
+        if described.scaling == "fixed":
             mean, deviation = np.array(described.mean), np.array(described.deviation)
         return (values - mean) / deviation, (values - last) / deviation
 
-    def _step(self, memory: NDArray[np.void], seen: inputs.Seen) -> Doubles:
+    def _step(self, records: NDArray[np.void], seen: inputs.Seen) -> Doubles:
         """Push the memories through every layer, in place; returns the readout's outputs (B, O)."""
         described = self.model.description
         events = _tiled(inputs.make(described.inputs, seen, described.scaling))
         for layer, weights in enumerate(self.model.layers):
-            before = cell.Memory(_tiled(memory["ltm"][:, layer]), _tiled(memory["stm"][:, layer]))
-            after = cell.step(before, events, weights)
-            memory["ltm"][:, layer] = after.ltm.reshape(len(memory), -1)
-            memory["stm"][:, layer] = after.stm.reshape(len(memory), -1)
-            events = after.stm
+            ltm, stm = _tiled(records["ltm"][:, layer]), _tiled(records["stm"][:, layer])
+            for start in range(0, len(ltm), TILES_AT_ONCE):
+                some = slice(start, start + TILES_AT_ONCE)
+                ltm[some], stm[some] = cell.step(cell.Memory(ltm[some], stm[some]), events[some], weights)
+            records["ltm"][:, layer] = ltm.reshape(len(records), -1)
+            records["stm"][:, layer] = stm.reshape(len(records), -1)
+            events = stm
         outputs = events @ self.model.readout.weight + self.model.readout.bias
-        return outputs.reshape(len(memory), -1).astype(np.float64)
+        return outputs.reshape(len(records), -1).astype(np.float64)
 
-    def _outlook(self, outputs: Doubles, values: Doubles, scale: Scale) -> tuple[readout.Outlook, Doubles]:
+    def _outlook(
+        self, outputs: Doubles, values: Doubles, scale: Scale, deviation: Doubles
+    ) -> tuple[readout.Outlook, Doubles]:
         """What the outputs say about the next event."""
         described = self.model.description
         if described.readout == "step":
-            return readout.step(outputs, values, scale), np.empty((len(outputs), 0))
+            return readout.step(outputs, values, deviation), np.empty((len(outputs), 0))
         if described.readout == "value":
             return readout.value(outputs, described, scale, self._feature_of), np.empty((len(outputs), 0))
         nothing = np.empty((len(outputs), 1, 0))
@@ -254,6 +255,8 @@ class Engine:
 
     def _of_targets(self, by_feature: Doubles, *, missing: float) -> Doubles:
         """Columns of the targets, (B, T), out of columns of the features, (B, F)."""
+        if self._same:
+            return by_feature
         columns = by_feature[:, self._feature_of]
         columns[:, [n for n, feature in enumerate(self._feature_of) if feature < 0]] = missing
         return columns
@@ -284,13 +287,25 @@ class Engine:
         )
 
 
-def _keep(
-    memory: NDArray[np.void], before: NDArray[np.void], where: NDArray[np.bool_], fields: Sequence[str]
-) -> None:
-    """Put back what these fields held before, in some rows."""
+def _some(columns: Columns, fields: type[NamedTuple]) -> list[NDArray[Any]]:
+    return [columns[name] for name in fields._fields]
+
+
+def _scale(before: Columns, values: Doubles, seq: NDArray[np.int64], frozen: NDArray[np.bool_]) -> Scale:
+    """The streams' scales with these events, or as they were frozen."""
+    old = Scale(before["mean"], before["variance"])
+    new = scaling.follow(old, values, seq)
+    if not frozen.any():
+        return new
+    return Scale(*(np.where(frozen[:, None], *pair) for pair in zip(old, new, strict=True)))
+
+
+def _keep(after: Columns, before: Columns, where: NDArray[np.bool_], fields: Sequence[str]) -> None:
+    """Put back what these columns held before, in some rows."""
     if where.any():
         for name in fields:
-            memory[name][where] = before[name][where]
+            column = after[name]
+            after[name] = np.where(where.reshape(-1, *[1] * (column.ndim - 1)), before[name], column)
 
 
 def _whole_tiles(batch: Batch) -> Batch:

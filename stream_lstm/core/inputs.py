@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 def _clock(times: Doubles, period: float) -> Doubles:
     angle = (times % period) * (2.0 * np.pi / period)
-    return np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return np.array([np.sin(angle), np.cos(angle)]).T
 
 
 def _age(seen: Seen) -> Doubles:
@@ -55,7 +55,7 @@ MAKERS: Mapping[str, Callable[[Seen], Doubles]] = {
     "difference": lambda seen: seen.step,
     "day": lambda seen: _clock(seen.times, DAY_SECONDS),
     "week": lambda seen: _clock(seen.times, WEEK_SECONDS),
-    "gap": lambda seen: np.stack([(seen.usual - GAP_FIRST) / 2.0, seen.gap - seen.usual], axis=1),
+    "gap": lambda seen: np.array([(seen.usual - GAP_FIRST) / 2.0, seen.gap - seen.usual]).T,
     "age": _age,
 }
 

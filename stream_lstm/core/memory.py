@@ -9,46 +9,69 @@ Row 0 belongs to nobody: a batch is filled up to whole tiles with it (see `strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import oddity, skill
+from stream_lstm.core import oddity, pace, skill, yesterday
 from stream_lstm.core.description import Description
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
-PAST = [name for name in oddity.Past._fields if name not in ("routine", "level", "quiet")]
+# What the engine works on, by kind. All numbers of one kind lie together, so that they are read in one piece.
+OF_STREAM = (*pace.Pace._fields, "level", "quiet")  # a number a stream
+OF_FEATURE = ("value", "mean", "variance")  # the last event, and its scale
+EXACT = (  # in the target's unit: as exact as events are
+    *("expected", "reach"),  # for the next event, and half the width of its interval
+    *("modelled", "repeated"),  # what each of those trusted expected by itself, see `trust`
+    *("lowest", "highest", "near", "near_lowest", "near_highest"),  # see `oddity.Past`
+    *("base", "unit"),  # see `yesterday.Day`
+)
+ROUGH = (  # ratios, shares and counts: float32 says enough
+    *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
+    *("lead", "lead_repeated"),  # see `trust`
+    *skill.Skill._fields,
+    *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
+)
+Columns = dict[str, NDArray[Any]]
 
 
 def row_type(model: Description) -> np.dtype[np.void]:
     """What is remembered of one stream: F features, T targets, L layers of H units."""
-    features, targets = len(model.features), len(model.targets)
+    features, targets = (len(model.features),), (len(model.targets),)
     return np.dtype(
         [
             ("seq", "<i8"),  # events so far
-            ("time", "<f8"),  # see `pace.Pace`
-            ("usual", "<f8"),
-            ("behind", "<f8"),
-            ("value", "<f8", (features,)),  # the last event
-            ("mean", "<f8", (features,)),
-            ("variance", "<f8", (features,)),
-            ("expected", "<f8", (targets,)),  # for the next event, in the target's unit
-            ("reach", "<f8", (targets,)),  # half the width of its interval
-            ("modelled", "<f8", (targets,)),  # the model's own expectation, before `trust`
-            ("lead", "<f8", (targets,)),  # see `trust`
-            *((name, "<f8", (targets,)) for name in skill.Skill._fields),
-            ("spread", "<f8", (targets,)),  # its scale as the model sees it, in deviations
-            ("width", "<f8", (targets,)),  # reach in units of spread: calibrated, see `score`
-            *((name, "<f8", (targets,)) for name in PAST),  # see `oddity.Past`
-            ("routine", "<f4", (targets, oddity.HOURS)),
-            ("level", "<f8"),
-            ("quiet", "<f8"),
+            *((name, "<f8") for name in OF_STREAM),
+            *((name, "<f8", features) for name in OF_FEATURE),
+            *((name, "<f8", targets) for name in EXACT),
+            *((name, "<f4", targets) for name in ROUGH),
             ("ltm", "<f4", (model.layers, model.units)),
             ("stm", "<f4", (model.layers, model.units)),
+            ("routine", "<f2", (*targets, oddity.HOURS)),
+            ("day", "<i1", (*targets, yesterday.PIECES)),
         ]
+    )
+
+
+def _spans(row: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
+    """The same row, with what lies together as one field."""
+    kinds = {
+        "of_stream": (OF_STREAM, "<f8", ()),
+        "of_feature": (OF_FEATURE, "<f8", (len(model.features),)),
+        "exact": (EXACT, "<f8", (len(model.targets),)),
+        "rough": (ROUGH, "<f4", (len(model.targets),)),
+    }
+    fields: Mapping[str, tuple[np.dtype[Any], int]] = row.fields or {}  # type: ignore[assignment]
+    return np.dtype(
+        {
+            "names": list(kinds),
+            "formats": [(kind, (len(names), *shape)) for names, kind, shape in kinds.values()],
+            "offsets": [fields[names[0]][1] for names, _, _ in kinds.values()],
+            "itemsize": row.itemsize,
+        }
     )
 
 
@@ -66,6 +89,7 @@ class Memories:
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
         self.row_type = row_type(model)
+        self._spans = _spans(self.row_type, model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
         self.seen = np.zeros(rows_max + 1, np.float64)
@@ -173,6 +197,36 @@ class Memories:
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
         """A copy of these rows, (B,) of `row_type`."""
         return self._bytes[rows].view(self.row_type)
+
+    def unpack(self, records: NDArray[np.void]) -> Columns:
+        """What records hold beside LTM, STM and `seq`, by name, each (B, …) and contiguous."""
+        spans = records.view(self._spans)
+        parts = {
+            OF_STREAM: spans["of_stream"],
+            OF_FEATURE: spans["of_feature"],
+            EXACT: spans["exact"],
+            ROUGH: spans["rough"],
+        }
+        out: Columns = {}
+        for names, part in parts.items():
+            out.update(zip(names, np.array(part.swapaxes(0, 1), np.float64, order="C"), strict=True))
+        out["routine"] = records["routine"].astype(np.float64)
+        out["day"] = records["day"]
+        return out
+
+    def pack(self, records: NDArray[np.void], columns: Columns) -> None:
+        """Put columns into records, as `unpack` gave them."""
+        spans = records.view(self._spans)
+        for span, names in (
+            ("of_stream", OF_STREAM),
+            ("of_feature", OF_FEATURE),
+            ("exact", EXACT),
+            ("rough", ROUGH),
+        ):
+            spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
+        records["routine"] = columns["routine"]
+        if columns["day"] is not records["day"]:
+            records["day"] = columns["day"]
 
     def put(self, rows: NDArray[np.intp], records: NDArray[np.void]) -> None:
         """Write rows back. For `Engine.apply` only."""

@@ -54,8 +54,10 @@ DRIFT = KINDS.index("drift")
 DRIFT_SURPRISE_MAX = 0.34  # what comes once in a hundred events is no jump
 JUMP_KEEP = 0.95  # from event to event
 
+AROUND = np.array([-1, 0, 1])
 ROUTINE_KEEP = 0.8  # from day to day
 ROUTINE_WEIGHT = 0.5
+ROUTINE_MAX = 6e4  # deviations; what fits into a float16
 HOUR_SECONDS = 3_600.0
 
 
@@ -76,7 +78,7 @@ class Past(NamedTuple):
     run_longest: Doubles  # of those that ended
     jump: Doubles  # the loudest surprise of late
     hour_worst: Doubles  # the largest error of this hour so far, in deviations
-    routine: Doubles  # (B, T, 24) and of each hour of the days before
+    routine: Doubles  # (B, T, 24) at most `ROUTINE_MAX`, and of each hour of the days before
     level: Doubles  # (B,) anomaly of the present incident
     quiet: Doubles  # (B,) events until another may be told
 
@@ -128,7 +130,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
     still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)  # said once, as it becomes one
     standstill = _rarity(still, (past.run_longest + 1.0) / count)
 
-    spoken = np.stack([surprise, record, level, standstill])  # (4, B, T)
+    spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
     spoken[:, ~known] = 0.0
     anomaly = np.minimum(spoken[0] + spoken[1:].max(axis=0), 1.0).max(axis=1, initial=0.0)
     jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
@@ -204,8 +206,12 @@ def _routine(past: Past, event: Event) -> tuple[Doubles, Doubles, Doubles]:
     hour = (event.time // HOUR_SECONDS % HOURS).astype(np.intp)
     before = (event.time_before // HOUR_SECONDS % HOURS).astype(np.intp)
     over = ((hour != before) & (event.seq > 1))[:, None]
-    routine, worst = past.routine.copy(), past.hour_worst
-    old = routine[stream, :, before]
-    routine[stream, :, before] = np.where(over, np.maximum(old * ROUTINE_KEEP, worst), old)
-    around = [routine[stream, :, (hour + step) % HOURS] for step in (-1, 0, 1)]
-    return routine, np.where(over, 0.0, worst), np.maximum.reduce(around)
+    routine, worst = past.routine, past.hour_worst
+    if over.any():
+        routine = routine.copy()
+        old = routine[stream, :, before]
+        new = np.minimum(np.maximum(old * ROUTINE_KEEP, worst), ROUTINE_MAX)
+        routine[stream, :, before] = np.where(over, new, old)
+        worst = np.where(over, 0.0, worst)
+    around = routine[stream[:, None], :, (hour[:, None] + AROUND) % HOURS]  # (B, 3, T)
+    return routine, worst, around.max(axis=1)

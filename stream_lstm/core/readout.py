@@ -25,11 +25,11 @@ class Outlook(NamedTuple):
     spread: Doubles  # (B, K, T) scale of the distribution, in deviations of the target
 
 
-def step(outputs: Doubles, values: Doubles, scale: Scale) -> Outlook:
+def step(outputs: Doubles, values: Doubles, deviation: Doubles) -> Outlook:
     """Outlook of a `step` model, whose targets are its features; outputs (B, 2KT)."""
     by_step = outputs.reshape(len(outputs), -1, 2, values.shape[1])
     spread = np.exp(by_step[:, :, 1].clip(LOG_SPREAD_MIN, LOG_SPREAD_MAX))
-    return Outlook(values[:, None] + by_step[:, :, 0] * scale.deviation()[:, None], spread)
+    return Outlook(values[:, None] + by_step[:, :, 0] * deviation[:, None], spread)
 
 
 def value(outputs: Doubles, model: Description, scale: Scale, feature_of: list[int]) -> Outlook:

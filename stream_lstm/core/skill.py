@@ -42,11 +42,7 @@ def follow(
     first = (seq == 1)[:, None]
     known = ~(first | np.isnan(error) | np.isnan(step))
     gain = np.where(known, np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)[:, None], 0.0)
-    errors = (np.where(known, np.minimum(x, ERROR_MAX), 0.0) for x in (error, step))
-    news = (*errors, np.where(missed, 0.0, 1.0))  # what is not known has no gain: its mean stays
-    return Skill(
-        *(
-            np.where(first, 0.0, old) + gain * (new - np.where(first, 0.0, old))
-            for old, new in zip(before, news, strict=True)
-        )
-    )
+    news = np.array([error, step, ~missed])
+    news = np.where(known, np.minimum(news, ERROR_MAX), 0.0)  # and no gain: what is not known changes nothing
+    old = np.where(first, 0.0, np.array(before))
+    return Skill(*(old + gain * (news - old)))

@@ -1,8 +1,9 @@
 """How far a stream may trust the model: where "same as last time" errs less, the prediction falls back to it.
 
-Two experts, weighted by their errors of late (Hedge: Freund and Schapire, "A Decision-Theoretic
-Generalization of On-Line Learning", 1997): the model, and a step of zero. A stream that the model understands
-trusts it whole within some tens of events; one that it does not loses next to nothing.
+Three experts, weighted by their errors of late (Hedge: Freund and Schapire, "A Decision-Theoretic
+Generalization of On-Line Learning", 1997): the model, a step of zero, and the step of a day ago
+(`stream_lstm.core.yesterday`). A stream that the model understands trusts it whole within some tens of
+events; one that it does not loses next to nothing.
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ from stream_lstm.core.scaling import Doubles
 MEMORY_EVENTS = 500.0
 EAGERNESS = 0.5  # of the weights to follow the errors
 MOVED_MIN = 1e-9
+LEAD_MAX = 50.0  # who leads by more is not trusted more, but stays trusted for longer than is good
+MODEL_FIRST = 2.0  # its weight at first beside those of the other two: half in all
 
 
-def weight(lead: Doubles) -> Doubles:
-    """The model's share in the prediction, 0 to 1."""
-    return np.asarray(1.0 / (1.0 + np.exp(np.clip(-EAGERNESS * lead, -50.0, 50.0))))
+def weights(lead: Doubles, lead_repeated: Doubles) -> tuple[Doubles, Doubles]:
+    """The shares of the model and of the repeated step in the prediction; the rest is a step of zero."""
+    most = np.maximum(np.maximum(lead, lead_repeated), 0.0)
+    model, repeated, none = (np.exp(EAGERNESS * (x - most)) for x in (lead, lead_repeated, 0.0))
+    total = MODEL_FIRST * model + repeated + none
+    return MODEL_FIRST * model / total, repeated / total
 
 
-def follow(
-    lead: Doubles, model_error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]
-) -> Doubles:
-    """The model's lead after one more event of each stream, all (B, T) and in deviations.
+def follow(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]) -> Doubles:
+    """The experts' leads after one more event of each stream, in deviations.
 
     Args:
-        lead: by how much its errors were smaller, in usual steps, summed up and forgotten; ignored where
-            `seq` is 1.
-        model_error: |value - what the model alone expected|.
-        step: |value - the one before|.
-        moved: the usual step, this one included.
+        lead: (E, B, T) by how much their errors were smaller than a step of zero's, in usual steps, summed up
+            and forgotten; ignored where `seq` is 1.
+        error: (E, B, T) |value - what each alone expected|.
+        step: (B, T) |value - the one before|.
+        moved: (B, T) the usual step, this one included.
         seq: (B,) how many events the stream has had, this one included.
     """
     first = (seq == 1)[:, None]
-    news = np.where(first, 0.0, step - model_error) / np.maximum(moved, MOVED_MIN)
+    news = np.where(first, 0.0, step - error) / np.maximum(moved, MOVED_MIN)
     lead = np.where(first, 0.0, lead) * (1.0 - 1.0 / MEMORY_EVENTS) + news
-    return np.asarray(lead.clip(-MEMORY_EVENTS, MEMORY_EVENTS))
+    return np.asarray(lead.clip(-LEAD_MAX, LEAD_MAX))

@@ -189,7 +189,7 @@ def test_batches_hold_a_stream_once_and_keep_each_streams_order(rows: list[int])
 
 
 def test_large_batches_are_cut_to_what_fits_the_cache() -> None:
-    assert [len(piece) for piece in parts(np.arange(600))] == [ROWS_MAX, ROWS_MAX, 88]
+    assert [len(piece) for piece in parts(np.arange(2 * ROWS_MAX + 88))] == [ROWS_MAX, ROWS_MAX, 88]
 
 
 def test_a_frozen_stream_keeps_its_normal_while_its_memory_goes_on() -> None:

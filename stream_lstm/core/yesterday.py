@@ -1,0 +1,99 @@
+"""What a stream did at this time yesterday: the day in 288 pieces of five minutes, one byte each.
+
+A step that comes every day at the same time (a timer, a backup, a shift) is expected again, as large as it
+was a day ago. Kept is the last value of each piece, in sixteenths of the stream's deviation; one that lies
+far out (8 deviations and more) is no routine, and is not kept. When the stream's scale has become another
+one, what is kept is written anew in it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.scaling import Doubles, Scale
+
+DAY_SECONDS = 86_400.0
+PIECES = 288
+PIECE_SECONDS = DAY_SECONDS / PIECES
+STEPS = 16.0  # a deviation
+STEPS_MAX = 127.0
+UNIT_TIMES_MAX = 3.0  # by so much the deviation may differ from the unit that is written in
+BASE_UNITS_MAX = 2.0  # and by so many units the mean from the base
+
+
+class Day(NamedTuple):
+    """What is kept of the last day."""
+
+    day: NDArray[np.int8]  # (B, T, PIECES) steps from the base; 0: not known, so 0 and above are one higher
+    base: Doubles  # (B, T) in the sensor's unit
+    unit: Doubles  # (B, T) likewise
+
+
+def follow(
+    before: Day,
+    scale: Scale,
+    last: Doubles,
+    time_before: Doubles,
+    time: Doubles,
+    gap: Doubles,
+    seq: NDArray[np.int64],
+) -> tuple[Day, Doubles]:
+    """Take on the piece that is over, and look what comes.
+
+    Args:
+        before: ignored where `seq` is 1.
+        scale: (B, T) of the streams, these events included; the deviation in place of the variance.
+        last: (B, T) the last value.
+        time_before: (B,) when that was.
+        time: (B,) of these events.
+        gap: (B,) seconds until the next event, as far as one knows.
+        seq: (B,) how many events the stream has had, these included.
+
+    Returns:
+        The day after the events, and the step from them to the next, (B, T) in the sensor's unit; 0 where
+        nobody knows.
+    """
+    stream = np.arange(len(time))
+    was, now, coming = (_piece(t) for t in (time_before, time, time + gap))
+    begun = seq > 1
+    day, base, unit = _in_scale(before, scale, begun)
+    over = begun & (was != now)
+    if over.any():
+        day = day.copy() if day is before.day else day
+        day[stream[over], :, was[over]] = _written((last[over] - base[over]) / unit[over] * STEPS)
+    here, there = day[stream, :, now].astype(np.float64), day[stream, :, coming].astype(np.float64)
+    steps = (there - (there > 0.0)) - (here - (here > 0.0))
+    known = (here != 0.0) & (there != 0.0)
+    return Day(day, base, unit), np.where(known, steps * unit * (1.0 / STEPS), 0.0)
+
+
+def _piece(time: Doubles) -> NDArray[np.intp]:
+    return np.asarray(time % DAY_SECONDS // PIECE_SECONDS, np.intp)
+
+
+def _in_scale(before: Day, scale: Scale, begun: NDArray[np.bool_]) -> Day:
+    """The day, written anew where the scale has become another one."""
+    mean, deviation = scale
+    base, unit = before.base, before.unit
+    other = (deviation > unit * UNIT_TIMES_MAX) | (unit > deviation * UNIT_TIMES_MAX)
+    other |= (np.abs(mean - base) > BASE_UNITS_MAX * unit) | ~begun[:, None]
+    if not other.any():
+        return before
+    day = before.day.copy()
+    where = np.nonzero(other)
+    steps = day[where].astype(np.float64)  # (N, PIECES)
+    known = (steps != 0.0) & begun[where[0], None]
+    old = ((steps - (steps > 0.0)) * unit[where][:, None] / STEPS) + base[where][:, None]
+    new = (old - mean[where][:, None]) / deviation[where][:, None] * STEPS
+    day[where] = np.where(known, _written(np.where(known, new, 0.0)), 0)
+    return Day(day, np.where(other, mean, base), np.where(other, deviation, unit))
+
+
+def _written(steps: Doubles) -> NDArray[np.int8]:
+    """Steps as they are kept."""
+    whole = np.rint(np.where(np.abs(steps) <= STEPS_MAX, steps, np.inf))  # NaN is not kept either
+    whole += whole >= 0.0
+    return np.where(np.abs(whole) <= STEPS_MAX, whole, 0.0).astype(np.int8)
