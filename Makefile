@@ -15,7 +15,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos fuzz cover lint bench train lock clean
+.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,13 @@ bench: $(VENV)-bench/.bench ## the line side by side with an echo and a handwrit
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
 	$(VENV)-bench/bin/python -m benchmarks.engine
 	$(VENV)-bench/bin/python -m benchmarks.streams
+
+quality: $(VENV)-bench/.bench ## how good predictions and alarms are: make quality ARGS="--streams DIR"
+	$(VENV)-bench/bin/python -m benchmarks.quality $(ARGS)
+
+example: $(VENV)/.train ## the wolf and the dog: train both nets, and draw
+	$(BIN)/python -m examples.wolf_and_dog.train
+	$(BIN)/python -m examples.wolf_and_dog.draw
 
 train: $(VENV)/.train ## the default model, from its recipe
 	$(BIN)/stream-lstm train $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -24,7 +25,7 @@ from stream_lstm.service.settings import Settings, load
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?P<mark><!-- not run: .+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-KINDS = {"console", "toml", "text"}
+KINDS = {"console", "toml", "text", "json"}
 
 
 class Block(NamedTuple):
@@ -67,6 +68,11 @@ def test_every_block_says_what_it_is() -> None:
 def test_settings_are_right(block: Block, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text(block.text)
     load(tmp_path / "settings.toml")
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json"], ids=name)
+def test_json_is_json(block: Block) -> None:
+    assert json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "console"], ids=name)

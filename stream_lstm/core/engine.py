@@ -128,15 +128,7 @@ class Engine:
         judged = score.judge(forecast, before["width"], seen, deviation, seq)
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
-        event = oddity.Event(
-            values=seen,
-            last=was,
-            error=np.minimum(np.nan_to_num(error), score.SURPRISE_MAX),
-            surprise=judged.surprise,
-            seq=seq,
-            time=timed.after.time,
-            time_before=before["time"],
-        )
+        event = oddity.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
         odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), event)
 
         entering = inputs.Seen(
@@ -154,9 +146,7 @@ class Engine:
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0], "reach": reach[:, 0]}
         _keep(after, before, uncertain & (seq > 1), oddity.Past._fields)
         _keep(after, before, frozen, LEARNT)
-        records["seq"] = seq
-        self.memories.pack(records, after)
-        self.memories.put(batch.rows, records[:count])
+        self._remember(batch.rows, records, seq, after)
         said = Predictions(
             seq=seq,
             expected=np.where(first, np.nan, before["expected"]),
@@ -176,6 +166,14 @@ class Engine:
             late=timed.late,
         )
         return Predictions._make(column[:count] for column in said)
+
+    def _remember(
+        self, rows: NDArray[np.intp], records: NDArray[np.void], seq: NDArray[np.int64], after: Columns
+    ) -> None:
+        """Put everything back; what filled up the last tile is dropped."""
+        records["seq"] = seq
+        self.memories.pack(records, after)
+        self.memories.put(rows, records[: len(rows)])
 
     def _rely(
         self,

@@ -88,7 +88,7 @@ class Event(NamedTuple):
 
     values: Doubles  # (B, T) NaN of a target that events do not carry
     last: Doubles  # (B, T) the values before
-    error: Doubles  # (B, T) of the prediction, in deviations; 0 where nothing was predicted
+    error: Doubles  # (B, T) of the prediction, in deviations; NaN where nothing was predicted
     surprise: Doubles  # (B, T) the same in spreads
     seq: NDArray[np.int64]  # (B,) these events included
     time: Doubles  # (B,) epoch seconds, not before …
@@ -111,13 +111,14 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         past: ignored where `seq` is 1.
     """
     past = _begun(past, event)
+    error = np.minimum(np.nan_to_num(event.error), ROUTINE_MAX)
     count = event.seq[:, None].astype(np.float64)
     known = ~np.isnan(event.values)
     values = np.where(known, event.values, past.near)
 
     routine, hour_worst, usual = _routine(past, event)
     surprise = _surprise(past, event.surprise, np.maximum(count - 1.0, 1.0))
-    surprise = surprise * np.where(event.error > usual, 1.0, ROUTINE_WEIGHT)
+    surprise = surprise * np.where(error > usual, 1.0, ROUTINE_WEIGHT)
 
     near = past.near + np.maximum(1.0 / count, 1.0 / NEAR_EVENTS) * (values - past.near)
     broken = _beyond(values, past.lowest, past.highest)
@@ -127,8 +128,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
 
     again = values == event.last
     run = np.where(again, past.run + 1.0, 0.0)
-    still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)  # said once, as it becomes one
-    standstill = _rarity(still, (past.run_longest + 1.0) / count)
+    standstill = _standstill(past, run, count)
 
     spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
     spoken[:, ~known] = 0.0
@@ -142,13 +142,11 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
     free = left <= 0.0
     tops = free | (anomaly > past.level)
     begins = tops & (anomaly >= ALERT)
-    exceeded = event.surprise > past.tail
-    excess = np.log(np.maximum(event.surprise / past.tail, 1.0))
-    learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
+    tail, shape, excesses = _tail(past, event.surprise)
     after = Past(
-        tail=(past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)).clip(TAIL_MIN, TAIL_MAX),
-        shape=(past.shape + exceeded * (excess - past.shape) / learnt).clip(SHAPE_MIN, SHAPE_MAX),
-        excesses=np.where(exceeded, learnt, past.excesses),
+        tail=tail,
+        shape=shape,
+        excesses=excesses,
         lowest=np.minimum(past.lowest, values),
         highest=np.maximum(past.highest, values),
         records=past.records + (broken - past.records) / RECORDS_EVENTS,
@@ -159,7 +157,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         run=run,
         run_longest=np.where(again, past.run_longest, np.maximum(past.run_longest, past.run)),
         jump=jump,
-        hour_worst=np.maximum(hour_worst, event.error),
+        hour_worst=np.maximum(hour_worst, error),
         routine=routine,
         level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),
         quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
@@ -190,6 +188,24 @@ def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
     beyond = TAIL_FIRST + np.log(np.maximum(relative, 1.0)) / past.shape
     rarity = np.where(relative > 1.0, beyond, relative * TAIL_FIRST)
     return np.asarray(events * np.log1p(rarity / events) / RAREST_LOG)
+
+
+def _standstill(past: Past, run: Doubles, count: Doubles) -> Doubles:
+    """Rarity of a value that comes again and again; said once, as it becomes a standstill."""
+    still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)
+    return _rarity(still, (past.run_longest + 1.0) / count)
+
+
+def _tail(past: Past, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Where the tail begins, how slowly it falls, and how many excesses that was learnt from."""
+    exceeded = surprise > past.tail
+    excess = np.log(np.maximum(surprise / past.tail, 1.0))
+    learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
+    return (
+        (past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)).clip(TAIL_MIN, TAIL_MAX),
+        (past.shape + exceeded * (excess - past.shape) / learnt).clip(SHAPE_MIN, SHAPE_MAX),
+        np.where(exceeded, learnt, past.excesses),
+    )
 
 
 def _beyond(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bool_]:

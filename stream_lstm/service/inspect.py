@@ -12,11 +12,13 @@ from typing import Any
 import click
 import numpy as np
 
+from stream_lstm.core.skill import WARM_EVENTS, Skill
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.rows import Rows
 
 LAYER_UNITS_SHOWN_MAX = 256
+DIGITS = 3
 
 
 def inspect(path: Path, *, stream: str | None, limit: int, as_json: bool) -> None:
@@ -44,7 +46,8 @@ def _list(database: Database, kind: np.dtype[Any], limit: int, *, as_json: bool)
     if not as_json:
         model = database.identity.model
         click.echo(f"{database.path}: {total:,} streams, {database.last_entry:,} entries, model {model}")
-        click.echo(f"{'stream':50} {'events':>9} {'last value':>14} {'expected next':>14}  last event (UTC)")
+        head = f"{'stream':50} {'events':>9} {'last value':>14} {'expected next':>14}"
+        click.echo(f"{head} {'error':>7} {'covered':>8}  last event (UTC)")
     shown = 0
     for key, entry, memory in _memories(database, kind):
         if shown >= limit:
@@ -74,9 +77,19 @@ def _told(key: str, entry: int, memory: np.void) -> dict[str, Any]:
         "time": float(memory["time"]),
         "value": memory["value"].tolist(),
         "expected": memory["expected"].tolist(),
+        "warm": bool(memory["seq"] >= WARM_EVENTS),
+        "error_ratio": _ratios(memory),
+        "covered": np.round(memory["covered"].astype(float), DIGITS).tolist(),
+        "usual_gap_seconds": round(float(10.0 ** memory["usual"]), DIGITS),
         "mean": memory["mean"].tolist(),
         "deviation": np.sqrt(memory["variance"]).tolist(),
     }
+
+
+def _ratios(memory: np.void) -> list[float | None]:
+    """Mean error of late by that of "same as last time", by target; None where nothing was judged."""
+    ratios = Skill(*(memory[name].astype(float) for name in Skill._fields)).ratio()
+    return [None if ratio != ratio else round(ratio, DIGITS) for ratio in ratios.tolist()]
 
 
 def _line(told: dict[str, Any]) -> str:
@@ -84,7 +97,11 @@ def _line(told: dict[str, Any]) -> str:
         return f"{told['stream']:50} {'–':>9}  (no checkpoint yet; its events are in the journal)"
     when = datetime.fromtimestamp(told["time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
     value, expected = (", ".join(f"{x:.6g}" for x in told[name][:3]) for name in ("value", "expected"))
-    return f"{told['stream']:50} {told['events']:9,} {value:>14} {expected:>14}  {when}"
+    error = ", ".join("–" if ratio is None else f"{ratio:.2f}" for ratio in told["error_ratio"][:3])
+    covered = ", ".join(f"{share:.0%}" for share in told["covered"][:3])
+    return (
+        f"{told['stream']:50} {told['events']:9,} {value:>14} {expected:>14} {error:>7} {covered:>8}  {when}"
+    )
 
 
 def _one(database: Database, kind: np.dtype[Any], stream: str, *, as_json: bool) -> None:

@@ -36,6 +36,9 @@ from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
 from stream_lstm.store.opening import Identity
 
+# A broker that waits for acknowledgements of what we no longer take may answer nothing more.
+CONFIRM_SECONDS_MAX = 3.0
+
 
 def load_model(path: Path | None) -> Model:
     """The model of this path, or the default model that is shipped inside.
@@ -296,11 +299,12 @@ class Service:
             async with asyncio.timeout(most):
                 if link.connected:
                     await line
-                    await link.confirm(keeper.number)
+                    async with asyncio.timeout(min(most, CONFIRM_SECONDS_MAX)):
+                        await link.confirm(keeper.number)
                     await keeper.checkpoint(link.confirm)
                     self._cleanly = True
         except TimeoutError:
-            logger.warning("not finished within %g s: the rest is done at the next start", most)
+            logger.warning("not confirmed by the broker in time: the rest is done at the next start")
         except DiskFull as error:
             logger.error("the disk is full: what is in hand stays with the broker: %s", error)
         await link.stop()

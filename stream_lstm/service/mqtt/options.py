@@ -73,7 +73,7 @@ class LinkOptions:
     inbox_bytes_max: int = 67_108_864
     unconfirmed_bytes_max: int = 67_108_864
     barrier_seconds_min: float = 0.1
-    stop_seconds_max: float = 5.0
+    stop_seconds_max: float = 2.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_alive_seconds <= 65_535:

@@ -1,0 +1,1 @@
+"""A wolf or a dog? What was seen a thousand events ago decides."""

@@ -1,0 +1,58 @@
+"""The examples as their pages describe them, through a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from examples.wolf_and_dog.send import walk
+from stream_lstm.core import model
+from stream_lstm.service.settings import load
+from tests.brokers import Mosquitto
+from tests.service.running import Running
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "wolf_and_dog"
+SETTINGS = f"""[mqtt]
+url = "mqtt://127.0.0.1:{{port}}"
+client_id = "wolf-and-dog"
+[[subscribe]]
+topic = "animals/{{{{walk}}}}"
+stream = "{{{{walk}}}}"
+fields = ["forest", "farm", "picture", "noise"]
+[publish]
+topic = "guesses/{{{{stream}}}}"
+[model]
+path = "{EXAMPLE / "model.safetensors"}"
+"""
+
+
+async def test_what_was_seen_a_thousand_events_ago_tells_the_wolf_from_the_dog(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto("max_queued_messages 0", "max_inflight_messages 0")
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)):
+        answers = set()
+        for seed in range(4):
+            answer, said = await walk(broker.host, broker.port, f"walk{seed}", 1_000, seed)
+            assert said["label"] == answer
+            assert said["seq"] == 1_001
+            assert said["probabilities"][answer] > 0.9
+            answers.add(answer)
+        assert answers == {"wolf", "dog"}
+
+
+def test_the_settings_and_the_model_fit_each_other_and_the_page_tells_what_was_measured() -> None:
+    settings = load(EXAMPLE / "service.toml")
+    made = model.from_bytes((EXAMPLE / "model.safetensors").read_bytes())
+    assert settings.subscribe[0].fields == made.description.features
+    assert made.description.labels == ["wolf", "dog"]
+    found = json.loads((EXAMPLE / "accuracy.json").read_text())
+    page = (EXAMPLE.parents[1] / "docs" / "wolf-and-dog.md").read_text("utf-8")
+    for name in ("lstm", "rnn", "engine"):
+        assert " | ".join(f"{share:.1%}".replace("%", " %") for share in found[name]) in page
+    at = found["lags"].index(1_000)
+    assert found["lstm"][at] == found["engine"][at] >= 0.99
+    assert found["rnn"][at] == pytest.approx(0.5, abs=0.05)
