@@ -35,7 +35,7 @@ TESTS = 2_000
 TESTS_AT_ONCE = 500
 
 
-class Net(torch.nn.Module):
+class Net(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """A recurrent layer, and a line that makes two labels of it."""
 
     def __init__(self, recurrent: torch.nn.RNNBase) -> None:

@@ -30,6 +30,7 @@ LEARNT = (
     *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst", "routine"),
 )
 TILES_AT_ONCE = 16  # measured: what the gates need of more no longer fits the cache
+LOG_10 = np.log(10.0)
 LEAST = 1e-12  # of shares, so that nothing is divided by zero
 FROZEN_EVENTS_MIN = 20  # a younger stream has nothing to keep
 
@@ -146,7 +147,7 @@ class Engine:
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0], "reach": reach[:, 0]}
         _keep(after, before, uncertain & (seq > 1), oddity.Past._fields)
         _keep(after, before, frozen, LEARNT)
-        self._remember(batch.rows, records, seq, after)
+        self._remember(batch.rows, records, seq, before, after)
         said = Predictions(
             seq=seq,
             expected=np.where(first, np.nan, before["expected"]),
@@ -168,11 +169,16 @@ class Engine:
         return Predictions._make(column[:count] for column in said)
 
     def _remember(
-        self, rows: NDArray[np.intp], records: NDArray[np.void], seq: NDArray[np.int64], after: Columns
+        self,
+        rows: NDArray[np.intp],
+        records: NDArray[np.void],
+        seq: NDArray[np.int64],
+        before: Columns,
+        after: Columns,
     ) -> None:
         """Put everything back; what filled up the last tile is dropped."""
         records["seq"] = seq
-        self.memories.pack(records, after)
+        self.memories.pack(records, before, after)
         self.memories.put(rows, records[: len(rows)])
 
     def _rely(
@@ -209,7 +215,7 @@ class Engine:
             before["value"],
             before["time"],
             after["time"],
-            np.power(10.0, after["usual"]),
+            np.exp(after["usual"] * LOG_10),
             seq,
         )
         after |= day._asdict()

@@ -41,7 +41,8 @@ class Seen(NamedTuple):
 
 
 def _clock(times: Doubles, period: float) -> Doubles:
-    angle = (times % period) * (2.0 * np.pi / period)
+    turns = times / period
+    angle = (turns - np.floor(turns)) * (2.0 * np.pi)  # a division is several times quicker than a remainder
     return np.array([np.sin(angle), np.cos(angle)]).T
 
 

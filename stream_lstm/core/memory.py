@@ -35,6 +35,7 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *skill.Skill._fields,
     *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
 )
+LARGE = ("routine", "day")  # changed seldom, and read in a few places: left in the records
 Columns = dict[str, NDArray[Any]]
 
 
@@ -210,12 +211,10 @@ class Memories:
         out: Columns = {}
         for names, part in parts.items():
             out.update(zip(names, np.array(part.swapaxes(0, 1), np.float64, order="C"), strict=True))
-        out["routine"] = records["routine"].astype(np.float64)
-        out["day"] = records["day"]
-        return out
+        return out | {name: records[name] for name in LARGE}
 
-    def pack(self, records: NDArray[np.void], columns: Columns) -> None:
-        """Put columns into records, as `unpack` gave them."""
+    def pack(self, records: NDArray[np.void], before: Columns, columns: Columns) -> None:
+        """Put columns into records, as `unpack` gave them; large ones only if they are other than before."""
         spans = records.view(self._spans)
         for span, names in (
             ("of_stream", OF_STREAM),
@@ -224,9 +223,9 @@ class Memories:
             ("rough", ROUGH),
         ):
             spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
-        records["routine"] = columns["routine"]
-        if columns["day"] is not records["day"]:
-            records["day"] = columns["day"]
+        for name in LARGE:
+            if columns[name] is not before[name]:
+                records[name] = columns[name]
 
     def put(self, rows: NDArray[np.intp], records: NDArray[np.void]) -> None:
         """Write rows back. For `Engine.apply` only."""

@@ -78,7 +78,7 @@ class Past(NamedTuple):
     run_longest: Doubles  # of those that ended
     jump: Doubles  # the loudest surprise of late
     hour_worst: Doubles  # the largest error of this hour so far, in deviations
-    routine: Doubles  # (B, T, 24) at most `ROUTINE_MAX`, and of each hour of the days before
+    routine: NDArray[np.float16]  # (B, T, 24) at most `ROUTINE_MAX`, and of each hour of the days before
     level: Doubles  # (B,) anomaly of the present incident
     quiet: Doubles  # (B,) events until another may be told
 
@@ -111,7 +111,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         past: ignored where `seq` is 1.
     """
     past = _begun(past, event)
-    error = np.minimum(np.nan_to_num(event.error), ROUTINE_MAX)
+    error = np.fmin(np.where(np.isnan(event.error), 0.0, event.error), ROUTINE_MAX)
     count = event.seq[:, None].astype(np.float64)
     known = ~np.isnan(event.values)
     values = np.where(known, event.values, past.near)
@@ -179,7 +179,8 @@ def _begun(past: Past, event: Event) -> Past:
         **dict.fromkeys(("lowest", "highest", "near", "near_lowest", "near_highest"), values),
     }
     masks = {"routine": first[:, :, None], "level": first[:, 0], "quiet": first[:, 0]}
-    return Past(*(np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()))
+    begun = {n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()}
+    return Past(**begun | {"routine": np.where(masks["routine"], np.float16(0), past.routine)})
 
 
 def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
@@ -201,9 +202,11 @@ def _tail(past: Past, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     exceeded = surprise > past.tail
     excess = np.log(np.maximum(surprise / past.tail, 1.0))
     learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
+    tail = past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)
+    shape = past.shape + exceeded * (excess - past.shape) / learnt
     return (
-        (past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)).clip(TAIL_MIN, TAIL_MAX),
-        (past.shape + exceeded * (excess - past.shape) / learnt).clip(SHAPE_MIN, SHAPE_MAX),
+        np.minimum(np.maximum(tail, TAIL_MIN), TAIL_MAX),
+        np.minimum(np.maximum(shape, SHAPE_MIN), SHAPE_MAX),
         np.where(exceeded, learnt, past.excesses),
     )
 
@@ -213,14 +216,15 @@ def _beyond(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bo
 
 
 def _rarity(happened: NDArray[np.bool_], probability: Doubles) -> Doubles:
+    if not happened.any():  # mostly
+        return np.zeros(happened.shape)
     return np.where(happened, np.log(np.minimum(probability, 1.0)) / -RAREST_LOG, 0.0)
 
 
-def _routine(past: Past, event: Event) -> tuple[Doubles, Doubles, Doubles]:
+def _routine(past: Past, event: Event) -> tuple[NDArray[np.float16], Doubles, Doubles]:
     """The routine with the hours that are over, the worst of the present hour, and the error usual at it."""
     stream = np.arange(len(event.time))
-    hour = (event.time // HOUR_SECONDS % HOURS).astype(np.intp)
-    before = (event.time_before // HOUR_SECONDS % HOURS).astype(np.intp)
+    hour, before = _hour(event.time), _hour(event.time_before)
     over = ((hour != before) & (event.seq > 1))[:, None]
     routine, worst = past.routine, past.hour_worst
     if over.any():
@@ -229,5 +233,11 @@ def _routine(past: Past, event: Event) -> tuple[Doubles, Doubles, Doubles]:
         new = np.minimum(np.maximum(old * ROUTINE_KEEP, worst), ROUTINE_MAX)
         routine[stream, :, before] = np.where(over, new, old)
         worst = np.where(over, 0.0, worst)
-    around = routine[stream[:, None], :, (hour[:, None] + AROUND) % HOURS]  # (B, 3, T)
-    return routine, worst, around.max(axis=1)
+    target = np.arange(routine.shape[1])
+    hours = (hour[:, None] + AROUND) % HOURS  # (B, 3)
+    around = routine[stream[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
+    return routine, worst, around.astype(np.float64).max(axis=2)
+
+
+def _hour(time: Doubles) -> NDArray[np.intp]:
+    return np.floor(time / HOUR_SECONDS).astype(np.intp) % HOURS

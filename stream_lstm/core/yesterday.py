@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.scaling import Doubles, Scale
 
-DAY_SECONDS = 86_400.0
 PIECES = 288
-PIECE_SECONDS = DAY_SECONDS / PIECES
+PIECE_SECONDS = 300.0
 STEPS = 16.0  # a deviation
 STEPS_MAX = 127.0
 UNIT_TIMES_MAX = 3.0  # by so much the deviation may differ from the unit that is written in
@@ -64,14 +63,15 @@ def follow(
     if over.any():
         day = day.copy() if day is before.day else day
         day[stream[over], :, was[over]] = _written((last[over] - base[over]) / unit[over] * STEPS)
-    here, there = day[stream, :, now].astype(np.float64), day[stream, :, coming].astype(np.float64)
+    target, pieces = np.arange(day.shape[1]), np.array([now, coming])[:, :, None]
+    here, there = day[stream[:, None], target, pieces].astype(np.float64)  # (2, B, T)
     steps = (there - (there > 0.0)) - (here - (here > 0.0))
     known = (here != 0.0) & (there != 0.0)
     return Day(day, base, unit), np.where(known, steps * unit * (1.0 / STEPS), 0.0)
 
 
 def _piece(time: Doubles) -> NDArray[np.intp]:
-    return np.asarray(time % DAY_SECONDS // PIECE_SECONDS, np.intp)
+    return np.floor(time / PIECE_SECONDS).astype(np.intp) % PIECES
 
 
 def _in_scale(before: Day, scale: Scale, begun: NDArray[np.bool_]) -> Day:
