@@ -67,10 +67,12 @@ class Engine:
     Args:
         model: what pushes the memories on.
         memories: rows of the type that the model needs; nobody else may write them.
+        interval: share of values that are to lie inside their interval.
     """
 
-    def __init__(self, model: Model, memories: Memories) -> None:
+    def __init__(self, model: Model, memories: Memories, *, interval: float = score.INTERVAL) -> None:
         self.model = model
+        self._interval = interval
         self.memories = memories
         described = model.description
         known = {name: n for n, name in enumerate(described.features)}
@@ -126,7 +128,7 @@ class Engine:
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
         forecast = score.Forecast(before["expected"], before["spread"], before["reach"])
-        judged = score.judge(forecast, before["width"], seen, deviation, seq)
+        judged = score.judge(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
         event = oddity.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])

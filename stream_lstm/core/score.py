@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.scaling import Doubles
 
-INTERVAL = 0.9
-WIDTH_FIRST = -np.log(1.0 - INTERVAL)  # the 90 % quantile of |error| / spread, were the model's spread exact
+INTERVAL = 0.9  # the share of values that it is to hold
 WIDTH_RATE = 0.05
-WIDTH_RISE, WIDTH_FALL = np.exp(WIDTH_RATE * INTERVAL), np.exp(WIDTH_RATE * (INTERVAL - 1.0))
 WIDTH_MIN, WIDTH_MAX = 0.05, 200.0
 
 SURPRISE_MAX = 1e6  # in spreads; keeps every later number finite
@@ -42,7 +40,12 @@ class Judgement(NamedTuple):
 
 
 def judge(
-    forecast: Forecast, before: Doubles, seen: Doubles, deviation: Doubles, seq: NDArray[np.int64]
+    forecast: Forecast,
+    before: Doubles,
+    seen: Doubles,
+    deviation: Doubles,
+    seq: NDArray[np.int64],
+    interval: float = INTERVAL,
 ) -> Judgement:
     """Compare events with what was expected of them.
 
@@ -52,6 +55,7 @@ def judge(
         seen: (B, T) what came, NaN of a target that events do not carry.
         deviation: (B, T) of the targets, these events included.
         seq: (B,) how many events the stream has had, these included.
+        interval: share of values that are to lie inside.
     """
     first = (seq == 1)[:, None]
     known = ~(first | np.isnan(seen))
@@ -59,15 +63,17 @@ def judge(
     missed = error > forecast.reach
     spread = np.where(known, forecast.spread, 1.0)
     surprise = np.minimum(error / (spread * deviation), SURPRISE_MAX)
-    width = np.where(first, WIDTH_FIRST, before)
+    # At first the quantile of |error| / spread, were the model's spread exact (Laplace).
+    width = np.where(first, -np.log(1.0 - interval), before)
     return Judgement(
         error=np.where(known, error, np.nan),
         missed=missed & known,
         surprise=surprise,
-        width=np.where(known, follow(width, missed), width),
+        width=np.where(known, follow(width, missed, interval), width),
     )
 
 
-def follow(width: Doubles, missed: NDArray[np.bool_]) -> Doubles:
+def follow(width: Doubles, missed: NDArray[np.bool_], interval: float = INTERVAL) -> Doubles:
     """The width after one more event of each stream."""
-    return np.asarray((width * np.where(missed, WIDTH_RISE, WIDTH_FALL)).clip(WIDTH_MIN, WIDTH_MAX))
+    rise, fall = np.exp(WIDTH_RATE * interval), np.exp(WIDTH_RATE * (interval - 1.0))
+    return np.asarray((width * np.where(missed, rise, fall)).clip(WIDTH_MIN, WIDTH_MAX))

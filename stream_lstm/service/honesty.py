@@ -9,7 +9,7 @@ import numpy as np
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.skill import WARM_EVENTS, Skill
 
-COVERED = 0.85, 0.95  # of the last few hundred values, where 0.9 is meant
+COVERED_WITHIN = 0.05  # of the last few hundred values, beside the share that is meant
 
 
 class Standing(NamedTuple):
@@ -20,17 +20,20 @@ class Standing(NamedTuple):
     covered: int
 
 
-def standing(memories: Memories) -> Standing:
-    """Look at every stream in memory; its worst target counts."""
+def standing(memories: Memories, interval: float) -> Standing:
+    """Look at every stream in memory; its worst target counts.
+
+    Args:
+        interval: share of values that are to lie inside their interval.
+    """
     rows = memories.taken()
     rows = rows[memories.column("seq", rows) >= WARM_EVENTS]
     skill = Skill(*(memories.column(name, rows) for name in Skill._fields))
     ratio = skill.ratio()
     judged = ~np.isnan(ratio).all(axis=1)
     ratio, share = np.nan_to_num(ratio[judged]), skill.covered[judged]
-    low, high = COVERED
     return Standing(
         judged=int(judged.sum()),
         worse=int((ratio > 1.0).any(axis=1).sum()),
-        covered=int(((share >= low) & (share <= high)).all(axis=1).sum()),
+        covered=int((np.abs(share - interval) <= COVERED_WITHIN).all(axis=1).sum()),
     )

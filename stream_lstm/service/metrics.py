@@ -142,7 +142,7 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
             present.streams_worse,
         ),
         "streams_well_covered": (
-            "Of the judged, those of whose values of late 85 to 95 % lay in their interval.",
+            "Of the judged, those whose interval held within 5 % of the share that is set.",
             present.streams_covered,
         ),
         "freezes": ("Stream filters that hold at present: their streams do not learn.", present.freezes),
@@ -162,7 +162,7 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
             ratio(m.error_sum, m.persistence_sum),
         ),
         "interval_coverage_ratio": (
-            "Share of values inside their 90 % interval, since the start.",
+            "Share of values inside their interval, since the start.",
             ratio(m.covered_total, m.judged_total),
         ),
     }

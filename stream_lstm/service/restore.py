@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
+from stream_lstm.core.score import INTERVAL
 from stream_lstm.core.window import ReplayWindow, Seen
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
@@ -54,7 +55,13 @@ def spare(batch_events_max: int) -> int:
 
 
 def restore(
-    database: Database, model: Model, outbox: Outbox, *, streams_max: int, batch_events_max: int = 1_024
+    database: Database,
+    model: Model,
+    outbox: Outbox,
+    *,
+    streams_max: int,
+    batch_events_max: int = 1_024,
+    interval: float = INTERVAL,
 ) -> Restored:
     """Read the state and bring memory up to the last committed entry.
 
@@ -74,7 +81,7 @@ def restore(
         most = max(most, len(needed))
         chunks = iter([database.rows_by_id(needed)])
     memories = Memories(model.description, rows_max=most)
-    engine = Engine(model, memories)
+    engine = Engine(model, memories, interval=interval)
     keys, row_of = _read_rows(chunks, memories, found.next_stream_id)
     written = memories.applied.copy()
     resend: list[tuple[int, list[Publication]]] = []

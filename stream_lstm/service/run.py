@@ -188,6 +188,7 @@ class Service:
                 self._outbox,
                 streams_max=self._settings.limits.streams_max,
                 batch_events_max=self._settings.limits.batch_events_max,
+                interval=self._settings.model.interval,
             )
         except BaseException:
             database.close()
@@ -355,7 +356,11 @@ class Service:
 
     def _present(self) -> metrics.Present:
         link, keeper, worker, restored = self._link, self._keeper, self._worker, self._restored
-        standing = honesty.standing(restored.memories) if restored else honesty.Standing(0, 0, 0)
+        standing = (
+            honesty.standing(restored.memories, self._settings.model.interval)
+            if restored
+            else honesty.Standing(0, 0, 0)
+        )
         return metrics.Present(
             model=self._model.id,
             streams=len(restored.memories) if restored else 0,

@@ -209,6 +209,7 @@ class ModelSettings(Section):
     """What predicts."""
 
     path: Path | None = Field(None, description="a .safetensors model; none: the default model inside")
+    interval: float = Field(0.9, ge=0.5, le=0.995, description="share of values inside their interval")
 
 
 class StateSettings(Section):

@@ -77,13 +77,18 @@ ERRORS = {
 }
 
 
-def missed(errors: list[float]) -> list[bool]:
+def missed(errors: list[float], interval: float = score.INTERVAL) -> list[bool]:
     """Whether each error lay outside its interval; the model's spread is always 1."""
     one, out = np.ones((1, 1)), []
     width = reach = one * 0
     for seq, error in enumerate(errors, 1):
         verdict = score.judge(
-            score.Forecast(one * 0, one, reach), width, np.array([[error]]), one, np.array([seq])
+            score.Forecast(one * 0, one, reach),
+            width,
+            np.array([[error]]),
+            one,
+            np.array([seq]),
+            interval,
         )
         width = reach = verdict.width
         out.append(bool(verdict.missed[0, 0]))
@@ -94,3 +99,9 @@ def missed(errors: list[float]) -> list[bool]:
 def test_intervals_come_to_cover_nine_in_ten_whatever_the_errors(kind: str) -> None:
     found = missed(ERRORS[kind](np.random.default_rng(3), 12_000).tolist())
     assert 0.885 <= 1 - np.mean(found[1_000:]) <= 0.915
+
+
+@pytest.mark.parametrize("interval", [0.5, 0.8, 0.99])
+def test_other_shares_are_held_as_well(interval: float) -> None:
+    found = missed(np.random.default_rng(4).laplace(0, 1, 12_000).tolist(), interval)
+    assert 1 - np.mean(found[1_000:]) == pytest.approx(interval, abs=0.015)
