@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core import cell, inputs, oddity, pace, readout, scaling, score, skill, trust, yesterday
 from stream_lstm.core.batch import Batch, parts
-from stream_lstm.core.memory import NOBODY, Columns, Memories
+from stream_lstm.core.memory import Columns, Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.scaling import Doubles, Scale
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock
@@ -315,16 +315,14 @@ def _keep(after: Columns, before: Columns, where: NDArray[np.bool_], fields: Seq
 
 
 def _whole_tiles(batch: Batch) -> Batch:
-    """The batch, filled up with nobody's row to a whole number of tiles."""
+    """The batch, filled up with copies of its first event to a whole number of tiles."""
     count = len(batch.rows)
     size = -(-count // cell.TILE_ROWS) * cell.TILE_ROWS
     if size == count:
         return batch
-    rows = np.full(size, NOBODY, np.intp)
-    times = np.zeros(size)
-    values, marks = np.zeros((size, batch.values.shape[1])), np.zeros(size, np.uint8)
-    rows[:count], times[:count], values[:count], marks[:count] = batch
-    return Batch(rows, times, values, marks)
+    index = np.zeros(size, np.intp)
+    index[:count] = np.arange(count)
+    return Batch._make(column[index] for column in batch)
 
 
 def _tiled(columns: cell.Floats) -> cell.Floats:

@@ -4,7 +4,7 @@ A row is one fixed-size record, so that a stream's whole memory is copied, store
 Space for all rows is reserved at once and filled with zeros by the operating system, which gives a page
 real memory only when a stream first touches it: nothing is copied when the number of streams grows.
 
-Row 0 belongs to nobody: a batch is filled up to whole tiles with it (see `stream_lstm.core.cell`).
+Row 0 belongs to nobody, so that 0 can stand for "not here".
 """
 
 from __future__ import annotations

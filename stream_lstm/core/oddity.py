@@ -131,7 +131,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
     standstill = _standstill(past, run, count)
 
     spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
-    spoken[:, ~known] = 0.0
+    spoken *= known
     anomaly = np.minimum(spoken[0] + spoken[1:].max(axis=0), 1.0).max(axis=1, initial=0.0)
     jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
     loudest = 1 + spoken.max(axis=2, initial=0.0).argmax(axis=0)
@@ -200,6 +200,8 @@ def _standstill(past: Past, run: Doubles, count: Doubles) -> Doubles:
 def _tail(past: Past, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Where the tail begins, how slowly it falls, and how many excesses that was learnt from."""
     exceeded = surprise > past.tail
+    if not exceeded.any():  # mostly
+        return np.maximum(past.tail * TAIL_FALL, TAIL_MIN), past.shape, past.excesses
     excess = np.log(np.maximum(surprise / past.tail, 1.0))
     learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
     tail = past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)

@@ -15,6 +15,7 @@ import msgspec
 
 from stream_lstm.core.naming import Pattern
 from stream_lstm.errors import PayloadError
+from stream_lstm.service.settings import Settings
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FILTERS_MAX = 1_000
@@ -111,3 +112,11 @@ def _patterns(payload: bytes) -> list[Pattern]:
         return [Pattern(text) for text in content]
     except ValueError as error:
         raise PayloadError("malformed", f"a stream filter is wrong: {error}") from None
+
+
+def freezer(settings: Settings) -> Freezer:
+    """Knows which streams are not to learn."""
+    planned = [
+        (Pattern(entry.streams), Window(entry.begin, entry.end, entry.days)) for entry in settings.freeze
+    ]
+    return Freezer(planned, settings.mqtt.freeze_topic)

@@ -17,10 +17,9 @@ from stream_lstm.core.decode import Decoder
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model import Model
-from stream_lstm.core.naming import Pattern
 from stream_lstm.errors import DiskFull, ModelError, SettingsError, StateError
 from stream_lstm.service import honesty, metrics
-from stream_lstm.service.freeze import Freezer, Window
+from stream_lstm.service.freeze import freezer
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import logger
@@ -76,14 +75,6 @@ def decoder(settings: Settings, model: Model) -> Decoder:
         )
     except ValueError as error:
         raise SettingsError("subscribe.fields", str(error)) from None
-
-
-def freezer(settings: Settings) -> Freezer:
-    """Knows which streams are not to learn."""
-    planned = [
-        (Pattern(entry.streams), Window(entry.begin, entry.end, entry.days)) for entry in settings.freeze
-    ]
-    return Freezer(planned, settings.mqtt.freeze_topic)
 
 
 def link_options(settings: Settings, *, session_expected: bool = False) -> LinkOptions:
