@@ -84,11 +84,14 @@ def _in_scale(before: Day, scale: Scale, begun: NDArray[np.bool_]) -> Day:
         return before
     day = before.day.copy()
     where = np.nonzero(other)
-    steps = day[where].astype(np.float64)  # (N, PIECES)
-    known = (steps != 0.0) & begun[where[0], None]
-    old = ((steps - (steps > 0.0)) * unit[where][:, None] / STEPS) + base[where][:, None]
-    new = (old - mean[where][:, None]) / deviation[where][:, None] * STEPS
-    day[where] = np.where(known, _written(np.where(known, new, 0.0)), 0)
+    some = day[where]  # (N, PIECES)
+    some[~begun[where[0]]] = 0
+    row, piece = np.nonzero(some)  # of a young stream few are known
+    at = where[0][row], where[1][row]
+    steps = some[row, piece].astype(np.float64)
+    value = (steps - (steps > 0.0)) * unit[at] / STEPS + base[at]
+    some[row, piece] = _written((value - mean[at]) / deviation[at] * STEPS)
+    day[where] = some
     return Day(day, np.where(other, mean, base), np.where(other, deviation, unit))
 
 
