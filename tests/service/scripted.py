@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -39,8 +39,11 @@ class ScriptedLink:
     ) -> None:
         self.arrivals.put_nowait(Arrival(connection, messages, time, late=late))
 
-    async def receive(self, events_max: int) -> list[Arrival]:
+    async def receive(self, events_max: int, least: Callable[[], int]) -> list[Arrival]:
         return [await self.arrivals.get()]
+
+    def reconsider(self) -> None:
+        """Every arrival is taken at once."""
 
     async def deliver(
         self,

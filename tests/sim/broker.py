@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,10 +100,14 @@ class SimLink:
                 self._inbox.append(Arrival(self._number, messages, ARRIVAL))
                 self._wake()
 
-    async def receive(self, events_max: int) -> list[Arrival]:
-        while not self._inbox:
+    async def receive(self, events_max: int, least: Callable[[], int]) -> list[Arrival]:
+        hasty = self._draw.random() < 0.5  # a link that minds, and one that makes batches overlap
+        while len(self._inbox) < (1 if hasty else min(least(), 2)):
             await self._change()
         return [self._inbox.popleft() for _ in range(self._draw.randint(1, len(self._inbox)))]
+
+    def reconsider(self) -> None:
+        self._wake()
 
     async def deliver(
         self,

@@ -49,9 +49,11 @@ class Disk:
 
         class Connection(sqlite3.Connection):
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-                disk.before(self, statement)
+                commits = _commits(self, statement)
+                disk.before(self, statement, *parameters)
                 cursor = super().execute(statement, *parameters)
-                disk.after(statement)
+                if commits and disk.syncs:
+                    disk.note_sync()
                 return cursor
 
             def executemany(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
@@ -60,11 +62,12 @@ class Disk:
 
         return sqlite3.connect(*arguments, factory=Connection, **options)
 
-    def before(self, connection: sqlite3.Connection, statement: str) -> None:
-        if self.dies_in == 0 and (statement == "COMMIT" or self._draw.random() < 0.3):
+    def before(self, connection: sqlite3.Connection, statement: str, *parameters: Any) -> None:
+        commits = _commits(connection, statement)
+        if self.dies_in == 0 and (commits or self._draw.random() < 0.3):
             self.dies_in = -1
-            if statement == "COMMIT" and self._draw.random() < 0.7:
-                sqlite3.Connection.execute(connection, statement)  # written, but the sync never returns
+            if commits and self._draw.random() < 0.7:
+                sqlite3.Connection.execute(connection, statement, *parameters)  # but the sync never returns
                 self._faults["death within a commit"] += 1
             else:
                 self._faults["death at a statement"] += 1
@@ -76,10 +79,6 @@ class Disk:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
             raise error
-
-    def after(self, statement: str) -> None:
-        if statement == "COMMIT" and self.syncs:
-            self.note_sync()
 
     def note_sync(self) -> None:
         """All that was written is on the disk now."""
@@ -112,3 +111,8 @@ class Disk:
             if self._draw.random() < 0.5:
                 return content[:kept] + self._draw.randbytes(len(content) - kept)
         return content[:kept]
+
+
+def _commits(connection: sqlite3.Connection, statement: str) -> bool:
+    """Whether what this statement leaves is to be on the disk: it ends a transaction, or is one by itself."""
+    return statement == "COMMIT" or (statement.startswith("INSERT") and not connection.in_transaction)

@@ -84,14 +84,18 @@ class Intake:
         self.connection = None
         self.unacknowledged = 0
 
-    async def receive(self, messages_max: int) -> list[Arrival]:
-        """What is there, once there is something."""
-        while not self.inbox.messages:
+    async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
+        """What is there, once there is so much; `reconsider` asks for the number anew."""
+        while self.inbox.messages < least():
             self._arrived.clear()
             await self._arrived.wait()
         taken = self.inbox.take(messages_max)
         self._balance()
         return taken
+
+    def reconsider(self) -> None:
+        """Whoever receives may want fewer messages now."""
+        self._arrived.set()
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
         """Keep what came in one read."""

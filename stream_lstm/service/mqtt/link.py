@@ -116,13 +116,19 @@ class Link:
                 self._observer.disconnected(f"{why}{hint}", seconds)
                 await self._rest(seconds)
 
-    async def receive(self, events_max: int) -> list[Arrival]:
-        """What has arrived: waits for one message, never for more.
+    async def receive(self, events_max: int, least: Callable[[], int] = lambda: 1) -> list[Arrival]:
+        """What has arrived.
 
         Args:
             events_max: most messages in the answer.
+            least: how many are waited for, at least 1; asked again whenever messages come and at each
+                `reconsider`.
         """
-        return await self._intake.receive(events_max)
+        return await self._intake.receive(events_max, least)
+
+    def reconsider(self) -> None:
+        """Ask whoever receives again how many messages are waited for."""
+        self._intake.reconsider()
 
     async def deliver(
         self,
