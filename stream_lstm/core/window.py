@@ -20,18 +20,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
 MESSAGES_MAX = 65_536
 TIMED = 1  # a content digest's lowest bit: the payload has a time
 
 
-class Seen(NamedTuple):
-    """A committed message: its topic's digest, its content's (see `content`), and its entry's number."""
-
-    topic: int
-    content: int
-    entry: int
+Committed = tuple[int, int, int]  # a message: its topic's digest, its content's (see `content`), its entry's number
 
 
 @dataclass(slots=True)
@@ -53,8 +46,8 @@ class ReplayWindow:
         committed: messages from before, oldest first.
     """
 
-    def __init__(self, committed: Iterable[Seen] = ()) -> None:
-        self._recent = deque(committed, MESSAGES_MAX)
+    def __init__(self, committed: Iterable[Committed] = ()) -> None:
+        self._recent: deque[Committed] = deque(committed, MESSAGES_MAX)
         self._open: dict[int, _Topic] = {}
 
     @property
@@ -69,11 +62,11 @@ class ReplayWindow:
             acknowledged: the broker knows that the messages up to this entry are.
         """
         topics: dict[int, _Topic] = {}
-        for seen in self._recent:
-            if seen.content & TIMED:
-                topics.setdefault(seen.topic, _Topic()).timed.add(seen.content & ~TIMED)
-            elif seen.entry > acknowledged:
-                topics.setdefault(seen.topic, _Topic()).untimed.append(seen.content)
+        for topic, content, entry in self._recent:
+            if content & TIMED:
+                topics.setdefault(topic, _Topic()).timed.add(content & ~TIMED)
+            elif entry > acknowledged:
+                topics.setdefault(topic, _Topic()).untimed.append(content)
         self._open = topics
 
     def close(self) -> None:
@@ -95,6 +88,6 @@ class ReplayWindow:
             return False
         return True
 
-    def remember(self, seen: Seen) -> None:
-        """Note a message that is about to be committed."""
-        self._recent.append(seen)
+    def remember(self, messages: Iterable[Committed]) -> None:
+        """Note messages that are about to be committed, in order."""
+        self._recent.extend(messages)

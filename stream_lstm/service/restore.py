@@ -13,7 +13,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model import Model
 from stream_lstm.core.score import INTERVAL
-from stream_lstm.core.window import ReplayWindow, Seen
+from stream_lstm.core.window import ReplayWindow
 from stream_lstm.events import Events
 from stream_lstm.service.outbox import Outbox, Publication
 from stream_lstm.store import recovery
@@ -94,7 +94,7 @@ def restore(
     return Restored(
         engine=engine,
         memories=memories,
-        window=ReplayWindow(map(Seen._make, found.window.tolist())),
+        window=ReplayWindow(map(tuple, found.window.tolist())),
         written=written,
         number=found.last_entry,
         sent=found.sent,

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
-from stream_lstm.core.window import ReplayWindow, Seen, content
+from stream_lstm.core.window import ReplayWindow, content
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 from stream_lstm.service.freeze import Freezer
@@ -46,7 +47,8 @@ class Read:
     ends: list[int] = field(default_factory=list)  # number of events after each message that gave some
     messages: list[tuple[Message, float]] = field(default_factory=list)  # these messages, and when they came
     rejected: list[Rejected] = field(default_factory=list)
-    digests: list[tuple[int, int]] = field(default_factory=list)
+    topics: list[int] = field(default_factory=list)  # digest of the topic of each that may come again …
+    contents: list[int] = field(default_factory=list)  # … and of its content, see `stream_lstm.core.window`
 
 
 class Batch(NamedTuple):
@@ -166,25 +168,55 @@ class Worker:
             self._read(arrival, read)
         rows, named = await self._rows(read)
         self._note(read)
-        if not (rows or read.rejected or read.digests):
+        if not (rows or read.rejected or read.topics):
             return Batch(self._keeper.number, None, [], 0, arrivals, fresh=False)
         entry, predictions = self._apply(read, rows, named)
         committed = self._keeper.commit(entry)  # runs while we encode
         publications = self._outbox.publications(read.events, predictions, read.rejected)
-        return Batch(entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.digests))
+        return Batch(entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.topics))
 
     def _read(self, arrival: Arrival, read: Read) -> None:
         """Decode one arrival's messages, leaving out copies and our own."""
-        window, events, number = self._window, read.events, self._keeper.number + 1
         if arrival.connection != self._connection:
             self._connection = arrival.connection
             verdict = self._link.verdict
             # Without a verdict on this connection yet we are not subscribed either: so there is a session.
             resumed = verdict is None or verdict.connection != arrival.connection or verdict.session_present
             if resumed:
-                window.open(self._link.settled)
+                self._window.open(self._link.settled)
             else:
-                window.close()
+                self._window.close()
+        known = len(read.topics)
+        if not self._read_plain(arrival, read):
+            self._read_each(arrival, read)
+        number = self._keeper.number + 1
+        self._window.remember(zip(read.topics[known:], read.contents[known:], repeat(number)))
+
+    def _read_plain(self, arrival: Arrival, read: Read) -> bool:
+        """Decode messages in one go, if nothing is special about any of them; they are nearly always plain."""
+        messages, events = arrival.packets, read.events
+        assured = [message.packet_id is not None for message in messages]
+        again = all(assured)
+        if arrival.late or self._window.is_open or (not again and any(assured)):
+            return False
+        if any(message.retain for message in messages):
+            return False
+        topics, payloads = [m.topic for m in messages], [m.payload for m in messages]
+        before = len(events)
+        each = self._decoder.decode_all(topics, payloads, arrival.time, events)  # knows no topic of our own
+        if not each:
+            return False
+        read.ends.extend(range(before + each, len(events) + 1, each))
+        read.messages.extend(zip(messages, repeat(arrival.time)))
+        if again:
+            timed = events.marks[before] == Clock.EVENT
+            read.topics += [digest(topic.encode()) for topic in topics]
+            read.contents += [content(digest(payload), timed=timed) for payload in payloads]
+        return True
+
+    def _read_each(self, arrival: Arrival, read: Read) -> None:
+        """Decode messages one by one."""
+        window, events = self._window, read.events
         for message in arrival.packets:
             topic, payload = message.topic, message.payload
             if self._outbox.is_own(topic):
@@ -208,9 +240,8 @@ class Worker:
                 read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if again:
                 timed = before < len(events.marks) and events.marks[before] == Clock.EVENT
-                seen = Seen(about, content(said, timed=timed), number)
-                window.remember(seen)
-                read.digests.append(seen[:2])
+                read.topics.append(about)
+                read.contents.append(content(said, timed=timed))
             if len(events.keys) > before:
                 if message.retain or (arrival.late and message.qos != 0):
                     events.doubt(before)
@@ -296,7 +327,7 @@ class Worker:
             marks=marks,
             values=values,
             named=named,
-            digests=np.array(read.digests, np.uint64).reshape(-1, 2),
+            digests=np.array([read.topics, read.contents], np.uint64).T,
             rejected=read.rejected,
             sent=self._link.confirmed,
             settled=self._link.settled,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_lstm.core.window import MESSAGES_MAX, ReplayWindow, Seen, content
+from stream_lstm.core.window import MESSAGES_MAX, Committed, ReplayWindow, content
 
 TIMED, UNTIMED = True, False
 
 
-def seen(topic: int, digest: int, entry: int = 1, *, timed: bool = UNTIMED) -> Seen:
-    return Seen(topic, content(digest, timed=timed), entry)
+def seen(topic: int, digest: int, entry: int = 1, *, timed: bool = UNTIMED) -> Committed:
+    return topic, content(digest, timed=timed), entry
 
 
 def test_nothing_is_a_copy_while_the_window_is_closed() -> None:
@@ -74,8 +74,7 @@ def test_a_payload_with_a_time_is_a_copy_however_often_it_comes() -> None:
 
 def test_a_second_connection_may_send_everything_again() -> None:
     window = ReplayWindow()
-    for digest in (10, 20):
-        window.remember(seen(1, digest, 5))
+    window.remember(seen(1, digest, 5) for digest in (10, 20))
     for _ in range(2):
         window.open(4)
         assert window.is_copy(1, 10)
@@ -85,6 +84,6 @@ def test_a_second_connection_may_send_everything_again() -> None:
 
 def test_it_is_bounded() -> None:
     window = ReplayWindow(seen(0, 2 * n) for n in range(MESSAGES_MAX))
-    window.remember(seen(0, -2))
+    window.remember([seen(0, -2)])
     window.open(0)
     assert not window.is_copy(0, 0)
