@@ -33,6 +33,8 @@ def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     Yields:
         Positions in `rows`, ascending; each stream at most once in each.
     """
+    if not len(rows):
+        return
     for positions in _rounds(rows):
         for start in range(0, len(positions), ROWS_MAX):
             yield positions[start : start + ROWS_MAX]
@@ -40,15 +42,13 @@ def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 def _rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     count = len(rows)
-    if count == 0:
+    if len(set(rows.tolist())) == count:  # nearly always, where streams are many
+        yield np.arange(count)
         return
     order = np.argsort(rows, kind="stable")
     grouped = rows[order]
     starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
     lengths = np.diff(np.r_[starts, count])
-    if lengths.max() == 1:
-        yield np.arange(count)
-        return
     nth = np.empty(count, np.intp)  # how many events of its stream came before each event
     nth[order] = np.arange(count) - np.repeat(starts, lengths)
     by_round = np.argsort(nth, kind="stable")

@@ -25,12 +25,13 @@ EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squa
 # What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
 LEARNT = (
     *("usual", "mean", "variance", "lead", "lead_repeated", *skill.Skill._fields, "width"),
-    *yesterday.Day._fields,
+    *yesterday.Scaled._fields,
     *("tail", "shape", "excesses", "lowest", "highest", "records"),
-    *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst", "routine"),
+    *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst"),
 )
 TILES_AT_ONCE = 16  # measured: what the gates need of more no longer fits the cache
 LOG_10 = np.log(10.0)
+UNCERTAIN = int(Clock.UNCERTAIN)  # plain: an enum takes its time in a comparison
 LEAST = 1e-12  # of shares, so that nothing is divided by zero
 FROZEN_EVENTS_MIN = 20  # a younger stream has nothing to keep
 
@@ -101,11 +102,11 @@ class Engine:
         if marks is None:
             marks = np.zeros(len(rows), np.uint8)
         pieces = list(parts(rows))
-        done = [self.apply(Batch(rows[p], times[p], values[p], marks[p])) for p in pieces]
-        if not done:
+        if not pieces:
             return self._nothing()
-        if len(done) == 1:
-            return done[0]
+        if len(pieces) == 1:
+            return self.apply(Batch(rows, times, values, marks))
+        done = [self.apply(Batch(rows[p], times[p], values[p], marks[p])) for p in pieces]
         order = np.argsort(np.concatenate(pieces))
         return Predictions._make(np.concatenate(column)[order] for column in zip(*done, strict=True))
 
@@ -113,12 +114,13 @@ class Engine:
         """Push each stream's memory on by one event; returns a prediction an event."""
         count = len(batch.rows)
         rows, times, values, marks = _whole_tiles(batch)
-        records = self.memories.take(rows)
-        before = self.memories.unpack(records)
-        seq = records["seq"] + 1
+        heads = self.memories.take(rows)
+        before = self.memories.unpack(heads)
+        seq = heads["seq"] + 1
         first = (seq == 1)[:, None]
-        uncertain = marks & CLOCK_BITS == Clock.UNCERTAIN
+        uncertain = marks & CLOCK_BITS == UNCERTAIN
         frozen = (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
+        doubtful = uncertain & (seq > 1)
         last = np.where(first, values, before["value"])
         scale = _scale(before, values, seq, frozen)
         each = scale.deviation()
@@ -132,24 +134,28 @@ class Engine:
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
         event = oddity.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
-        odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), event)
+        routine = oddity.Routine(self.memories.routine, rows, frozen | doubtful)
+        odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), routine, event)
 
         entering = inputs.Seen(
             *self._scaled(values, last, scale.mean, each), times, seq, timed.after.usual, timed.gap
         )
-        outlook, odds = self._outlook(self._step(records, entering), values, scale, each)
+        outlook, odds = self._outlook(self._step(rows, entering), values, scale, each)
         after: Columns = {
             **timed.after._asdict(),
             **skilled._asdict(),
             **past._asdict(),
             **{"value": values, "mean": scale.mean, "variance": scale.variance, "width": judged.width},
         }
-        expected, share = self._rely(before, after, outlook, seq, deviation, step)
+        days = yesterday.Days(self.memories.day, rows, frozen)
+        expected, share = self._rely(before, after, days, outlook, seq, deviation, step)
         reach = (judged.width * deviation)[:, None] * outlook.spread
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0], "reach": reach[:, 0]}
-        _keep(after, before, uncertain & (seq > 1), oddity.Past._fields)
+        _keep(after, before, doubtful, oddity.Past._fields)
         _keep(after, before, frozen, LEARNT)
-        self._remember(batch.rows, records, seq, before, after)
+        heads["seq"] = seq
+        self.memories.pack(heads, after)
+        self.memories.put(batch.rows, heads[:count])
         said = Predictions(
             seq=seq,
             expected=np.where(first, np.nan, before["expected"]),
@@ -168,25 +174,13 @@ class Engine:
             covered=np.where(first, np.nan, skilled.covered),
             late=timed.late,
         )
-        return Predictions._make(column[:count] for column in said)
-
-    def _remember(
-        self,
-        rows: NDArray[np.intp],
-        records: NDArray[np.void],
-        seq: NDArray[np.int64],
-        before: Columns,
-        after: Columns,
-    ) -> None:
-        """Put everything back; what filled up the last tile is dropped."""
-        records["seq"] = seq
-        self.memories.pack(records, before, after)
-        self.memories.put(rows, records[: len(rows)])
+        return said if len(rows) == count else Predictions._make(column[:count] for column in said)
 
     def _rely(
         self,
         before: Columns,
         after: Columns,
+        days: yesterday.Days,
         outlook: readout.Outlook,
         seq: NDArray[np.int64],
         deviation: Doubles,
@@ -194,25 +188,33 @@ class Engine:
     ) -> tuple[Doubles, Doubles]:
         """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
         if self.model.description.readout != "step":
-            unused = ("modelled", "repeated", "lead", "lead_repeated", *yesterday.Day._fields)
+            unused = ("modelled", "repeated", "lead", "lead_repeated", *yesterday.Scaled._fields)
             after |= {name: before[name] for name in unused}
             return outlook.expected, np.ones_like(outlook.expected[:, 0])
         values, moved = after["value"], after["moved"]
         error = np.abs(values - np.array([before["modelled"], before["repeated"]])) / deviation
         leads = np.array([before["lead"], before["lead_repeated"]])
         after["lead"], after["lead_repeated"] = leads = trust.follow(leads, error, step, moved, seq)
-        model, repeated = trust.weights(*leads)
-        again = self._again(before, after, seq, deviation)
+        model, repeated = trust.weights(leads)
+        again = self._again(before, after, days, seq, deviation)
         after |= {"modelled": outlook.expected[:, 0], "repeated": values + again}
         share = model / np.maximum(1.0 - repeated, LEAST)  # further ahead, yesterday is not asked
         expected = values[:, None] + share[:, None] * (outlook.expected - values[:, None])
         expected[:, 0] = values + model * (outlook.expected[:, 0] - values) + repeated * again
         return expected, model
 
-    def _again(self, before: Columns, after: Columns, seq: NDArray[np.int64], deviation: Doubles) -> Doubles:
+    def _again(
+        self,
+        before: Columns,
+        after: Columns,
+        days: yesterday.Days,
+        seq: NDArray[np.int64],
+        deviation: Doubles,
+    ) -> Doubles:
         """The step to the next event that was made a day ago."""
-        day, step = yesterday.follow(
-            yesterday.Day(*_some(before, yesterday.Day)),
+        scaled, step = yesterday.follow(
+            yesterday.Scaled(*_some(before, yesterday.Scaled)),
+            days,
             Scale(after["mean"], deviation),
             before["value"],
             before["time"],
@@ -220,7 +222,7 @@ class Engine:
             np.exp(after["usual"] * LOG_10),
             seq,
         )
-        after |= day._asdict()
+        after |= scaled._asdict()
         return step
 
     def _scaled(
@@ -232,20 +234,20 @@ class Engine:
             mean, deviation = np.array(described.mean), np.array(described.deviation)
         return (values - mean) / deviation, (values - last) / deviation
 
-    def _step(self, records: NDArray[np.void], seen: inputs.Seen) -> Doubles:
-        """Push the memories through every layer, in place; returns the readout's outputs (B, O)."""
+    def _step(self, rows: NDArray[np.intp], seen: inputs.Seen) -> Doubles:
+        """Push the memories of rows through every layer; returns the readout's outputs (B, O)."""
         described = self.model.description
         events = _tiled(inputs.make(described.inputs, seen, described.scaling))
+        ltms, stms = self.memories.ltm, self.memories.stm
         for layer, weights in enumerate(self.model.layers):
-            ltm, stm = _tiled(records["ltm"][:, layer]), _tiled(records["stm"][:, layer])
+            ltm, stm = _tiled(ltms[rows, layer]), _tiled(stms[rows, layer])
             for start in range(0, len(ltm), TILES_AT_ONCE):
                 some = slice(start, start + TILES_AT_ONCE)
                 ltm[some], stm[some] = cell.step(cell.Memory(ltm[some], stm[some]), events[some], weights)
-            records["ltm"][:, layer] = ltm.reshape(len(records), -1)
-            records["stm"][:, layer] = stm.reshape(len(records), -1)
+            ltms[rows, layer], stms[rows, layer] = ltm.reshape(len(rows), -1), stm.reshape(len(rows), -1)
             events = stm
         outputs = events @ self.model.readout.weight + self.model.readout.bias
-        return outputs.reshape(len(records), -1).astype(np.float64)
+        return outputs.reshape(len(rows), -1).astype(np.float64)
 
     def _outlook(
         self, outputs: Doubles, values: Doubles, scale: Scale, deviation: Doubles
@@ -301,14 +303,14 @@ def _scale(before: Columns, values: Doubles, seq: NDArray[np.int64], frozen: NDA
     """The streams' scales with these events, or as they were frozen."""
     old = Scale(before["mean"], before["variance"])
     new = scaling.follow(old, values, seq)
-    if not frozen.any():
+    if not np.count_nonzero(frozen):
         return new
     return Scale(*(np.where(frozen[:, None], *pair) for pair in zip(old, new, strict=True)))
 
 
 def _keep(after: Columns, before: Columns, where: NDArray[np.bool_], fields: Sequence[str]) -> None:
     """Put back what these columns held before, in some rows."""
-    if where.any():
+    if np.count_nonzero(where):
         for name in fields:
             column = after[name]
             after[name] = np.where(where.reshape(-1, *[1] * (column.ndim - 1)), before[name], column)

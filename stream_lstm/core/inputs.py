@@ -43,7 +43,10 @@ class Seen(NamedTuple):
 def _clock(times: Doubles, period: float) -> Doubles:
     turns = times / period
     angle = (turns - np.floor(turns)) * (2.0 * np.pi)  # a division is several times quicker than a remainder
-    return np.array([np.sin(angle), np.cos(angle)]).T
+    out = np.empty((len(times), 2))
+    np.sin(angle, out=out[:, 0])
+    np.cos(angle, out=out[:, 1])
+    return out
 
 
 def _age(seen: Seen) -> Doubles:
@@ -73,4 +76,5 @@ def make(names: Sequence[str], seen: Seen, scaling: str) -> NDArray[np.float32]:
     """The cell's events (B, width), in the order of `names`, each within ±`INPUT_MAX[scaling]`."""
     columns = np.concatenate([MAKERS[name](seen) for name in names], axis=1)
     most = INPUT_MAX[scaling]
-    return columns.clip(-most, most).astype(np.float32)
+    bounded: NDArray[np.float32] = np.minimum(np.maximum(columns, -most), most).astype(np.float32)
+    return bounded

@@ -35,7 +35,8 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *skill.Skill._fields,
     *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
 )
-LARGE = ("routine", "day")  # changed seldom, and read in a few places: left in the records
+# The rest of a row is of several hundred bytes: LTM and STM, which the gates change whole, and what is read and
+# changed in a few places only, where it lies.
 Columns = dict[str, NDArray[Any]]
 
 
@@ -57,8 +58,15 @@ def row_type(model: Description) -> np.dtype[np.void]:
     )
 
 
+def _head(row: np.dtype[np.void]) -> np.dtype[np.void]:
+    """The part of a row in front of LTM: all its small columns."""
+    fields: Mapping[str, tuple[np.dtype[Any], int]] = row.fields or {}  # type: ignore[assignment]
+    end = fields["ltm"][1]
+    return np.dtype([(name, kind) for name, (kind, offset) in fields.items() if offset < end])
+
+
 def _spans(row: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
-    """The same row, with what lies together as one field."""
+    """A head, with what lies together as one field."""
     kinds = {
         "of_stream": (OF_STREAM, "<f8", ()),
         "of_feature": (OF_FEATURE, "<f8", (len(model.features),)),
@@ -82,6 +90,9 @@ class Memories:
     Attributes:
         row_type: the numpy dtype of a row.
         ids: (rows,) the stream's number on disk, by row.
+        ltm, stm: (rows, L, H), where they lie.
+        routine: (rows, T, hours), likewise; see `stream_lstm.core.oddity`.
+        day: (rows, T, pieces), likewise; see `stream_lstm.core.yesterday`.
         applied: (rows,) number of the last commit that changed a row; the service's to set.
         seen: (rows,) when the stream was last heard of, epoch seconds; the service's to set.
         rhythm: (rows,) its longest silence of late, seconds; likewise.
@@ -90,7 +101,8 @@ class Memories:
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
         self.row_type = row_type(model)
-        self._spans = _spans(self.row_type, model)
+        self.head_type = _head(self.row_type)
+        self._spans = _spans(self.head_type, model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
         self.seen = np.zeros(rows_max + 1, np.float64)
@@ -98,6 +110,10 @@ class Memories:
         self.stale = np.zeros(rows_max + 1, np.bool_)
         # Records are moved as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
+        size = self.head_type.itemsize
+        self._heads = np.ndarray(rows_max + 1, f"V{size}", self._table, strides=(self.row_type.itemsize,))
+        self.ltm, self.stm = self._table["ltm"], self._table["stm"]
+        self.routine, self.day = self._table["routine"], self._table["day"]
         self.ids = np.zeros(rows_max + 1, np.int64)
         self.applied = np.zeros(rows_max + 1, np.int64)
         self._row_of: dict[str, int] = {}
@@ -196,12 +212,12 @@ class Memories:
         return np.asarray(self._table[name][rows])
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
-        """A copy of these rows, (B,) of `row_type`."""
-        return self._bytes[rows].view(self.row_type)
+        """A copy of the heads of these rows, (B,) of `head_type`."""
+        return self._heads[rows].view(self.head_type)
 
-    def unpack(self, records: NDArray[np.void]) -> Columns:
-        """What records hold beside LTM, STM and `seq`, by name, each (B, …) and contiguous."""
-        spans = records.view(self._spans)
+    def unpack(self, heads: NDArray[np.void]) -> Columns:
+        """What heads hold beside `seq`, by name, each (B, …) and contiguous."""
+        spans = heads.view(self._spans)
         parts = {
             OF_STREAM: spans["of_stream"],
             OF_FEATURE: spans["of_feature"],
@@ -211,11 +227,11 @@ class Memories:
         out: Columns = {}
         for names, part in parts.items():
             out.update(zip(names, np.array(part.swapaxes(0, 1), np.float64, order="C"), strict=True))
-        return out | {name: records[name] for name in LARGE}
+        return out
 
-    def pack(self, records: NDArray[np.void], before: Columns, columns: Columns) -> None:
-        """Put columns into records, as `unpack` gave them; large ones only if they are other than before."""
-        spans = records.view(self._spans)
+    def pack(self, heads: NDArray[np.void], columns: Columns) -> None:
+        """Put columns into heads, as `unpack` gave them."""
+        spans = heads.view(self._spans)
         for span, names in (
             ("of_stream", OF_STREAM),
             ("of_feature", OF_FEATURE),
@@ -223,10 +239,7 @@ class Memories:
             ("rough", ROUGH),
         ):
             spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
-        for name in LARGE:
-            if columns[name] is not before[name]:
-                records[name] = columns[name]
 
-    def put(self, rows: NDArray[np.intp], records: NDArray[np.void]) -> None:
-        """Write rows back. For `Engine.apply` only."""
-        self._bytes[rows] = records.view(self._bytes.dtype)
+    def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:
+        """Write the heads of rows back. For `Engine.apply` only."""
+        self._heads[rows] = heads.view(self._heads.dtype)

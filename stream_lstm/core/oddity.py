@@ -50,7 +50,7 @@ RECORDS_EVENTS = 2_000.0  # over which the rate of records is taken
 RUN_MIN = 12  # a shorter standstill is none
 
 HOURS = 24
-DRIFT = KINDS.index("drift")
+LEVEL, DRIFT = KINDS.index("level"), KINDS.index("drift")
 DRIFT_SURPRISE_MAX = 0.34  # what comes once in a hundred events is no jump
 JUMP_KEEP = 0.95  # from event to event
 
@@ -78,9 +78,16 @@ class Past(NamedTuple):
     run_longest: Doubles  # of those that ended
     jump: Doubles  # the loudest surprise of late
     hour_worst: Doubles  # the largest error of this hour so far, in deviations
-    routine: NDArray[np.float16]  # (B, T, 24) at most `ROUTINE_MAX`, and of each hour of the days before
     level: Doubles  # (B,) anomaly of the present incident
     quiet: Doubles  # (B,) events until another may be told
+
+
+class Routine(NamedTuple):
+    """The largest error of each hour of the days before, where all streams' lie: changed in place."""
+
+    errors: NDArray[np.float16]  # (rows, T, 24) in deviations, at most `ROUTINE_MAX`
+    rows: NDArray[np.intp]  # (B,) which are these streams'
+    kept: NDArray[np.bool_]  # (B,) which are not to learn
 
 
 class Event(NamedTuple):
@@ -104,11 +111,12 @@ class Oddity(NamedTuple):
     alert: NDArray[np.bool_]  # (B,) an incident begins, or gets far worse
 
 
-def look(past: Past, event: Event) -> tuple[Oddity, Past]:
+def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
     """Hold events against their streams' past; returns what there is to say, and the past with them.
 
     Args:
         past: ignored where `seq` is 1.
+        routine: likewise.
     """
     past = _begun(past, event)
     error = np.fmin(np.where(np.isnan(event.error), 0.0, event.error), ROUTINE_MAX)
@@ -116,7 +124,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
     known = ~np.isnan(event.values)
     values = np.where(known, event.values, past.near)
 
-    routine, hour_worst, usual = _routine(past, event)
+    hour_worst, usual = _routine(past.hour_worst, routine, event)
     surprise = _surprise(past, event.surprise, np.maximum(count - 1.0, 1.0))
     surprise = surprise * np.where(error > usual, 1.0, ROUTINE_WEIGHT)
 
@@ -132,10 +140,10 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
 
     spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
     spoken *= known
-    anomaly = np.minimum(spoken[0] + spoken[1:].max(axis=0), 1.0).max(axis=1, initial=0.0)
+    anomaly = _worst(np.minimum(spoken[0] + np.maximum.reduce(spoken[1:]), 1.0))
     jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
-    loudest = 1 + spoken.max(axis=2, initial=0.0).argmax(axis=0)
-    crept = (loudest == KINDS.index("level")) & (jump.max(axis=1, initial=0.0) < DRIFT_SURPRISE_MAX)
+    loudest = 1 + _worst(spoken).argmax(axis=0)
+    crept = (loudest == LEVEL) & (_worst(jump) < DRIFT_SURPRISE_MAX)
     kind = np.where(anomaly > 0.0, np.where(crept, DRIFT, loudest), 0).astype(np.int8)
 
     left = past.quiet - 1.0
@@ -158,7 +166,6 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
         run_longest=np.where(again, past.run_longest, np.maximum(past.run_longest, past.run)),
         jump=jump,
         hour_worst=np.maximum(hour_worst, error),
-        routine=routine,
         level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),
         quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
     )
@@ -169,7 +176,7 @@ def look(past: Past, event: Event) -> tuple[Oddity, Past]:
 def _begun(past: Past, event: Event) -> Past:
     """The past, or where there is none what is taken for it."""
     first = (event.seq == 1)[:, None]
-    if not first.any():
+    if not np.count_nonzero(first):
         return past
     values = np.where(np.isnan(event.values), 0.0, event.values)
     blank = dict.fromkeys(Past._fields, 0.0) | {
@@ -178,9 +185,8 @@ def _begun(past: Past, event: Event) -> Past:
         "excesses": EXCESSES_FIRST,
         **dict.fromkeys(("lowest", "highest", "near", "near_lowest", "near_highest"), values),
     }
-    masks = {"routine": first[:, :, None], "level": first[:, 0], "quiet": first[:, 0]}
-    begun = {n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()}
-    return Past(**begun | {"routine": np.where(masks["routine"], np.float16(0), past.routine)})
+    masks = {"level": first[:, 0], "quiet": first[:, 0]}
+    return Past(**{n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()})
 
 
 def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
@@ -200,7 +206,7 @@ def _standstill(past: Past, run: Doubles, count: Doubles) -> Doubles:
 def _tail(past: Past, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Where the tail begins, how slowly it falls, and how many excesses that was learnt from."""
     exceeded = surprise > past.tail
-    if not exceeded.any():  # mostly
+    if not np.count_nonzero(exceeded):  # mostly
         return np.maximum(past.tail * TAIL_FALL, TAIL_MIN), past.shape, past.excesses
     excess = np.log(np.maximum(surprise / past.tail, 1.0))
     learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
@@ -218,28 +224,31 @@ def _beyond(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bo
 
 
 def _rarity(happened: NDArray[np.bool_], probability: Doubles) -> Doubles:
-    if not happened.any():  # mostly
+    if not np.count_nonzero(happened):  # mostly
         return np.zeros(happened.shape)
     return np.where(happened, np.log(np.minimum(probability, 1.0)) / -RAREST_LOG, 0.0)
 
 
-def _routine(past: Past, event: Event) -> tuple[NDArray[np.float16], Doubles, Doubles]:
-    """The routine with the hours that are over, the worst of the present hour, and the error usual at it."""
-    stream = np.arange(len(event.time))
-    hour, before = _hour(event.time), _hour(event.time_before)
-    over = ((hour != before) & (event.seq > 1))[:, None]
-    routine, worst = past.routine, past.hour_worst
-    if over.any():
-        routine = routine.copy()
-        old = routine[stream, :, before]
-        new = np.minimum(np.maximum(old * ROUTINE_KEEP, worst), ROUTINE_MAX)
-        routine[stream, :, before] = np.where(over, new, old)
-        worst = np.where(over, 0.0, worst)
-    target = np.arange(routine.shape[1])
+def _routine(worst: Doubles, routine: Routine, event: Event) -> tuple[Doubles, Doubles]:
+    """The worst of the present hour so far, and the error usual at it; hours that are over are noted."""
+    errors, rows, _ = routine
+    if np.count_nonzero(event.seq == 1):
+        errors[rows[event.seq == 1]] = 0
+    hour, before = np.floor(np.array([event.time, event.time_before]) / HOUR_SECONDS).astype(np.intp) % HOURS
+    over = (hour != before) & (event.seq > 1)
+    if np.count_nonzero(over):
+        ended = over & ~routine.kept
+        at = rows[ended], slice(None), before[ended]
+        errors[at] = np.minimum(np.maximum(errors[at] * ROUTINE_KEEP, worst[ended]), ROUTINE_MAX)
+        worst = np.where(over[:, None], 0.0, worst)
+    target = np.arange(errors.shape[1])
     hours = (hour[:, None] + AROUND) % HOURS  # (B, 3)
-    around = routine[stream[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
-    return routine, worst, around.astype(np.float64).max(axis=2)
+    around = errors[rows[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
+    return worst, np.maximum.reduce(around, axis=2).astype(np.float64)
 
 
-def _hour(time: Doubles) -> NDArray[np.intp]:
-    return np.floor(time / HOUR_SECONDS).astype(np.intp) % HOURS
+def _worst(of_targets: Doubles) -> Doubles:
+    """The largest of the last axis, or 0 where there is none; nothing is below 0."""
+    if of_targets.shape[-1] == 1:  # mostly, and then it takes no time
+        return of_targets[..., 0]
+    return np.asarray(of_targets.max(axis=-1, initial=0.0))

@@ -47,17 +47,18 @@ def follow(
         seq: (B,) how many events the stream has had, this one included.
         uncertain: (B,) `times` says when it came, not when it was.
     """
-    first = seq == 1
-    late = ~first & (times < before.time)
-    behind = np.where(late, before.behind + 1.0, 0.0)
-    believed = behind >= BEHIND_MAX
-    time = np.where(late & ~believed, before.time, times)
-    usual = np.where(first, GAP_FIRST, before.usual)
-    known = ~(first | late)
+    known = seq > 1
+    usual = np.where(known, before.usual, GAP_FIRST)
+    late = (times < before.time) & known
+    time, behind = times, np.zeros_like(times)
+    if np.count_nonzero(late):  # seldom
+        behind[late] = before.behind[late] + 1.0
+        time = np.where(late & (behind < BEHIND_MAX), before.time, times)
+        behind[behind >= BEHIND_MAX] = 0.0
+        known &= ~late
     if uncertain is not None:
         known &= ~uncertain
-    seconds = np.where(known, times - before.time, 1.0).clip(GAP_MIN, GAP_MAX)
+    seconds = np.minimum(np.maximum(np.where(known, times - before.time, 1.0), GAP_MIN), GAP_MAX)
     gap = np.where(known, np.log10(seconds), usual)
     gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)
-    behind = np.where(believed, 0.0, behind)
     return Step(Pace(time, usual + gain * (gap - usual), behind), gap, late)

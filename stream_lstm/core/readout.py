@@ -28,7 +28,7 @@ class Outlook(NamedTuple):
 def step(outputs: Doubles, values: Doubles, deviation: Doubles) -> Outlook:
     """Outlook of a `step` model, whose targets are its features; outputs (B, 2KT)."""
     by_step = outputs.reshape(len(outputs), -1, 2, values.shape[1])
-    spread = np.exp(by_step[:, :, 1].clip(LOG_SPREAD_MIN, LOG_SPREAD_MAX))
+    spread = np.exp(np.minimum(np.maximum(by_step[:, :, 1], LOG_SPREAD_MIN), LOG_SPREAD_MAX))
     return Outlook(values[:, None] + by_step[:, :, 0] * deviation[:, None], spread)
 
 

@@ -8,6 +8,7 @@ Distribution Shift", 2021, in the logarithm of the width).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def judge(
     spread = np.where(known, forecast.spread, 1.0)
     surprise = np.minimum(error / (spread * deviation), SURPRISE_MAX)
     # At first the quantile of |error| / spread, were the model's spread exact (Laplace).
-    width = np.where(first, -np.log(1.0 - interval), before)
+    width = np.where(first, -math.log(1.0 - interval), before)
     return Judgement(
         error=np.where(known, error, np.nan),
         missed=missed & known,
@@ -75,5 +76,5 @@ def judge(
 
 def follow(width: Doubles, missed: NDArray[np.bool_], interval: float = INTERVAL) -> Doubles:
     """The width after one more event of each stream."""
-    rise, fall = np.exp(WIDTH_RATE * interval), np.exp(WIDTH_RATE * (interval - 1.0))
-    return np.asarray((width * np.where(missed, rise, fall)).clip(WIDTH_MIN, WIDTH_MAX))
+    rise, fall = math.exp(WIDTH_RATE * interval), math.exp(WIDTH_RATE * (interval - 1.0))
+    return np.minimum(np.maximum(width * np.where(missed, rise, fall), WIDTH_MIN), WIDTH_MAX)

@@ -39,10 +39,10 @@ def follow(
         missed: the value lay outside its interval.
         seq: (B,) how many events the stream has had, this one included.
     """
-    first = (seq == 1)[:, None]
-    known = ~(first | np.isnan(error) | np.isnan(step))
-    gain = np.where(known, np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)[:, None], 0.0)
-    news = np.array([error, step, ~missed])
-    news = np.where(known, np.minimum(news, ERROR_MAX), 0.0)  # and no gain: what is not known changes nothing
-    old = np.where(first, 0.0, np.array(before))
+    known = ~np.isnan(error + step)
+    gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)[:, None]
+    old, news = np.array(before), np.array([np.minimum(error, ERROR_MAX), np.minimum(step, ERROR_MAX), ~missed])
+    if np.count_nonzero(known) < known.size:  # what is not known changes nothing
+        old = np.where((seq == 1)[:, None], 0.0, old)
+        gain, news = np.where(known, gain, 0.0), np.where(known, news, 0.0)
     return Skill(*(old + gain * (news - old)))

@@ -20,12 +20,16 @@ LEAD_MAX = 50.0  # who leads by more is not trusted more, but stays trusted for 
 MODEL_FIRST = 2.0  # its weight at first beside those of the other two: half in all
 
 
-def weights(lead: Doubles, lead_repeated: Doubles) -> tuple[Doubles, Doubles]:
-    """The shares of the model and of the repeated step in the prediction; the rest is a step of zero."""
-    most = np.maximum(np.maximum(lead, lead_repeated), 0.0)
-    model, repeated, none = (np.exp(EAGERNESS * (x - most)) for x in (lead, lead_repeated, 0.0))
-    total = MODEL_FIRST * model + repeated + none
-    return MODEL_FIRST * model / total, repeated / total
+def weights(lead: Doubles) -> Doubles:
+    """The shares of the model and of the repeated step in the prediction; the rest is a step of zero.
+
+    Args:
+        lead: (E, B, T) theirs, see `follow`.
+    """
+    most = np.maximum(np.maximum(lead[0], lead[1]), 0.0)
+    odds = np.exp(EAGERNESS * (lead - most))
+    odds[0] *= MODEL_FIRST
+    return np.asarray(odds / (odds[0] + odds[1] + np.exp(-EAGERNESS * most)))
 
 
 def follow(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]) -> Doubles:
@@ -42,4 +46,4 @@ def follow(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: ND
     first = (seq == 1)[:, None]
     news = np.where(first, 0.0, step - error) / np.maximum(moved, MOVED_MIN)
     lead = np.where(first, 0.0, lead) * (1.0 - 1.0 / MEMORY_EVENTS) + news
-    return np.asarray(lead.clip(-LEAD_MAX, LEAD_MAX))
+    return np.minimum(np.maximum(lead, -LEAD_MAX), LEAD_MAX)

@@ -23,27 +23,36 @@ UNIT_TIMES_MAX = 3.0  # by so much the deviation may differ from the unit that i
 BASE_UNITS_MAX = 2.0  # and by so many units the mean from the base
 
 
-class Day(NamedTuple):
-    """What is kept of the last day."""
+class Scaled(NamedTuple):
+    """In what the days of streams are written, (B, T) each, in the sensor's unit."""
 
-    day: NDArray[np.int8]  # (B, T, PIECES) steps from the base; 0: not known, so 0 and above are one higher
-    base: Doubles  # (B, T) in the sensor's unit
-    unit: Doubles  # (B, T) likewise
+    base: Doubles
+    unit: Doubles
+
+
+class Days(NamedTuple):
+    """What is kept of the last day, where all streams' lie: changed in place."""
+
+    steps: NDArray[np.int8]  # (rows, T, PIECES) from the base; 0: not known, so 0 and above are one higher
+    rows: NDArray[np.intp]  # (B,) which are these streams'
+    kept: NDArray[np.bool_]  # (B,) which are not to learn
 
 
 def follow(
-    before: Day,
+    before: Scaled,
+    days: Days,
     scale: Scale,
     last: Doubles,
     time_before: Doubles,
     time: Doubles,
     gap: Doubles,
     seq: NDArray[np.int64],
-) -> tuple[Day, Doubles]:
+) -> tuple[Scaled, Doubles]:
     """Take on the piece that is over, and look what comes.
 
     Args:
         before: ignored where `seq` is 1.
+        days: likewise.
         scale: (B, T) of the streams, these events included; the deviation in place of the variance.
         last: (B, T) the last value.
         time_before: (B,) when that was.
@@ -52,47 +61,43 @@ def follow(
         seq: (B,) how many events the stream has had, these included.
 
     Returns:
-        The day after the events, and the step from them to the next, (B, T) in the sensor's unit; 0 where
-        nobody knows.
+        What the day is written in after the events, and the step from them to the next, (B, T) in the
+        sensor's unit; 0 where nobody knows.
     """
-    stream = np.arange(len(time))
-    was, now, coming = (_piece(t) for t in (time_before, time, time + gap))
+    steps, rows, kept = days
+    pieces = np.floor(np.array([time_before, time, time + gap]) / PIECE_SECONDS).astype(np.intp) % PIECES
     begun = seq > 1
-    day, base, unit = _in_scale(before, scale, begun)
-    over = begun & (was != now)
-    if over.any():
-        day = day.copy() if day is before.day else day
-        day[stream[over], :, was[over]] = _written((last[over] - base[over]) / unit[over] * STEPS)
-    target, pieces = np.arange(day.shape[1]), np.array([now, coming])[:, :, None]
-    here, there = day[stream[:, None], target, pieces].astype(np.float64)  # (2, B, T)
-    steps = (there - (there > 0.0)) - (here - (here > 0.0))
+    base, unit = _in_scale(before, days, scale, begun)
+    over = begun & (pieces[0] != pieces[1])
+    if np.count_nonzero(over):
+        over &= ~kept
+        steps[rows[over], :, pieces[0, over]] = _written((last[over] - base[over]) / unit[over] * STEPS)
+    target = np.arange(steps.shape[1])
+    here, there = steps[rows[:, None], target, pieces[1:, :, None]].astype(np.float64)  # (2, B, T)
+    step = (there - (there > 0.0)) - (here - (here > 0.0))
     known = (here != 0.0) & (there != 0.0)
-    return Day(day, base, unit), np.where(known, steps * unit * (1.0 / STEPS), 0.0)
+    return Scaled(base, unit), np.where(known, step * unit * (1.0 / STEPS), 0.0)
 
 
-def _piece(time: Doubles) -> NDArray[np.intp]:
-    return np.floor(time / PIECE_SECONDS).astype(np.intp) % PIECES
-
-
-def _in_scale(before: Day, scale: Scale, begun: NDArray[np.bool_]) -> Day:
-    """The day, written anew where the scale has become another one."""
+def _in_scale(before: Scaled, days: Days, scale: Scale, begun: NDArray[np.bool_]) -> Scaled:
+    """What the days are written in: anew where the scale has become another one."""
     mean, deviation = scale
-    base, unit = before.base, before.unit
+    base, unit = before
     other = (deviation > unit * UNIT_TIMES_MAX) | (unit > deviation * UNIT_TIMES_MAX)
     other |= (np.abs(mean - base) > BASE_UNITS_MAX * unit) | ~begun[:, None]
-    if not other.any():
+    if not np.count_nonzero(other):
         return before
-    day = before.day.copy()
-    where = np.nonzero(other)
-    some = day[where]  # (N, PIECES)
-    some[~begun[where[0]]] = 0
+    other &= ~days.kept[:, None]
+    stream, target = np.nonzero(other)
+    some = days.steps[days.rows[stream], target]  # (N, PIECES)
+    some[~begun[stream]] = 0
     row, piece = np.nonzero(some)  # of a young stream few are known
-    at = where[0][row], where[1][row]
+    at = stream[row], target[row]
     steps = some[row, piece].astype(np.float64)
     value = (steps - (steps > 0.0)) * unit[at] / STEPS + base[at]
     some[row, piece] = _written((value - mean[at]) / deviation[at] * STEPS)
-    day[where] = some
-    return Day(day, np.where(other, mean, base), np.where(other, deviation, unit))
+    days.steps[days.rows[stream], target] = some
+    return Scaled(np.where(other, mean, base), np.where(other, deviation, unit))
 
 
 def _written(steps: Doubles) -> NDArray[np.int8]:

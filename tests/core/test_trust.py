@@ -16,7 +16,7 @@ def shares(model: list[float], step: list[float]) -> list[float]:
     for seq, (error, move) in enumerate(zip(model, step, strict=True), 1):
         moved = np.array([[sum(step[:seq]) / seq]])
         lead = trust.follow(lead, np.array([[error]]), np.array([[move]]), moved, np.array([seq]))
-        model, repeated = trust.weights(lead, np.zeros((1, 1)))
+        model, repeated = trust.weights(np.array([lead, np.zeros((1, 1))]))
         assert model + repeated < 1.0 or lead[0, 0] > 50.0
         out.append(float(model[0, 0]))
     return out
