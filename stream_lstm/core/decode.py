@@ -220,7 +220,7 @@ class _Reader:
         try:
             wanted = list(map(self._fast.decode, payloads))
             columns = [list(map(number, wanted)) for number in self._number_of]
-            if not all(-EVENT_MAX <= min(column) and max(column) <= EVENT_MAX for column in columns):
+            if not all(min(column) >= -EVENT_MAX and max(column) <= EVENT_MAX for column in columns):
                 return 0
             times, clock = self._times_of(wanted, arrived)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, PayloadError):

@@ -118,10 +118,11 @@ class Engine:
         before = self.memories.unpack(heads)
         seq = heads["seq"] + 1
         first = (seq == 1)[:, None]
+        begins = np.count_nonzero(first) > 0
         uncertain = marks & CLOCK_BITS == UNCERTAIN
         frozen = (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
         doubtful = uncertain & (seq > 1)
-        last = np.where(first, values, before["value"])
+        last = np.where(first, values, before["value"]) if begins else before["value"]
         scale = _scale(before, values, seq, frozen)
         each = scale.deviation()
         deviation = self._of_targets(each, missing=1.0)
@@ -158,20 +159,20 @@ class Engine:
         self.memories.put(batch.rows, heads[:count])
         said = Predictions(
             seq=seq,
-            expected=np.where(first, np.nan, before["expected"]),
+            expected=np.where(first, np.nan, before["expected"]) if begins else before["expected"],
             anomaly=np.where(uncertain, np.nan, odd.anomaly),
             kind=odd.kind,
             told=np.where(uncertain, 0.0, odd.told),
             alert=odd.alert & ~uncertain,
             forecast=expected,
             trust=share,
-            reach=np.where(first[:, None], np.nan, reach),
+            reach=np.where(first[:, None], np.nan, reach) if begins else reach,
             probabilities=odds,
             error=error,
-            persistence=np.where(first, np.nan, step),
+            persistence=np.where(first, np.nan, step) if begins else step,
             missed=judged.missed,
             skill=skilled.ratio(),
-            covered=np.where(first, np.nan, skilled.covered),
+            covered=np.where(first, np.nan, skilled.covered) if begins else skilled.covered,
             late=timed.late,
         )
         return said if len(rows) == count else Predictions._make(column[:count] for column in said)

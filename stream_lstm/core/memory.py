@@ -35,8 +35,8 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *skill.Skill._fields,
     *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
 )
-# The rest of a row is of several hundred bytes: LTM and STM, which the gates change whole, and what is read and
-# changed in a few places only, where it lies.
+# The rest of a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read and written
+# in few places only, where it lies.
 Columns = dict[str, NDArray[Any]]
 
 
@@ -60,9 +60,8 @@ def row_type(model: Description) -> np.dtype[np.void]:
 
 def _head(row: np.dtype[np.void]) -> np.dtype[np.void]:
     """The part of a row in front of LTM: all its small columns."""
-    fields: Mapping[str, tuple[np.dtype[Any], int]] = row.fields or {}  # type: ignore[assignment]
-    end = fields["ltm"][1]
-    return np.dtype([(name, kind) for name, (kind, offset) in fields.items() if offset < end])
+    names = row.names or ()
+    return np.dtype([(name, row[name]) for name in names[: names.index("ltm")]])
 
 
 def _spans(row: np.dtype[np.void], model: Description) -> np.dtype[np.void]:

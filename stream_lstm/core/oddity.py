@@ -119,10 +119,10 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
         routine: likewise.
     """
     past = _begun(past, event)
-    error = np.fmin(np.where(np.isnan(event.error), 0.0, event.error), ROUTINE_MAX)
+    error = np.minimum(np.fmax(event.error, 0.0), ROUTINE_MAX)  # 0 where there is none
     count = event.seq[:, None].astype(np.float64)
-    known = ~np.isnan(event.values)
-    values = np.where(known, event.values, past.near)
+    unknown = np.isnan(event.values)
+    values = np.where(unknown, past.near, event.values) if np.count_nonzero(unknown) else event.values
 
     hour_worst, usual = _routine(past.hour_worst, routine, event)
     surprise = _surprise(past, event.surprise, np.maximum(count - 1.0, 1.0))
@@ -139,12 +139,13 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
     standstill = _standstill(past, run, count)
 
     spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
-    spoken *= known
+    if values is not event.values:
+        spoken[:, unknown] = 0.0
     anomaly = _worst(np.minimum(spoken[0] + np.maximum.reduce(spoken[1:]), 1.0))
     jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
     loudest = 1 + _worst(spoken).argmax(axis=0)
     crept = (loudest == LEVEL) & (_worst(jump) < DRIFT_SURPRISE_MAX)
-    kind = np.where(anomaly > 0.0, np.where(crept, DRIFT, loudest), 0).astype(np.int8)
+    kind = ((anomaly > 0.0) * np.where(crept, DRIFT, loudest)).astype(np.int8)
 
     left = past.quiet - 1.0
     free = left <= 0.0

@@ -59,18 +59,20 @@ def judge(
         interval: share of values that are to lie inside.
     """
     first = (seq == 1)[:, None]
-    known = ~(first | np.isnan(seen))
-    error = np.where(known, np.abs(seen - forecast.expected), 0.0)
-    missed = error > forecast.reach
-    spread = np.where(known, forecast.spread, 1.0)
-    surprise = np.minimum(error / (spread * deviation), SURPRISE_MAX)
+    error = np.abs(seen - forecast.expected)
+    unknown = first | np.isnan(error)
+    missed = (error > forecast.reach) & ~unknown
+    if not np.count_nonzero(unknown):  # mostly
+        surprise = np.minimum(error / (forecast.spread * deviation), SURPRISE_MAX)
+        return Judgement(error, missed, surprise, follow(before, missed, interval))
+    spread = np.where(unknown, 1.0, forecast.spread)
     # At first the quantile of |error| / spread, were the model's spread exact (Laplace).
     width = np.where(first, -math.log(1.0 - interval), before)
     return Judgement(
-        error=np.where(known, error, np.nan),
-        missed=missed & known,
-        surprise=surprise,
-        width=np.where(known, follow(width, missed, interval), width),
+        error=np.where(unknown, np.nan, error),
+        missed=missed,
+        surprise=np.minimum(np.where(unknown, 0.0, error) / (spread * deviation), SURPRISE_MAX),
+        width=np.where(unknown, width, follow(width, missed, interval)),
     )
 
 

@@ -41,7 +41,7 @@ def follow(
     """
     known = ~np.isnan(error + step)
     gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)[:, None]
-    old, news = np.array(before), np.array([np.minimum(error, ERROR_MAX), np.minimum(step, ERROR_MAX), ~missed])
+    old, news = np.array(before), np.minimum(np.array([error, step, ~missed]), ERROR_MAX)
     if np.count_nonzero(known) < known.size:  # what is not known changes nothing
         old = np.where((seq == 1)[:, None], 0.0, old)
         gain, news = np.where(known, gain, 0.0), np.where(known, news, 0.0)

@@ -43,7 +43,7 @@ def follow(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: ND
         moved: (B, T) the usual step, this one included.
         seq: (B,) how many events the stream has had, this one included.
     """
-    first = (seq == 1)[:, None]
-    news = np.where(first, 0.0, step - error) / np.maximum(moved, MOVED_MIN)
-    lead = np.where(first, 0.0, lead) * (1.0 - 1.0 / MEMORY_EVENTS) + news
+    lead = lead * (1.0 - 1.0 / MEMORY_EVENTS) + (step - error) / np.maximum(moved, MOVED_MIN)
+    if np.count_nonzero(seq == 1):
+        lead = np.where((seq == 1)[:, None], 0.0, lead)
     return np.minimum(np.maximum(lead, -LEAD_MAX), LEAD_MAX)

@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
 MESSAGES_MAX = 65_536
 TIMED = 1  # a content digest's lowest bit: the payload has a time
 
 
-Committed = tuple[int, int, int]  # a message: its topic's digest, its content's (see `content`), its entry's number
+Committed = tuple[int, int, int]  # a message: digest of its topic, of its content (see `content`), its entry
 
 
 @dataclass(slots=True)

@@ -99,14 +99,15 @@ class Measures:
     def judged(self, predictions: Predictions) -> None:
         """Count how a batch's events compare with what was expected of them."""
         error, persistence = predictions.error, predictions.persistence
-        known = ~np.isnan(error) & ~np.isnan(persistence)
-        if known.any():
-            self.error_sum += float(error[known].sum())
-            self.persistence_sum += float(persistence[known].sum())
-            self.judged_total += int(known.sum())
-            self.covered_total += int((~predictions.missed[known]).sum())
-        self.anomalies_total += int((predictions.anomaly >= ALERT).sum())
-        self.alerts_total += int(predictions.alert.sum())
+        known = ~np.isnan(error + persistence)
+        judged = int(np.count_nonzero(known))
+        if judged:
+            self.error_sum += float(np.add.reduce(error[known]))
+            self.persistence_sum += float(np.add.reduce(persistence[known]))
+            self.judged_total += judged
+            self.covered_total += judged - int(np.count_nonzero(predictions.missed & known))
+        self.anomalies_total += int(np.count_nonzero(predictions.anomaly >= ALERT))
+        self.alerts_total += int(np.count_nonzero(predictions.alert))
 
     def aged(self, times: NDArray[np.float64], now: float) -> None:
         """Count how old events were when they came, of those that carry a time."""

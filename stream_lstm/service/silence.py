@@ -6,6 +6,7 @@ whatever times they carry. While there is no connection, nobody is silent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -59,18 +60,16 @@ class Silence:
 
     def heard(self, rows: NDArray[np.intp], now: float) -> None:
         """Streams have been heard of; call it before `Memories.seen` is set."""
-        m = self._memories
-        rows = np.unique(rows)
-        known = m.seen[rows] > 0.0
-        since = np.maximum(m.seen[rows], np.nan_to_num(self._connected_since(), nan=now))
-        gap = np.where(known, now - since, 0.0)
-        kept = m.rhythm[rows] * RHYTHM_KEEP
-        most = np.where(m.stale[rows], np.maximum(m.rhythm[rows] * RHYTHM_GROWTH_MAX, 1.0), np.inf)
-        back = rows[m.stale[rows]]
-        self._changed(back, now, stale=False)
-        m.rhythm[rows] = np.maximum(np.minimum(gap, most), kept)
-        m.stale[back] = False
-        self.stale -= len(back)
+        m, since = self._memories, self._connected_since()
+        seen, rhythm, stale = m.seen[rows], m.rhythm[rows], m.stale[rows]
+        gap = np.where(seen > 0.0, now - np.maximum(seen, now if math.isnan(since) else since), 0.0)
+        if np.count_nonzero(stale):  # seldom
+            gap = np.where(stale, np.minimum(gap, np.maximum(rhythm * RHYTHM_GROWTH_MAX, 1.0)), gap)
+            back = np.unique(rows[stale])
+            self._changed(back, now, stale=False)
+            m.stale[back] = False
+            self.stale -= len(back)
+        m.rhythm[rows] = np.maximum(gap, rhythm * RHYTHM_KEEP)
 
     def look(self, now: float) -> None:
         """See who has fallen silent since the last look, some at a time."""

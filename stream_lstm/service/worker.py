@@ -193,7 +193,7 @@ class Worker:
         self._window.remember(zip(read.topics[known:], read.contents[known:], repeat(number)))
 
     def _read_plain(self, arrival: Arrival, read: Read) -> bool:
-        """Decode messages in one go, if nothing is special about any of them; they are nearly always plain."""
+        """Decode messages in one go, if nothing is special about any of them, as is nearly always so."""
         messages, events = arrival.packets, read.events
         assured = [message.packet_id is not None for message in messages]
         again = all(assured)
@@ -318,7 +318,7 @@ class Worker:
         memories.seen[where] = now
         self._measures.judged(predictions)
         self._measures.aged(times[clocks == Clock.EVENT], now)
-        self._measures.late_total += int(predictions.late.sum())
+        self._measures.late_total += int(np.count_nonzero(predictions.late))
         entry = Entry(
             number=number,
             model=self._engine.model.id,

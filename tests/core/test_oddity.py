@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.core import oddity
-from stream_lstm.core.oddity import ALERT, INCIDENT_EVENTS, KINDS, Event, Oddity, Past
+from stream_lstm.core.oddity import ALERT, INCIDENT_EVENTS, KINDS, Event, Oddity, Past, Routine
 
 HOUR = oddity.HOUR_SECONDS
 
@@ -19,20 +19,25 @@ HOUR = oddity.HOUR_SECONDS
 def nothing(streams: int = 1, targets: int = 1) -> Past:
     """The past of streams that have none."""
     blank = {name: np.zeros((streams, targets)) for name in Past._fields}
-    blank["routine"] = np.zeros((streams, targets, oddity.HOURS), np.float32)
     return Past(**blank | {"level": np.zeros(streams), "quiet": np.zeros(streams)})
+
+
+def no_routine(streams: int = 1, targets: int = 1) -> Routine:
+    errors = np.zeros((streams, targets, oddity.HOURS), np.float16)
+    return Routine(errors, np.arange(streams), np.zeros(streams, np.bool_))
 
 
 def told(
     values: Sequence[float], errors: Sequence[float] | None = None, *, every: float = 60.0
 ) -> list[Oddity]:
     """What is said of each event of a stream; errors are in spreads, and deviations."""
-    past, out, last = nothing(), [], math.nan
+    past, routine, out, last = nothing(), no_routine(), [], math.nan
     for n, value in enumerate(values):
         error = np.array([[abs(errors[n]) if errors is not None and n else 0.0]])
         seen, before = np.array([[value]]), np.array([[last]])
         at = np.array([1.7e9 + n * every])
-        odd, past = oddity.look(past, Event(seen, before, error, error, np.array([n + 1]), at, at - every))
+        event = Event(seen, before, error, error, np.array([n + 1]), at, at - every)
+        odd, past = oddity.look(past, routine, event)
         out.append(odd)
         last = value
     return out
@@ -141,12 +146,12 @@ def test_an_incident_is_told_once_and_another_after_it() -> None:
 
 
 def test_what_cannot_be_seen_is_not_odd() -> None:
-    past, seq = nothing(2, 2), np.array([1, 1])
+    past, routine, seq = nothing(2, 2), no_routine(2, 2), np.array([1, 1])
     seen = np.array([[1.0, math.nan], [2.0, math.nan]])
     for n in range(50):
         at = np.full(2, 1.7e9 + n * 7_200)
         error = np.array([[0.5, 0.0], [50.0 if n == 40 else 0.5, 0.0]])
-        odd, past = oddity.look(past, Event(seen, seen, error, error, seq + n, at, at - 7_200))
+        odd, past = oddity.look(past, routine, Event(seen, seen, error, error, seq + n, at, at - 7_200))
         assert odd.anomaly[0] < ALERT
         if n == 40:
             assert odd.anomaly[1] > odd.anomaly[0]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core import yesterday
 from stream_lstm.core.scaling import Scale
-from stream_lstm.core.yesterday import PIECE_SECONDS, PIECES, STEPS, Day
+from stream_lstm.core.yesterday import PIECE_SECONDS, PIECES, STEPS, Days, Scaled
 
 Doubles = NDArray[np.float64]
 
@@ -20,13 +20,15 @@ def followed(
     means: Doubles | None = None,
 ) -> list[float]:
     """The step that is expected after each value."""
-    day, out = Day(np.full((1, 1, PIECES), 7, np.int8), *np.full((2, 1, 1), 5.0)), []  # another stream's
+    days = Days(np.full((3, 1, PIECES), 7, np.int8), np.array([1]), np.zeros(1, np.bool_))  # another's so far
+    written, out = Scaled(*np.full((2, 1, 1), 5.0)), []
     last, before = 0.0, 1.7e9
     for n, value in enumerate(values.tolist()):
         time = 1.7e9 + n * every
         mean, deviation = (0.0 if means is None else means[n]), (1.0 if deviations is None else deviations[n])
-        day, step = yesterday.follow(
-            day,
+        written, step = yesterday.follow(
+            written,
+            days,
             Scale(np.array([[mean]]), np.array([[deviation]])),
             np.array([[last]]),
             np.array([before]),
@@ -36,6 +38,7 @@ def followed(
         )
         before, last = time, value
         out.append(float(step[0, 0]))
+    assert (days.steps[[0, 2]] == 7).all()
     return out
 
 
@@ -73,10 +76,10 @@ def test_what_lies_far_out_is_no_routine() -> None:
 
 @pytest.mark.parametrize("last", [1e100, -1e100, np.nan])
 def test_numbers_at_the_edge_are_not_kept(last: float) -> None:
-    blank = Day(np.zeros((1, 1, PIECES), np.int8), *np.ones((2, 1, 1)))
+    days = Days(np.zeros((1, 1, PIECES), np.int8), np.array([0]), np.zeros(1, np.bool_))
     one = np.ones((1, 1))
     times = np.array([0.0]), np.array([86_700.0]), np.array([1e6])
     with np.errstate(all="raise", under="ignore"):
-        after, step = yesterday.follow(blank, Scale(one, one), one * last, *times, np.array([5]))
-    assert not after.day.any()
+        _, step = yesterday.follow(Scaled(one, one), days, Scale(one, one), one * last, *times, np.array([5]))
+    assert not days.steps.any()
     assert step.tolist() == [[0.0]]
