@@ -63,16 +63,21 @@ def use(ltm: Floats, show: Floats) -> Floats:
 
 def step(memory: Memory, event: Floats, weights: Weights) -> Memory:
     """Push one event of each stream, (T, R, F), through the four gates; returns the new memory."""
-    ignore, keep, news, show = (
-        event @ weights.event + memory.stm @ weights.stm + weights.bias
-    )  # (T, R, H) each
+    seen = event @ weights.event  # (4, T, R, H)
+    seen += memory.stm @ weights.stm
+    seen += weights.bias
+    ignore, keep, news, show = seen
     ltm = remember(forget(memory.ltm, keep), learn(news, ignore))
     return Memory(ltm, use(ltm, show))
 
 
 def sigmoid(x: Floats) -> Floats:
     """The logistic function, by way of tanh, which cannot overflow."""
-    return np.asarray(np.tanh(x * HALF) * HALF + HALF)
+    out = x * HALF
+    np.tanh(out, out=out)
+    out *= HALF
+    out += HALF
+    return out
 
 
 HALF = np.float32(0.5)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from stream_lstm.core.description import Description
@@ -125,43 +127,36 @@ class Encoder:
         return [dict(zip(self._targets, row, strict=True)) for row in rounded.tolist()]
 
     def _plain(self, events: Events, predictions: Predictions) -> list[Prediction]:
-        """One number in, one number out: no names needed."""
-        model, clocks = self._model, CLOCKS
-        prediction, reach = predictions.prediction[:, 0], predictions.reach[:, 0, 0]
-        rows = zip(
-            events.keys,
-            predictions.seq.tolist(),
-            events.times,
-            events.marks,
-            events.values,
-            predictions.expected[:, 0].tolist(),  # NaN becomes null
-            prediction.tolist(),
-            (prediction - reach).tolist(),
-            (prediction + reach).tolist(),
-            predictions.anomaly.tolist(),
-            predictions.alert.tolist(),
-            predictions.kind.tolist(),
-            predictions.trust[:, 0].round(DIGITS).tolist(),
-            strict=True,
-        )
-        return [
-            Prediction(
-                key,
-                seq,
-                time,
-                clocks[mark & CLOCK_BITS],
-                value,
-                expected,
-                coming,
-                (lo, hi) if lo == lo else None,
+        """One number in, one number out: no names needed. Column by column, as all of this takes its time."""
+        coming, reach = predictions.prediction[:, 0], predictions.reach[:, 0, 0]
+        odd = predictions.anomaly.tolist()
+        kinds: Iterable[str | None] = repeat(None)
+        if np.count_nonzero(predictions.anomaly >= ALERT):
+            kinds = [
+                KINDS[kind] if much >= ALERT else None
+                for kind, much in zip(predictions.kind.tolist(), odd, strict=True)
+            ]
+        intervals: Iterable[Interval] = zip((coming - reach).tolist(), (coming + reach).tolist(), strict=True)
+        if np.count_nonzero(np.isnan(reach)):
+            intervals = [_interval(low, high) for low, high in intervals]
+        return list(
+            map(
+                Prediction,
+                events.keys,
+                predictions.seq.tolist(),
+                events.times,
+                [CLOCKS[mark & CLOCK_BITS] for mark in events.marks],
+                events.values,
+                predictions.expected[:, 0].tolist(),  # NaN becomes null
+                coming.tolist(),
+                intervals,
                 odd,
-                alert,
-                KINDS[kind] if odd >= ALERT else None,
-                trust,
-                model,
+                predictions.alert.tolist(),
+                kinds,
+                predictions.trust[:, 0].round(DIGITS).tolist(),
+                repeat(self._model),
             )
-            for key, seq, time, mark, value, expected, coming, lo, hi, odd, alert, kind, trust in rows
-        ]
+        )
 
     def _named(self, events: Events, predictions: Predictions) -> list[Prediction]:
         """Several numbers, or labels: by their names."""

@@ -35,8 +35,8 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *skill.Skill._fields,
     *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
 )
-# The rest of a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read and written
-# in few places only, where it lies.
+# The rest of a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read and
+# written in few places only, where it lies.
 Columns = dict[str, NDArray[Any]]
 
 

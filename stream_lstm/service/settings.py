@@ -255,7 +255,7 @@ class Limits(Section):
     )
     payload_bytes_max: int = Field(65_536, ge=16, le=16_777_216)
     key_bytes_max: int = Field(512, ge=16, le=4_096)
-    batch_events_max: int = Field(1_024, ge=1, le=65_536, description="events committed together")
+    batch_events_max: int = Field(4_096, ge=1, le=65_536, description="events committed together")
     inbox_messages_max: int = Field(65_536, ge=1, le=1_048_576, description="received and not yet applied")
     inbox_bytes_max: int = Field(67_108_864, ge=65_536)
     shutdown_seconds_max: Seconds = 10.0
