@@ -136,9 +136,10 @@ class Encoder:
                 KINDS[kind] if much >= ALERT else None
                 for kind, much in zip(predictions.kind.tolist(), odd, strict=True)
             ]
-        intervals: Iterable[Interval] = zip((coming - reach).tolist(), (coming + reach).tolist(), strict=True)
+        ends = zip((coming - reach).tolist(), (coming + reach).tolist(), strict=True)
+        intervals: Iterable[Interval] = ends
         if np.count_nonzero(np.isnan(reach)):
-            intervals = [_interval(low, high) for low, high in intervals]
+            intervals = [_interval(low, high) for low, high in ends]
         return list(
             map(
                 Prediction,
