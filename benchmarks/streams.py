@@ -59,7 +59,7 @@ class Line:
         entry = Entry(
             number=number,
             model=self.model.id,
-            streams=memories.ids[rows],
+            streams=memories.ids[rows].astype(np.int64),
             times=times,
             marks=np.zeros(len(rows), np.uint8),
             values=values,

@@ -62,6 +62,13 @@ class Predictions(NamedTuple):
         return self.forecast[:, 0]
 
 
+class Deviation(NamedTuple):
+    """Of the targets, (B, T) each: with the events, and before them."""
+
+    now: Doubles
+    then: Doubles
+
+
 class Engine:
     """Applies batches of events to memories.
 
@@ -130,7 +137,9 @@ class Engine:
 
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
-        forecast = score.Forecast(before["expected"], before["spread"], before["reach"])
+        then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
+        reach = before["width"] * then * before["spread"]
+        forecast = score.Forecast(before["expected"], before["spread"], reach)
         judged = score.judge(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
@@ -149,9 +158,9 @@ class Engine:
             **{"value": values, "mean": scale.mean, "variance": scale.variance, "width": judged.width},
         }
         days = yesterday.Days(self.memories.day, rows, frozen)
-        expected, share = self._rely(before, after, days, outlook, seq, deviation, step)
+        expected, share = self._rely(before, after, days, outlook, seq, Deviation(deviation, then), step)
         reach = (judged.width * deviation)[:, None] * outlook.spread
-        after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0], "reach": reach[:, 0]}
+        after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
         _keep(after, before, doubtful, oddity.Past._fields)
         _keep(after, before, frozen, LEARNT)
         heads["seq"] = seq
@@ -184,21 +193,23 @@ class Engine:
         days: yesterday.Days,
         outlook: readout.Outlook,
         seq: NDArray[np.int64],
-        deviation: Doubles,
+        deviation: Deviation,
         step: Doubles,
     ) -> tuple[Doubles, Doubles]:
         """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
         if self.model.description.readout != "step":
-            unused = ("modelled", "repeated", "lead", "lead_repeated", *yesterday.Scaled._fields)
+            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *yesterday.Scaled._fields)
             after |= {name: before[name] for name in unused}
             return outlook.expected, np.ones_like(outlook.expected[:, 0])
         values, moved = after["value"], after["moved"]
-        error = np.abs(values - np.array([before["modelled"], before["repeated"]])) / deviation
+        steps = np.array([before["model_step"], before["repeated_step"]]) * deviation.then
+        error = np.abs(values - before["value"] - steps) / deviation.now
         leads = np.array([before["lead"], before["lead_repeated"]])
         after["lead"], after["lead_repeated"] = leads = trust.follow(leads, error, step, moved, seq)
         model, repeated = trust.weights(leads)
-        again = self._again(before, after, days, seq, deviation)
-        after |= {"modelled": outlook.expected[:, 0], "repeated": values + again}
+        again = self._again(before, after, days, seq, deviation.now)
+        after["model_step"] = (outlook.expected[:, 0] - values) / deviation.now
+        after["repeated_step"] = again / deviation.now
         share = model / np.maximum(1.0 - repeated, LEAST)  # further ahead, yesterday is not asked
         expected = values[:, None] + share[:, None] * (outlook.expected - values[:, None])
         expected[:, 0] = values + model * (outlook.expected[:, 0] - values) + repeated * again

@@ -15,28 +15,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import oddity, pace, skill, yesterday
+from stream_lstm.core import oddity, skill, yesterday
 from stream_lstm.core.description import Description
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
 # What the engine works on, by kind. All numbers of one kind lie together, so that they are read in one piece.
-OF_STREAM = (*pace.Pace._fields, "level", "quiet")  # a number a stream
+OF_STREAM = ("usual", "behind", "level", "quiet")  # a number a stream, see `pace.Pace` and `oddity.Past`
 OF_FEATURE = ("value", "mean", "variance")  # the last event, and its scale
 EXACT = (  # in the target's unit: as exact as events are
-    *("expected", "reach"),  # for the next event, and half the width of its interval
-    *("modelled", "repeated"),  # what each of those trusted expected by itself, see `trust`
+    "expected",  # for the next event
     *("lowest", "highest", "near", "near_lowest", "near_highest"),  # see `oddity.Past`
-    *("base", "unit"),  # see `yesterday.Day`
+    "base",  # see `yesterday.Scaled`
 )
 ROUGH = (  # ratios, shares and counts: float32 says enough
     *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
-    *("lead", "lead_repeated"),  # see `trust`
+    *(
+        "model_step",
+        "repeated_step",
+    ),  # what each of those trusted expected by itself, in deviations, see `trust`
+    *("lead", "lead_repeated"),  # likewise
     *skill.Skill._fields,
-    *("tail", "shape", "excesses", "records", "near_records", "run", "run_longest", "jump", "hour_worst"),
+    *("tail", "records", "near_records", "run", "run_longest"),
+    "unit",
 )
+COARSE = ("shape", "excesses", "jump", "hour_worst")  # float16 is enough
 # The rest of a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read and
 # written in few places only, where it lies.
+SPANS = {"of_feature": OF_FEATURE, "exact": EXACT, "of_stream": OF_STREAM, "rough": ROUGH, "coarse": COARSE}
 Columns = dict[str, NDArray[Any]]
 
 
@@ -46,13 +52,15 @@ def row_type(model: Description) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("seq", "<i8"),  # events so far
-            *((name, "<f8") for name in OF_STREAM),
+            ("time", "<f8"),  # of the newest event, epoch seconds
             *((name, "<f8", features) for name in OF_FEATURE),
             *((name, "<f8", targets) for name in EXACT),
+            *((name, "<f4") for name in OF_STREAM),
             *((name, "<f4", targets) for name in ROUGH),
+            *((name, "<f2", targets) for name in COARSE),
             ("ltm", "<f4", (model.layers, model.units)),
             ("stm", "<f4", (model.layers, model.units)),
-            ("routine", "<f2", (*targets, oddity.HOURS)),
+            ("routine", "<u1", (*targets, oddity.HOURS)),
             ("day", "<i1", (*targets, yesterday.PIECES)),
         ]
     )
@@ -67,10 +75,11 @@ def _head(row: np.dtype[np.void]) -> np.dtype[np.void]:
 def _spans(row: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
     """A head, with what lies together as one field."""
     kinds = {
-        "of_stream": (OF_STREAM, "<f8", ()),
         "of_feature": (OF_FEATURE, "<f8", (len(model.features),)),
         "exact": (EXACT, "<f8", (len(model.targets),)),
+        "of_stream": (OF_STREAM, "<f4", ()),
         "rough": (ROUGH, "<f4", (len(model.targets),)),
+        "coarse": (COARSE, "<f2", (len(model.targets),)),
     }
     fields: Mapping[str, tuple[np.dtype[Any], int]] = row.fields or {}  # type: ignore[assignment]
     return np.dtype(
@@ -93,7 +102,7 @@ class Memories:
         routine: (rows, T, hours), likewise; see `stream_lstm.core.oddity`.
         day: (rows, T, pieces), likewise; see `stream_lstm.core.yesterday`.
         applied: (rows,) number of the last commit that changed a row; the service's to set.
-        seen: (rows,) when the stream was last heard of, epoch seconds; the service's to set.
+        seen: (rows,) when the stream was last heard of, whole epoch seconds; the service's to set.
         rhythm: (rows,) its longest silence of late, seconds; likewise.
         stale: (rows,) it has been silent for longer than it should; likewise.
     """
@@ -104,8 +113,8 @@ class Memories:
         self._spans = _spans(self.head_type, model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
-        self.seen = np.zeros(rows_max + 1, np.float64)
-        self.rhythm = np.zeros(rows_max + 1, np.float64)
+        self.seen = np.zeros(rows_max + 1, np.uint32)
+        self.rhythm = np.zeros(rows_max + 1, np.float32)
         self.stale = np.zeros(rows_max + 1, np.bool_)
         # Records are moved as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
@@ -113,7 +122,7 @@ class Memories:
         self._heads = np.ndarray(rows_max + 1, f"V{size}", self._table, strides=(self.row_type.itemsize,))
         self.ltm, self.stm = self._table["ltm"], self._table["stm"]
         self.routine, self.day = self._table["routine"], self._table["day"]
-        self.ids = np.zeros(rows_max + 1, np.int64)
+        self.ids = np.zeros(rows_max + 1, np.uint32)
         self.applied = np.zeros(rows_max + 1, np.int64)
         self._row_of: dict[str, int] = {}
         self._keys: list[str | None] = [None]
@@ -217,26 +226,17 @@ class Memories:
     def unpack(self, heads: NDArray[np.void]) -> Columns:
         """What heads hold beside `seq`, by name, each (B, …) and contiguous."""
         spans = heads.view(self._spans)
-        parts = {
-            OF_STREAM: spans["of_stream"],
-            OF_FEATURE: spans["of_feature"],
-            EXACT: spans["exact"],
-            ROUGH: spans["rough"],
-        }
-        out: Columns = {}
-        for names, part in parts.items():
-            out.update(zip(names, np.array(part.swapaxes(0, 1), np.float64, order="C"), strict=True))
+        out: Columns = {"time": np.ascontiguousarray(heads["time"])}
+        for span, names in SPANS.items():
+            part = spans[span].swapaxes(0, 1)
+            out.update(zip(names, np.array(part, np.float64, order="C"), strict=True))
         return out
 
     def pack(self, heads: NDArray[np.void], columns: Columns) -> None:
         """Put columns into heads, as `unpack` gave them."""
         spans = heads.view(self._spans)
-        for span, names in (
-            ("of_stream", OF_STREAM),
-            ("of_feature", OF_FEATURE),
-            ("exact", EXACT),
-            ("rough", ROUGH),
-        ):
+        heads["time"] = columns["time"]
+        for span, names in SPANS.items():
             spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
 
     def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:

@@ -57,7 +57,10 @@ JUMP_KEEP = 0.95  # from event to event
 AROUND = np.array([-1, 0, 1])
 ROUTINE_KEEP = 0.8  # from day to day
 ROUTINE_WEIGHT = 0.5
-ROUTINE_MAX = 6e4  # deviations; what fits into a float16
+ROUTINE_MAX = 6e4  # deviations
+# As they are kept: sixteen steps for each doubling of 1 + error.
+ROUTINE_STEPS = 16.0
+ROUTINE = np.exp2(np.arange(256) / ROUTINE_STEPS) - 1.0
 HOUR_SECONDS = 3_600.0
 
 
@@ -85,7 +88,7 @@ class Past(NamedTuple):
 class Routine(NamedTuple):
     """The largest error of each hour of the days before, where all streams' lie: changed in place."""
 
-    errors: NDArray[np.float16]  # (rows, T, 24) in deviations, at most `ROUTINE_MAX`
+    errors: NDArray[np.uint8]  # (rows, T, 24) in deviations, as in `ROUTINE`
     rows: NDArray[np.intp]  # (B,) which are these streams'
     kept: NDArray[np.bool_]  # (B,) which are not to learn
 
@@ -240,12 +243,17 @@ def _routine(worst: Doubles, routine: Routine, event: Event) -> tuple[Doubles, D
     if np.count_nonzero(over):
         ended = over & ~routine.kept
         at = rows[ended], slice(None), before[ended]
-        errors[at] = np.minimum(np.maximum(errors[at] * ROUTINE_KEEP, worst[ended]), ROUTINE_MAX)
+        faded = np.floor(_as_kept(ROUTINE[errors[at]] * ROUTINE_KEEP))  # so that it is forgotten in the end
+        errors[at] = np.maximum(faded, np.ceil(_as_kept(worst[ended])))
         worst = np.where(over[:, None], 0.0, worst)
     target = np.arange(errors.shape[1])
     hours = (hour[:, None] + AROUND) % HOURS  # (B, 3)
     around = errors[rows[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
-    return worst, np.maximum.reduce(around, axis=2).astype(np.float64)
+    return worst, ROUTINE[np.maximum.reduce(around, axis=2)]
+
+
+def _as_kept(error: Doubles) -> Doubles:
+    return np.asarray(np.log2(1.0 + error) * ROUTINE_STEPS)
 
 
 def _worst(of_targets: Doubles) -> Doubles:

@@ -20,6 +20,7 @@ PIECE_SECONDS = 300.0
 STEPS = 16.0  # a deviation
 STEPS_MAX = 127.0
 UNIT_TIMES_MAX = 3.0  # by so much the deviation may differ from the unit that is written in
+UNIT_MAX = 1e38  # what fits into a float32
 BASE_UNITS_MAX = 2.0  # and by so many units the mean from the base
 
 
@@ -27,7 +28,7 @@ class Scaled(NamedTuple):
     """In what the days of streams are written, (B, T) each, in the sensor's unit."""
 
     base: Doubles
-    unit: Doubles
+    unit: Doubles  # at most `UNIT_MAX`
 
 
 class Days(NamedTuple):
@@ -97,7 +98,7 @@ def _in_scale(before: Scaled, days: Days, scale: Scale, begun: NDArray[np.bool_]
     value = (steps - (steps > 0.0)) * unit[at] / STEPS + base[at]
     some[row, piece] = _written((value - mean[at]) / deviation[at] * STEPS)
     days.steps[days.rows[stream], target] = some
-    return Scaled(np.where(other, mean, base), np.where(other, deviation, unit))
+    return Scaled(np.where(other, mean, base), np.where(other, np.minimum(deviation, UNIT_MAX), unit))
 
 
 def _written(steps: Doubles) -> NDArray[np.int8]:

@@ -322,7 +322,7 @@ class Worker:
         entry = Entry(
             number=number,
             model=self._engine.model.id,
-            streams=memories.ids[where],
+            streams=memories.ids[where].astype(np.int64),
             times=times,
             marks=marks,
             values=values,

@@ -69,7 +69,7 @@ def connected(path: Path, connect: Callable[..., sqlite3.Connection], *, fsync: 
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # `flush_log` does it, and no commit waits for it
-        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA cache_size = -4096")
     except BaseException:
         connection.close()
         raise

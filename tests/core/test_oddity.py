@@ -23,7 +23,7 @@ def nothing(streams: int = 1, targets: int = 1) -> Past:
 
 
 def no_routine(streams: int = 1, targets: int = 1) -> Routine:
-    errors = np.zeros((streams, targets, oddity.HOURS), np.float16)
+    errors = np.zeros((streams, targets, oddity.HOURS), np.uint8)
     return Routine(errors, np.arange(streams), np.zeros(streams, np.bool_))
 
 
