@@ -106,6 +106,7 @@ class Measures:
             self.persistence_sum += float(np.add.reduce(persistence[known]))
             self.judged_total += judged
             self.covered_total += judged - int(np.count_nonzero(predictions.missed & known))
+        self.late_total += int(np.count_nonzero(predictions.late))
         self.anomalies_total += int(np.count_nonzero(predictions.anomaly >= ALERT))
         self.alerts_total += int(np.count_nonzero(predictions.alert))
 

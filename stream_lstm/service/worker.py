@@ -17,6 +17,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.decode import Decoder
@@ -35,6 +36,7 @@ from stream_lstm.service.silence import Silence
 from stream_lstm.service.streams import Streams
 from stream_lstm.store.journal import Entry, Rejected
 
+EVENT = int(Clock.EVENT)  # plain: an enum takes its time in a comparison
 BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied
 OVERLAP_MESSAGES_MIN = 256  # fewer wait until what is under way is out: measured, a third of the delay
 
@@ -162,7 +164,7 @@ class Worker:
             self._measures.latency.add(max(now - arrival.time, 0.0), len(arrival.packets))
 
     async def _take(self, arrivals: Sequence[Arrival]) -> Batch:
-        """Everything that happens to messages before the disk."""
+        """Everything that happens to messages, but for waiting until they are on the disk."""
         read = Read()
         for arrival in arrivals:
             self._read(arrival, read)
@@ -170,8 +172,10 @@ class Worker:
         self._note(read)
         if not (rows or read.rejected or read.topics):
             return Batch(self._keeper.number, None, [], 0, arrivals, fresh=False)
-        entry, predictions = self._apply(read, rows, named)
-        committed = self._keeper.commit(entry)  # runs while we encode
+        where, now = np.array(rows, np.intp), self._clock()
+        entry = self._entry(read, where, named, now)
+        committed = self._keeper.commit(entry)  # the disk works beside us
+        predictions = self._apply(entry, where, now)
         publications = self._outbox.publications(read.events, predictions, read.rejected)
         return Batch(entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.topics))
 
@@ -297,42 +301,38 @@ class Worker:
                 about = {"reason": refused.reason, "topic": refused.topic[:200], "since": held}
                 logger.warning("rejected: %s", refused.detail, extra={"about": about})
 
-    def _apply(self, read: Read, rows: list[int], named: list[tuple[int, str]]) -> tuple[Entry, Predictions]:
-        """Push the memories on; returns what the journal needs to do the same again."""
-        events, memories = read.events, self._engine.memories
-        where = np.array(rows, np.intp)
-        times = np.array(events.times, np.float64)
-        now = self._clock()
+    def _entry(self, read: Read, rows: NDArray[np.intp], named: list[tuple[int, str]], now: float) -> Entry:
+        """What the journal needs, so that the same can be done again."""
+        events = read.events
         self._freezer.look(now)
         if frozen := self._freezer.frozen(events.keys):
             events.marks = [m | FROZEN if f else m for m, f in zip(events.marks, frozen, strict=True)]
             self._measures.frozen_total += sum(frozen)
-        marks = np.array(events.marks, np.uint8)
-        clocks = marks & CLOCK_BITS
         wide = len(self._engine.model.description.features)
-        values = np.array(events.values, np.float64).reshape(-1, wide)
-        predictions = self._engine.run(where, times, values, marks)
-        number = self._keeper.number + 1
-        self._silence.heard(where, now)
-        memories.applied[where] = number
-        memories.seen[where] = now
-        self._measures.judged(predictions)
-        self._measures.aged(times[clocks == Clock.EVENT], now)
-        self._measures.late_total += int(np.count_nonzero(predictions.late))
-        entry = Entry(
-            number=number,
+        return Entry(
+            number=self._keeper.number + 1,
             model=self._engine.model.id,
-            streams=memories.ids[where].astype(np.int64),
-            times=times,
-            marks=marks,
-            values=values,
+            streams=self._engine.memories.ids[rows].astype(np.int64),
+            times=np.array(events.times, np.float64),
+            marks=np.array(events.marks, np.uint8),
+            values=np.array(events.values, np.float64).reshape(-1, wide),
             named=named,
             digests=np.array([read.topics, read.contents], np.uint64).T,
             rejected=read.rejected,
             sent=self._link.confirmed,
             settled=self._link.settled,
         )
-        return entry, predictions
+
+    def _apply(self, entry: Entry, rows: NDArray[np.intp], now: float) -> Predictions:
+        """Push the memories on."""
+        memories = self._engine.memories
+        predictions = self._engine.run(rows, entry.times, entry.values, entry.marks)
+        self._silence.heard(rows, now)
+        memories.applied[rows] = entry.number
+        memories.seen[rows] = now
+        self._measures.judged(predictions)
+        self._measures.aged(entry.times[entry.marks & CLOCK_BITS == EVENT], now)
+        return predictions
 
 
 def _drop(events: Events, refused: Sequence[int], *, wide: int) -> None:
