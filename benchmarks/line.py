@@ -26,7 +26,7 @@ from typing import Any
 import mqtt5
 import msgspec
 
-from benchmarks import machine
+from benchmarks import machine, settings
 from benchmarks.load import SEQ_FROM, Client, Dried, Frames, Sensors, topic
 from stream_lstm.demo.broker import free_port
 
@@ -34,26 +34,13 @@ TOPICS = 1_000
 WINDOW = 2_000
 LATENCY_SECONDS = 8.0
 RATES = (1_000, 5_000)
+CALM_SECONDS = 20.0
 QUIET_SECONDS_MAX = 20.0
 MOSQUITTO = """listener {port} 127.0.0.1
 allow_anonymous true
 max_queued_messages 0
 max_inflight_messages 0
 log_type none
-"""
-SERVICE = """[mqtt]
-url = "mqtt://127.0.0.1:{port}"
-[[subscribe]]
-topic = "sensors/+/telemetry"
-qos = {qos}
-fields = ["temp"]
-time = []
-[state]
-path = "{folder}/state.db"
-[http]
-port = {http}
-[log]
-level = "warning"
 """
 
 
@@ -123,10 +110,7 @@ def running(contender: Contender, cores: list[int]) -> Iterator[tuple[int, int]]
 
 def _command(contender: Contender, folder: Path, port: int) -> list[str]:
     if contender.name.startswith("service"):
-        config = folder / "settings.toml"
-        config.write_text(
-            SERVICE.format(port=port, qos=contender.qos, folder=folder, http=(http := free_port()))
-        )
+        config = settings.written(folder, port=port, qos=contender.qos, http=(http := free_port()))
         return [sys.executable, "-m", "benchmarks.contenders.service", str(config), str(http)]
     module = contender.name.split(",")[0]
     return [sys.executable, "-m", f"benchmarks.contenders.{module}", str(port), str(contender.qos)]
@@ -219,6 +203,18 @@ def latency(contender: Contender, cores: list[int], rate: int) -> dict[str, floa
         return {"p50_ms": found[49], "p99_ms": found[98], "unanswered": float(count - len(arrived))}
 
 
+def calm(cores: list[int]) -> dict[str, float]:
+    """Seconds until the service is ready with an empty state, and its share of a core when nothing comes."""
+    begun = time.monotonic()
+    with running(contenders(0)[0], cores) as (_, pid):
+        ready = time.monotonic() - begun
+        time.sleep(2.0)
+        before = machine.cpu_seconds(pid)
+        time.sleep(CALM_SECONDS)
+        spent = machine.cpu_seconds(pid) - before
+    return {"ready_seconds": ready, "idle_share": spent / CALM_SECONDS}
+
+
 def show(figures: dict[str, dict[str, float]]) -> None:
     """Medians, and how they stand beside ours."""
     ours = next(iter(figures.values()))["events_per_second"]
@@ -255,7 +251,10 @@ def main() -> None:
             row = delays[f"{contender.name}, {rate:,} events/s"] = latency(contender, cores, rate)
             said = f"p50 {row['p50_ms']:8.2f} ms  p99 {row['p99_ms']:8.2f} ms"
             print(f"{contender.name:24} at {rate:5,} events/s: {said}", flush=True)
-    print(f"kept in {machine.keep('line', {'rounds': all_rounds, 'medians': medians, 'latency': delays})}")
+    quiet = calm(cores)
+    print(f"ready after {quiet['ready_seconds']:.2f} s, idle at {quiet['idle_share']:.1%} of a core")
+    kept = {"rounds": all_rounds, "medians": medians, "latency": delays, "calm": quiet}
+    print(f"kept in {machine.keep('line', kept)}")
 
 
 if __name__ == "__main__":

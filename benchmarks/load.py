@@ -27,15 +27,17 @@ class Dried(Exception):
 
 def topic(event: int, topics: int) -> str:
     """Where an event is published: all sensors take turns."""
-    return f"sensors/s{event % topics:04}/telemetry"
+    digits = max(4, len(str(topics - 1)))
+    return f"sensors/s{event % topics:0{digits}}/telemetry"
 
 
-def payload(event: int, topics: int, now: int) -> bytes:
-    """About 100 bytes of JSON with three readings."""
+def payload(event: int, topics: int, now: int, size: int = 0) -> bytes:
+    """About 100 bytes of JSON with three readings, or more."""
+    more = f',"note":"{"x" * (size - 100)}"' if size > 100 else ""
     temperature = 21.0 + 0.01 * ((event * 7919) % 97)
     return (
         f'{{"id":"s{event % topics:04}","seq":{SEQ_FROM + event},"t":{now},'
-        f'"temp":{temperature:.2f},"hum":45.2,"vib":0.0123,"ok":true}}'
+        f'"temp":{temperature:.2f},"hum":45.2,"vib":0.0123,"ok":true{more}}}'
     ).encode()
 
 
@@ -44,15 +46,16 @@ class Frames:
 
     Args:
         qos: 0 or 1.
+        payload_bytes: about; at least 100.
     """
 
-    def __init__(self, start: int, count: int, *, topics: int, qos: int) -> None:
+    def __init__(self, start: int, count: int, *, topics: int, qos: int, payload_bytes: int = 0) -> None:
         now = time.time_ns()
         self.count = count
         self.bytes = b"".join(
             mqtt5.PublishPacket(
                 topic(n, topics),
-                payload(n, topics, now),
+                payload(n, topics, now, payload_bytes),
                 qos=mqtt5.QoS(qos),
                 packet_id=n % 65_535 + 1 if qos else None,
             ).write()

@@ -35,6 +35,7 @@ PURE = {
         "dataclasses",
         "datetime",
         "hashlib",
+        "itertools",
         "json",
         "math",
         "operator",

@@ -24,7 +24,7 @@ class Outbox:
         self._encoder = encoder
         ours = [topic for topic in (settings.topic, settings.alert_topic) if topic]
         self._own_ends = [(start, end) for start, _, end in (topic.partition("{stream}") for topic in ours)]
-        self._own = {settings.rejected_topic, settings.stale_topic, status_topic}
+        self._own = {settings.rejected_topic, settings.stale_topic, status_topic} - {""}
 
     def is_own(self, topic: str) -> bool:
         """Whether a topic is one that we publish to: what comes from there is never an event."""

@@ -61,7 +61,9 @@ class MqttSettings(Section):
     packet_bytes_max: int = Field(1_048_576, ge=1_024, le=268_435_455)
     reconnect_seconds_min: Seconds = 1.0
     reconnect_seconds_max: Seconds = 30.0
-    status_topic: str = Field("stream_lstm/status", description="retained `online` or `offline`")
+    status_topic: str = Field(
+        "stream_lstm/status", description="retained `online` or `offline`; empty: nobody is told, nor warned"
+    )
     freeze_topic: str = Field(
         "stream_lstm/freeze", description="read: a retained JSON array of streams not to learn; empty: none"
     )
@@ -79,12 +81,7 @@ class MqttSettings(Section):
         _ = parts.port  # raises ValueError beyond 65535
         return url
 
-    @field_validator("status_topic")
-    @classmethod
-    def _plain(cls, topic: str) -> str:
-        return _plain_topic(topic)
-
-    @field_validator("freeze_topic")
+    @field_validator("status_topic", "freeze_topic")
     @classmethod
     def _plain_or_none(cls, topic: str) -> str:
         return _plain_topic(topic) if topic else topic

@@ -355,3 +355,77 @@ def test_absurd_times_are_refused(stamp: object) -> None:
     with pytest.raises(PayloadError) as caught:
         when(stamp, NOW)
     assert caught.value.reason == "bad_time"
+
+
+READ_TOGETHER = {
+    "one number": (Source(Pattern("#"), Template("{topic}", ()), ("v",), ()), ("value",)),
+    "with a time": (Source(Pattern("#"), Template("{topic}", ()), ("v",), ("t", "ts")), ("value",)),
+    "two streams": (NAMED, ("value",)),
+    "one event of two": (NAMED, ("v", "w")),
+    "every number": (ALL, ("value",)),
+}
+PAYLOADS = st.sampled_from(
+    [
+        b'{"v": 1.5, "w": 2}',
+        b'{"v": -1e99, "w": 1e99, "x": [1]}',
+        b'{"v": 3, "w": 4, "t": 1700000000}',
+        b'{"v": 3, "w": 4, "t": 1700000000123}',
+        b'{"v": 3, "w": 4, "t": "2023-11-14T22:13:20Z"}',
+        b'{"v": 5, "w": 6, "ts": 1.6e9}',
+        b'{"v": 5, "w": 6, "t": "soon"}',
+        b'{"v": 5, "w": 6, "t": 5e9}',
+        b'{"v": 7}',
+        b'{"w": null, "v": 7}',
+        b'{"v": 1e101, "w": 1}',
+        b'{"v": 1, "w": "1"}',
+        b'{"v": 1, "w": 1',
+        b"21.5",
+        b"",
+        b'{"v": 1, "w": 1, "long": "' + b"x" * 300 + b'"}',
+    ]
+)
+
+
+@pytest.mark.parametrize("kind", READ_TOGETHER)
+@given(
+    said=st.lists(st.tuples(st.sampled_from(["a", "b", "c/d"]), PAYLOADS), min_size=1, max_size=4),
+    alike=st.booleans(),
+)
+def test_many_are_read_together_as_each_by_itself_or_not_at_all(
+    kind: str, said: list[tuple[str, bytes]], alike: bool
+) -> None:
+    source, features = READ_TOGETHER[kind]
+    decoded = decoder(source, features=features, payload_bytes_max=300)
+    said = [(topic, said[0][1]) for topic, _ in said] if alike else said
+    topics, payloads = [topic for topic, _ in said], [payload for _, payload in said]
+    before, singly, together = Events(["x"], [1.0], [0], [2.0]), Events(["x"], [1.0], [0], [2.0]), None
+    assert decoded.decode_all(topics, payloads, NOW, before) == 0  # they are not known yet
+    wrong = 0
+    for topic, payload in said:
+        try:
+            wrong += len(decoded.decode(topic, payload, NOW, singly))
+        except PayloadError:
+            wrong += 1
+    together = Events(["x"], [1.0], [0], [2.0])
+    each = decoded.decode_all(topics, payloads, NOW, together)
+    if each:
+        assert not wrong
+        assert together == singly
+        assert len(together) == 1 + each * len(said)
+    else:
+        assert together == before
+    plain = all(payload == b'{"v": 1.5, "w": 2}' for payload in payloads)
+    assert each or not plain or kind == "every number"
+
+
+def test_what_comes_by_different_subscriptions_is_read_singly() -> None:
+    one, other = (
+        Source(Pattern(f"{name}/#"), Template("{topic}", ()), ("v",), ()) for name in ("one", "other")
+    )
+    decoded, events = decoder(one, other), Events()
+    for topic in ("one/x", "other/x"):
+        decoded.decode(topic, b'{"v": 1}', NOW, events)
+    payloads = [b'{"v": 1}', b'{"v": 1}']
+    assert decoded.decode_all(["one/x", "one/x"], payloads, NOW, events) == 1
+    assert decoded.decode_all(["one/x", "other/x"], payloads, NOW, events) == 0
+    assert decoded.decode_all(["one/x", "one/y"], payloads, NOW, events) == 0

@@ -39,7 +39,6 @@ REFUSED = [
     ("[mqtt]\nreconnect_seconds_min = 31", "above reconnect_seconds_max"),
     ("[mqtt]\nkeep_alive_seconds = 0", "greater than or equal to 1"),
     ('[mqtt]\nstatus_topic = "a/#"', "holds no +, #"),
-    ('[mqtt]\nstatus_topic = ""', "1 to 65,535 bytes"),
     ('[[subscribe]]\ntopic = "a/#/b"', "must be the last"),
     ('[[subscribe]]\ntopic = "a/{x}"\nstream = "{y}"', "{y} is not known here"),
     ('[[subscribe]]\ntopic = "a"\nqos = 3', "subscribe.0.qos"),

@@ -71,6 +71,15 @@ async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
         assert running.measures.events_total == 0
 
 
+async def test_a_message_without_a_topic_is_refused_whatever_we_publish_to(tmp_path: Path) -> None:
+    nowhere = {"rejected_topic": "", "stale_topic": ""}
+    async with line(tmp_path / "s.db", publish=nowhere) as running:
+        running.link.say(Said("", b"bytes that are not text"))
+        await running.link.until_delivered(1)
+        assert running.measures.rejected_total == {"malformed": 1}
+        assert running.measures.own_total == 0
+
+
 async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db") as running:
         running.link.say(said("a", 1.0, 0), said("a", 2.0, 1), connection=1)

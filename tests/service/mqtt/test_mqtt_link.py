@@ -264,6 +264,25 @@ async def test_receive_takes_no_more_than_asked_for_and_waits_for_nothing_more()
         assert payloads(await link.receive(100)) == [b"5", b"6", b"7", b"8"]
 
 
+async def test_who_receives_may_wait_for_more_and_then_for_less() -> None:
+    async with Scripted() as broker, running(options(broker), connect=False) as link:
+        peer = await welcome(broker)
+        wanted = [3]
+        waiting = asyncio.create_task(link.receive(10, lambda: wanted[0]))
+        peer.send(message(1), message(2))
+        await until(lambda: link.inbox_messages == 2)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        peer.send(message(3))
+        assert payloads(await waiting) == [b"1", b"2", b"3"]
+        waiting = asyncio.create_task(link.receive(10, lambda: wanted[0]))
+        peer.send(message(4))
+        await until(lambda: link.inbox_messages == 1)
+        wanted[0] = 1
+        link.reconsider()
+        assert payloads(await waiting) == [b"4"]
+
+
 async def test_nothing_is_acknowledged_before_it_is_delivered_and_then_in_order() -> None:
     async with Scripted() as broker, running(options(broker), connect=False) as link:
         peer = await welcome(broker)
