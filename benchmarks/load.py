@@ -27,8 +27,11 @@ class Dried(Exception):
 
 def topic(event: int, topics: int) -> str:
     """Where an event is published: all sensors take turns."""
-    digits = max(4, len(str(topics - 1)))
-    return f"sensors/s{event % topics:0{digits}}/telemetry"
+    return f"sensors/{_sensor(event, topics)}/telemetry"
+
+
+def _sensor(event: int, topics: int) -> str:
+    return f"s{event % topics:0{max(4, len(str(topics - 1)))}}"
 
 
 def payload(event: int, topics: int, now: int, size: int = 0) -> bytes:
@@ -36,7 +39,7 @@ def payload(event: int, topics: int, now: int, size: int = 0) -> bytes:
     more = f',"note":"{"x" * (size - 100)}"' if size > 100 else ""
     temperature = 21.0 + 0.01 * ((event * 7919) % 97)
     return (
-        f'{{"id":"s{event % topics:04}","seq":{SEQ_FROM + event},"t":{now},'
+        f'{{"id":"{_sensor(event, topics)}","seq":{SEQ_FROM + event},"t":{now},'
         f'"temp":{temperature:.2f},"hum":45.2,"vib":0.0123,"ok":true{more}}}'
     ).encode()
 
