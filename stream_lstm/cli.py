@@ -358,6 +358,43 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @main.command()
+@CONFIG
+@click.option("--ready", is_flag=True, help="Also: connected, memory restored, and the disk accepts.")
+@explained
+def healthcheck(config: Path | None, ready: bool) -> None:
+    """Ask the service that runs with these settings how it fares; exit code 0 says that it is well.
+
+    \b
+    Example:
+      stream-lstm healthcheck --config configs/default.toml --ready
+    """
+    from stream_lstm.service.healthcheck import ask
+    from stream_lstm.service.settings import load
+
+    http = load(config).http
+    if not http.enabled:
+        raise SettingsError("http.enabled", "is false: there is nobody to ask")
+    click.echo(ask(http, ready=ready))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes the shell complete our commands and options.
+
+    \b
+    Example:
+      stream-lstm completion bash > ~/.local/share/bash-completion/completions/stream-lstm
+      stream-lstm completion fish > ~/.config/fish/completions/stream-lstm.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made, shell
+    click.echo(made(main, {}, "stream-lstm", "_STREAM_LSTM_COMPLETE").source())
+
+
+@main.command()
 @MODEL
 @click.option(
     "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time."

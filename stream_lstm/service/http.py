@@ -1,8 +1,14 @@
-"""HTTP for machines: `/metrics`, `/healthz` (alive) and `/readyz` (connected, recovered, disk accepts)."""
+"""HTTP for machines: `/metrics`, `/healthz` (alive) and `/readyz` (connected, recovered, disk accepts).
+
+Where a token or a password is set, it is asked for (RFC 6750, RFC 7617); but not for health, which
+orchestrators ask without one, and which says no more than that something is wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -11,6 +17,9 @@ from stream_lstm.errors import SettingsError
 from stream_lstm.service import metrics
 
 SHUTDOWN_SECONDS_MAX = 1.0
+HEADER_BYTES_MAX = 8_190  # of a line, and of all headers of one name
+OPEN = ("/healthz", "/readyz")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
@@ -19,27 +28,41 @@ class HttpServer:
     Args:
         registry: what `/metrics` shows.
         obstacles: why the service is not ready; empty when it is.
+        credentials: what the header `Authorization` may say; empty: nobody is asked.
     """
 
-    def __init__(self, registry: CollectorRegistry, obstacles: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        obstacles: Callable[[], list[str]],
+        *,
+        credentials: Sequence[str] = (),
+    ) -> None:
+        self._credentials = [allowed.encode() for allowed in credentials]
         self._registry = registry
         self._obstacles = obstacles
         self._runner: web.AppRunner | None = None
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen.
+    async def start(self, host: str, port: int, *, context: ssl.SSLContext | None = None) -> None:
+        """Listen, with TLS if there is a context.
 
         Raises:
             SettingsError: the address cannot be had.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[self._guard], client_max_size=0)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._ready)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+        )
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=context)
         try:
             await site.start()
         except OSError as error:
@@ -54,6 +77,19 @@ class HttpServer:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in who may, and have browsers make nothing of what they get."""
+        if self._credentials and request.path not in OPEN:
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not any(hmac.compare_digest(given, allowed) for allowed in self._credentials):
+                asked = {"WWW-Authenticate": 'Bearer realm="stream-lstm", Basic realm="stream-lstm"'}
+                return web.json_response({"error": "who are you?"}, status=401, headers=asked)
+        response = await handler(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=metrics.page(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

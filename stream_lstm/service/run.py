@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -18,19 +19,20 @@ from stream_lstm.core.encode import Encoder
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model import Model
 from stream_lstm.errors import DiskFull, ModelError, SettingsError, StateError
-from stream_lstm.service import honesty, metrics
+from stream_lstm.service import honesty, metrics, tls
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import logger
 from stream_lstm.service.measures import Measures
-from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.mqtt import Credentials, Filter, Link, LinkOptions, Verdict
 from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.settings import Settings
+from stream_lstm.service.settings import MqttSettings, Settings
 from stream_lstm.service.silence import LOOK_SECONDS, Change, Silence
 from stream_lstm.service.streams import Streams
+from stream_lstm.service.systemd import Notifier
 from stream_lstm.service.worker import Worker
 from stream_lstm.store.database import Database
 from stream_lstm.store.opening import Identity
@@ -78,6 +80,24 @@ def decoder(settings: Settings, model: Model) -> Decoder:
         raise SettingsError("subscribe.fields", str(error)) from None
 
 
+def credentials(mqtt: MqttSettings) -> Credentials:
+    """Read anew what may have been replaced: password, certificates, keys.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    context = None
+    if mqtt.encrypted:
+        context = tls.to_broker(
+            ca=mqtt.ca_file,
+            certificate=mqtt.cert_file,
+            key=mqtt.key_file,
+            password=mqtt.key_password_file,
+            least=mqtt.tls_version_min,
+        )
+    return Credentials(mqtt.username, mqtt.secret(), context)
+
+
 def link_options(settings: Settings, *, session_expected: bool = False) -> LinkOptions:
     """What the link needs to know of the settings.
 
@@ -85,12 +105,13 @@ def link_options(settings: Settings, *, session_expected: bool = False) -> LinkO
         session_expected: there is state, so the broker should have kept a session.
     """
     mqtt, limits = settings.mqtt, settings.limits
+    credentials(mqtt)  # what is wrong with them is said before anything begins
     return LinkOptions(
         host=mqtt.host,
         port=mqtt.port,
         client_id=mqtt.client_id,
-        username=mqtt.username,
-        password=mqtt.secret(),
+        credentials=partial(credentials, mqtt),
+        server_name=mqtt.server_name,
         keep_alive_seconds=mqtt.keep_alive_seconds,
         connect_seconds_max=mqtt.connect_seconds_max,
         session_expiry_seconds=mqtt.session_expiry_seconds,
@@ -120,6 +141,7 @@ class Service:
     def __init__(self, settings: Settings, *, on_ready: Callable[[int], None] | None = None) -> None:
         self._settings = settings
         self._on_ready = on_ready
+        self._systemd = Notifier()
         self._measures = Measures(started_seconds=time.time(), checkpoint_time=time.time())
         self._model = load_model(settings.model.path)
         self._decoder = decoder(settings, self._model)
@@ -152,10 +174,17 @@ class Service:
             SessionTaken: another client uses our id.
         """
         http = self._settings.http
-        server = HttpServer(metrics.registry(self._measures, self._present), self._obstacles)
+        server = HttpServer(
+            metrics.registry(self._measures, self._present),
+            self._obstacles,
+            credentials=http.credentials() if http.enabled else (),
+        )
         if http.enabled:
-            await server.start(http.host, http.port)
-            logger.info("listening", extra={"about": {"http": f"http://{http.host}:{server.port}"}})
+            files = http.cert_file, http.key_file
+            context = tls.for_http(certificate=files[0], key=files[1]) if files[0] else None
+            await server.start(http.host, http.port, context=context)
+            where = f"{'https' if context else 'http'}://{http.host}:{server.port}"
+            logger.info("listening", extra={"about": {"http": where}})
         try:
             database = await asyncio.to_thread(self._open)
             restored = await asyncio.to_thread(self._restore, database)
@@ -169,6 +198,10 @@ class Service:
 
     def _open(self) -> Database:
         state = self._settings.state
+        for path, may in ((state.path, 0o700), (self._settings.model.path, 0o755)):
+            if path and path.exists() and path.stat().st_mode & 0o777 & ~may:
+                about = {"path": str(path), "hint": f"chmod {'600' if may == 0o700 else 'go-w'}"}
+                logger.warning("others on this machine may get at a file of ours", extra={"about": about})
         return Database.open(state.path, identity(self._model), fsync=state.fsync)
 
     def _restore(self, database: Database) -> Restored:
@@ -237,6 +270,7 @@ class Service:
         gc.set_threshold(COLLECTED_OBJECTS_MIN)  # nor is every batch, which goes by itself
         if self._on_ready:
             self._on_ready(port)
+        self._systemd.ready()
         try:
             await self._until_stopped(link, worker, keeper, restored)
         finally:
@@ -257,6 +291,7 @@ class Service:
                 if task.done():
                     task.result()  # raises what ended it
             logger.info("stopping")
+            self._systemd.stopping()
             checkpoints.cancel()
             await self._finish(link, worker, line, keeper)
         finally:
@@ -266,9 +301,14 @@ class Service:
 
     async def _watch(self) -> None:
         """Look who has fallen silent, for ever."""
+        pause = min(LOOK_SECONDS, self._systemd.watchdog_seconds or LOOK_SECONDS)
+        due = time.monotonic()
         while self._silence:
-            await asyncio.sleep(LOOK_SECONDS)
-            self._silence.look(time.time())
+            self._systemd.alive()
+            await asyncio.sleep(pause)
+            if time.monotonic() >= due:
+                due = time.monotonic() + LOOK_SECONDS
+                self._silence.look(time.time())
 
     async def _forget(self) -> None:
         """Forget streams that were silent for too long."""
@@ -317,6 +357,7 @@ class Service:
         for finding in verdict.findings:
             logger.warning("broker: %s", finding)
         logger.info("connected", extra={"about": {"broker": self._settings.mqtt.url}})
+        self._systemd.status(f"connected to {self._settings.mqtt.url}")
         if self._keeper and self._former:
             self._former = []
             self._noting = asyncio.create_task(self._note_filters(self._keeper, self._filters))
@@ -326,6 +367,7 @@ class Service:
         self._connected = False
         self._why_away = f"not connected to the broker: {reason}"
         logger.warning("%s; trying again in %.1f s", self._why_away, retry_seconds)
+        self._systemd.status(self._why_away)
 
     async def _note_filters(self, keeper: Keeper, filters: Sequence[str]) -> None:
         """Note what we are subscribed to, so that a later start can unsubscribe what it no longer wants."""

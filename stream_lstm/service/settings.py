@@ -6,6 +6,7 @@ also from files (`mqtt.password_file`). What is not known is refused, with a sug
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import tomllib
@@ -34,6 +35,8 @@ from stream_lstm.errors import SettingsError
 ENVIRONMENT = "STREAM_LSTM__"
 SECRET_BYTES_MAX = 65_536
 
+PORTS = {"mqtt": 1883, "tcp": 1883, "mqtts": 8883, "ssl": 8883, "tls": 8883}  # by scheme
+ENCRYPTED = ("mqtts", "ssl", "tls")
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
@@ -47,11 +50,21 @@ class Section(BaseModel):
 class MqttSettings(Section):
     """The broker and how we meet it."""
 
-    url: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port] of the broker (MQTT 5)")
+    url: str = Field(
+        "mqtt://127.0.0.1:1883", description="mqtt://host[:port] of the broker (MQTT 5); mqtts:// for TLS"
+    )
     client_id: str = Field("stream-lstm", min_length=1, description="one service, one id: the session's name")
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = Field(None, description="read the password from here (Docker secrets)")
+    ca_file: Path | None = Field(
+        None, description="who signed the broker's certificate; else the system's CAs"
+    )
+    cert_file: Path | None = Field(None, description="our certificate, if the broker wants one")
+    key_file: Path | None = Field(None, description="its key; left out: it stands in cert_file")
+    key_password_file: Path | None = Field(None, description="read the key's password from here")
+    server_name: str | None = Field(None, description="what the broker's certificate names; else the host")
+    tls_version_min: Literal["1.2", "1.3"] = "1.2"
     keep_alive_seconds: int = Field(30, ge=1, le=65_535)
     connect_seconds_max: Seconds = Field(10.0, description="how long the broker may take to answer CONNECT")
     session_expiry_seconds: int = Field(
@@ -72,10 +85,10 @@ class MqttSettings(Section):
     @classmethod
     def _scheme(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "tcp"):
-            raise ValueError("write mqtt://host:port (TLS is not offered yet)")
+        if parts.scheme not in PORTS:
+            raise ValueError("write mqtt://host:port, or mqtts://host:port for TLS")
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("write mqtt://host:port and nothing more")
+            raise ValueError("write mqtt://host:port or mqtts://host:port and nothing more")
         if parts.username or parts.password:
             raise ValueError("put user and password into mqtt.username and mqtt.password_file")
         _ = parts.port  # raises ValueError beyond 65535
@@ -92,7 +105,17 @@ class MqttSettings(Section):
             raise ValueError("set password or password_file, not both")
         if self.reconnect_seconds_min > self.reconnect_seconds_max:
             raise ValueError("reconnect_seconds_min is above reconnect_seconds_max")
+        for name in ("ca_file", "cert_file", "key_file", "key_password_file", "server_name"):
+            if getattr(self, name) and not self.encrypted:
+                raise ValueError(f"{name} is set, but url does not ask for TLS: write mqtts://")
+        if (self.key_file or self.key_password_file) and not self.cert_file:
+            raise ValueError("a key is set without cert_file")
         return self
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is TLS's."""
+        return urlsplit(self.url).scheme in ENCRYPTED
 
     @property
     def host(self) -> str:
@@ -102,7 +125,8 @@ class MqttSettings(Section):
     @property
     def port(self) -> int:
         """The broker's port."""
-        return urlsplit(self.url).port or 1883
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
 
     def secret(self) -> bytes | None:
         """The password, wherever it stands.
@@ -110,15 +134,7 @@ class MqttSettings(Section):
         Raises:
             SettingsError: the file cannot be read.
         """
-        if self.password is not None:
-            return self.password.get_secret_value().encode()
-        if self.password_file is None:
-            return None
-        try:
-            with self.password_file.open("rb") as file:
-                return file.read(SECRET_BYTES_MAX).removesuffix(b"\n").removesuffix(b"\r")
-        except OSError as error:
-            raise SettingsError("mqtt.password_file", f"cannot be read: {error}") from None
+        return _secret(self.password, self.password_file, "mqtt.password_file")
 
 
 class Subscription(Section):
@@ -226,6 +242,45 @@ class HttpSettings(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = Field(8080, description="0: any free port")
+    token: SecretStr | None = Field(
+        None, description="asked for as `Authorization: Bearer …`, but for health"
+    )
+    token_file: Path | None = Field(None, description="read the token from here")
+    username: str | None = Field(None, description="asked for with a password (basic), besides or instead")
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="read the password from here")
+    cert_file: Path | None = Field(None, description="serve HTTPS with this certificate")
+    key_file: Path | None = Field(None, description="its key; left out: it stands in cert_file")
+
+    @model_validator(mode="after")
+    def _whole(self) -> HttpSettings:
+        for name in ("token", "password"):
+            if getattr(self, name) and getattr(self, f"{name}_file"):
+                raise ValueError(f"set {name} or {name}_file, not both")
+        if bool(self.username) != bool(self.password or self.password_file):
+            raise ValueError("username and password go together")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file is set without cert_file")
+        return self
+
+    @property
+    def guarded(self) -> bool:
+        """Whether somebody must say who they are."""
+        return bool(self.token or self.token_file or self.username)
+
+    def credentials(self) -> list[str]:
+        """What the header `Authorization` may say; empty: anything.
+
+        Raises:
+            SettingsError: a file cannot be read, or is empty.
+        """
+        out = []
+        if token := _secret(self.token, self.token_file, "http.token_file"):
+            out.append(f"Bearer {token.decode()}")
+        if password := _secret(self.password, self.password_file, "http.password_file"):
+            both = f"{self.username}:".encode() + password
+            out.append(f"Basic {base64.b64encode(both).decode()}")
+        return out
 
 
 class LogSettings(Section):
@@ -384,6 +439,22 @@ def _explained(error: ValidationError) -> Iterator[tuple[str, str]]:
             yield key, f"is not a setting{_suggestion(plain)}"
         else:
             yield key, detail["msg"].removeprefix("Value error, ")
+
+
+def _secret(value: SecretStr | None, file: Path | None, key: str) -> bytes | None:
+    """A secret, wherever it stands; a line's end behind it does not belong to it."""
+    if value is not None:
+        return value.get_secret_value().encode()
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            found = opened.read(SECRET_BYTES_MAX).removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as error:
+        raise SettingsError(key, f"{file} cannot be read: {error.strerror}") from None
+    if not found:
+        raise SettingsError(key, f"{file} is empty")
+    return found
 
 
 def _plain_topic(topic: str) -> str:

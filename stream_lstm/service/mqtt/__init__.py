@@ -2,7 +2,7 @@
 
 from stream_lstm.service.mqtt.inbox import Arrival, Message
 from stream_lstm.service.mqtt.link import Link, Observer
-from stream_lstm.service.mqtt.options import Filter, LinkOptions
+from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
 from stream_lstm.service.mqtt.verdict import Verdict
 
-__all__ = ["Arrival", "Filter", "Link", "LinkOptions", "Message", "Observer", "Verdict"]
+__all__ = ["Arrival", "Credentials", "Filter", "Link", "LinkOptions", "Message", "Observer", "Verdict"]

@@ -25,13 +25,15 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import BrokerError, HungUp, ProtocolError
-from stream_lstm.service.mqtt import packets, refusals
+from stream_lstm.service.mqtt import packets, refusals, trust
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.mqtt.inbox import Message
 
 WRITE_BUFFER_BYTES_MAX = 1_048_576  # from here on `writable` is False until a quarter is left
 CLOSE_SECONDS_MAX = 1.0  # a broker that does not read our last words is left
 SILENCE = 1.5  # keep-alives without a byte from the broker: it is gone (as 3.1.2.10 has it for clients)
+
+HINT = "does it speak MQTT 5 on this port, without TLS (with TLS, write mqtts://)?"
 
 Answer = TypeVar("Answer")
 
@@ -56,6 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         owner: is told what comes in.
         packet_bytes_max: larger packets are faults.
         answer_seconds_max: how long the broker may be silent while it owes an answer.
+        hint: what to ask oneself if it never speaks MQTT.
 
     Attributes:
         bytes_received: so far.
@@ -65,8 +68,11 @@ class Connection(asyncio.BufferedProtocol):
         pings_sent, pings_answered: PINGREQ and PINGRESP (3.12, 3.13), which come in order.
     """
 
-    def __init__(self, owner: Owner, *, packet_bytes_max: int, answer_seconds_max: float) -> None:
+    def __init__(
+        self, owner: Owner, *, packet_bytes_max: int, answer_seconds_max: float, hint: str = HINT
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self._hint = hint
         self._owner = owner
         self._framing = Framing(packet_bytes_max)
         self._answer_seconds_max = answer_seconds_max
@@ -118,11 +124,15 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._lost.set_result(None)
+        said = trust.explained(exc)
+        if said:
+            self._end(BrokerError(said))
+            return
         why = f"the connection was lost: {exc}" if exc else "the broker hung up"
         if self._welcomed:
             self._end(BrokerError(why) if exc else HungUp(why))
         else:
-            self._end(BrokerError(f"{why} instead of answering: {_HINT}"))
+            self._end(BrokerError(f"{why} instead of answering: {self._hint}"))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -213,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
                 await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             else:
                 silent = f"the broker was silent for {self._answer_seconds_max:g} s and owes us"
-                hint = "" if self._welcomed else f": {_HINT}"
+                hint = "" if self._welcomed else f": {self._hint}"
                 self.close(BrokerError(f"{silent} a {kind.__name__}{hint}"))
         return answer.result()
 
@@ -266,16 +276,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _blame(self, fault: Fault) -> None:
         name = fault.code.name.lower().replace("_", " ")
-        hint = "" if self._welcomed else f"; {_HINT}"
+        hint = "" if self._welcomed else f"; {self._hint}"
         self.close(ProtocolError(f"the broker broke MQTT 5 ({name}): {fault}{hint}"), fault.code)
 
     def _end(self, why: BrokerError) -> None:
         if not self.ended.done():
             self.ended.set_result(why)
             self._owner.moved()
-
-
-_HINT = "does it speak MQTT 5 on this port?"
 
 
 def _unexpected(what: str) -> Fault:

@@ -11,13 +11,18 @@ from dataclasses import replace
 
 from mqtt5 import ConnAckPacket
 
-from stream_lstm.errors import BrokerError, ProtocolError
-from stream_lstm.service.mqtt import packets, refusals
-from stream_lstm.service.mqtt.connection import Connection, Owner
-from stream_lstm.service.mqtt.options import Filter, LinkOptions
+from stream_lstm.errors import BrokerError, ProtocolError, SettingsError
+from stream_lstm.service.mqtt import packets, refusals, trust
+from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
+from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
 from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
 from stream_lstm.service.mqtt.verdict import Verdict, judge
+
+TLS_HINT = (
+    "does it speak MQTT 5 over TLS on this port (without TLS, write mqtt://), "
+    "and accept our certificate (mqtt.cert_file), if it wants one?"
+)
 
 
 class Handshake:
@@ -40,6 +45,7 @@ class Handshake:
         watched = [Filter(options.status_topic, 0)] if options.status_topic else []
         self._watched = [entry for entry in (*watched, *options.watched) if entry.pattern not in mine]
         self._terms = Terms()
+        self._credentials = Credentials()
         self.pending: asyncio.Timeout | None = None
         self.session_expected = options.session_expected
 
@@ -52,21 +58,32 @@ class Handshake:
         options, loop = self._options, asyncio.get_running_loop()
         where = f"{options.host}:{options.port}"
         try:
+            self._credentials = given = options.credentials()
+        except SettingsError as error:
+            raise BrokerError(str(error)) from None
+        name = options.server_name or options.host if given.ssl else None
+        hint = TLS_HINT if given.ssl else HINT
+        try:
             async with asyncio.timeout(options.connect_seconds_max) as self.pending:
                 _, connection = await loop.create_connection(
                     lambda: Connection(
                         owner,
                         packet_bytes_max=options.packet_bytes_max,
                         answer_seconds_max=options.connect_seconds_max,
+                        hint=hint,
                     ),
                     options.host,
                     options.port,
-                    ssl=options.ssl,
+                    ssl=given.ssl,
+                    server_hostname=name,
                 )
         except TimeoutError:
             raise BrokerError(f"{where} does not answer") from None
         except (OSError, UnicodeError) as error:
-            raise BrokerError(f"cannot connect to {where}: {error}") from None
+            why = trust.explained(error) or str(error)
+            if isinstance(error, ConnectionResetError):
+                why += f": {hint}"
+            raise BrokerError(f"cannot connect to {where}: {why}") from None
         finally:
             self.pending = None
         return connection
@@ -85,7 +102,9 @@ class Handshake:
             BrokerError: the connection ended, or the broker does not want us.
         """
         options = self._options
-        answer = await connection.connect(packets.connect(options, self._terms, self._mark))
+        answer = await connection.connect(
+            packets.connect(options, self._credentials, self._terms, self._mark)
+        )
         self._accept(answer)
         agreeing = asyncio.ensure_future(self._agree(connection))
         try:

@@ -7,7 +7,7 @@ nothing that changes. Standard: MQTT Version 5.0, OASIS, 7 March 2019.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,13 +23,28 @@ class Filter:
     qos: Literal[0, 1, 2] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are, and whom we trust.
+
+    Attributes:
+        password: never shown.
+        ssl: encrypts and checks the connection; none: plain TCP.
+    """
+
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    ssl: ssl.SSLContext | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkOptions:
     """Everything that a link needs to know.
 
     Attributes:
-        password: never shown.
-        ssl: encrypts and checks the connection; none: plain TCP.
+        credentials: asked for each connection anew, so that what was replaced counts from the next one on;
+            may raise a `SettingsError`.
+        server_name: what the broker's certificate must name; None: `host`.
         session_expiry_seconds: how long the broker shall keep our session while we are away.
         session_expected: we were here before (there is state), so a missing session means missing events.
         receive_maximum: messages that the broker may send ahead of our acknowledgements.
@@ -50,9 +65,8 @@ class LinkOptions:
     host: str
     port: int = 1883
     client_id: str
-    username: str | None = None
-    password: bytes | None = field(default=None, repr=False)
-    ssl: ssl.SSLContext | None = None
+    credentials: Callable[[], Credentials] = Credentials
+    server_name: str | None = None
     keep_alive_seconds: int = 30
     connect_seconds_max: float = 10.0
     session_expiry_seconds: int = 604_800

@@ -27,7 +27,7 @@ from mqtt5 import (
 
 from stream_lstm.service.mqtt.framing import frame_bytes
 from stream_lstm.service.mqtt.inbox import Message
-from stream_lstm.service.mqtt.options import Filter, LinkOptions
+from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
 from stream_lstm.service.mqtt.ownership import Mark
 
 ONLINE, OFFLINE = b"online", b"offline"
@@ -50,7 +50,7 @@ class Terms:
     retain: bool = True
 
 
-def connect(options: LinkOptions, terms: Terms, mark: Mark) -> bytes:
+def connect(options: LinkOptions, credentials: Credentials, terms: Terms, mark: Mark) -> bytes:
     """CONNECT (3.1): a session that outlives the connection, and a will that says we are gone."""
     will = None
     if options.status_topic:
@@ -63,8 +63,8 @@ def connect(options: LinkOptions, terms: Terms, mark: Mark) -> bytes:
         )
     return ConnectPacket(
         options.client_id,
-        username=options.username,
-        password=options.password,
+        username=credentials.username,
+        password=credentials.password,
         clean_start=False,
         will=will,
         keep_alive=options.keep_alive_seconds,

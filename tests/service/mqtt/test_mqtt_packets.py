@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from mqtt5 import DisconnectReasonCode, PubAckPacket, PublishPacket, PubRecPacket, QoS, RetainHandling
 from mqtt_peers import Q0, Q1, Q2
 
-from stream_lstm.service.mqtt import Filter, LinkOptions, packets
+from stream_lstm.service.mqtt import Credentials, Filter, LinkOptions, packets
 from stream_lstm.service.mqtt.framing import Unreadable
 from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
 
 MARK = Mark(12, "ab", "stream")
-OPTIONS = LinkOptions(
-    host="h", client_id="stream", status_topic="s/status", username="u", password=b"\0secret\xff"
-)
+OPTIONS = LinkOptions(host="h", client_id="stream", status_topic="s/status")
+CREDENTIALS = Credentials("u", b"\0secret\xff")
 
 
 def read(wire: bytes) -> Any:
@@ -58,10 +57,12 @@ def test_nothing_to_acknowledge_is_nothing() -> None:
 
 
 def test_connect_says_everything_that_has_a_dangerous_default() -> None:
-    connect = read(packets.connect(OPTIONS, Terms(), MARK))
+    connect = read(packets.connect(OPTIONS, CREDENTIALS, Terms(), MARK))
     assert connect.clean_start is False
     assert connect.receive_max == 65_534
-    assert b"\x21\xff\xfe" in packets.connect(OPTIONS, Terms(), MARK)  # Receive Maximum, on the wire
+    assert b"\x21\xff\xfe" in packets.connect(
+        OPTIONS, CREDENTIALS, Terms(), MARK
+    )  # Receive Maximum, on the wire
     assert connect.session_expiry_interval == 604_800
     assert connect.keep_alive == 30
     assert connect.max_packet_size == 1_048_576
@@ -73,12 +74,14 @@ def test_connect_says_everything_that_has_a_dangerous_default() -> None:
 
 
 def test_connect_asks_for_less_where_it_must() -> None:
-    will = read(packets.connect(OPTIONS, Terms(will_qos=0, retain=False), MARK)).will
+    will = read(packets.connect(OPTIONS, CREDENTIALS, Terms(will_qos=0, retain=False), MARK)).will
     assert (will.qos, will.retain) == (0, False)
 
 
 def test_without_a_status_topic_there_is_no_will() -> None:
-    assert read(packets.connect(LinkOptions(host="h", client_id="c"), Terms(), MARK)).will is None
+    assert (
+        read(packets.connect(LinkOptions(host="h", client_id="c"), CREDENTIALS, Terms(), MARK)).will is None
+    )
 
 
 def test_subscriptions_ask_for_no_copies_of_our_own_and_nothing_retained() -> None:
@@ -139,4 +142,4 @@ def test_options_that_cannot_work_are_refused(change: dict[str, Any], problem: s
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "secret" not in repr(OPTIONS)
+    assert "secret" not in repr(CREDENTIALS)

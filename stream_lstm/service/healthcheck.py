@@ -1,0 +1,54 @@
+"""Asks a running service how it fares, for container engines and scripts."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+
+from stream_lstm.errors import StreamLstmError
+from stream_lstm.service.settings import HttpSettings
+
+SECONDS_MAX = 3.0
+ANSWER_BYTES_MAX = 65_536
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # where a service listens, and is found
+
+
+class Unhealthy(StreamLstmError):
+    """The service does not answer, or says that something is wrong."""
+
+
+def ask(http: HttpSettings, *, ready: bool) -> str:
+    """What the service says.
+
+    Args:
+        http: where it listens.
+        ready: whether it must also be connected, with its memory restored and a disk that accepts.
+
+    Raises:
+        Unhealthy: with the reason.
+    """
+    host = ANYWHERE.get(http.host, http.host)
+    host = f"[{host}]" if ":" in host else host
+    url = f"{'https' if http.cert_file else 'http'}://{host}:{http.port}/{'readyz' if ready else 'healthz'}"
+    # It is ourselves that we ask, on this machine: our certificate names us as others see us.
+    context = ssl._create_unverified_context() if http.cert_file else None
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    try:
+        with direct.open(url, timeout=SECONDS_MAX) as answer:
+            return str(json.loads(answer.read(ANSWER_BYTES_MAX))["status"])
+    except urllib.error.HTTPError as error:
+        with error:
+            raise Unhealthy(_obstacles(error.read(ANSWER_BYTES_MAX))) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise Unhealthy(f"{url} does not answer: {getattr(error, 'reason', error)}") from None
+
+
+def _obstacles(answer: bytes) -> str:
+    try:
+        return "not ready: " + "; ".join(json.loads(answer)["obstacles"])
+    except (ValueError, KeyError, TypeError):
+        return "not healthy"
