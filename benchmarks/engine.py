@@ -26,20 +26,28 @@ from onnx import TensorProto, helper
 
 from benchmarks import machine
 from stream_lstm.core import cell, model
+from stream_lstm.core.description import Description
 from stream_lstm.service.bench import model_engine, seconds_an_event
 
 UNITS = (16, 32, 64, 128)
 BATCHES = (1, 16, 64, 256, 1_024)
-INPUTS = 5  # of the default model
 SECONDS_EACH = 0.1
 COLUMNS = ("engine", "cell", "torch", "onnx")
 Step = Callable[[], object]
 
 
+def described() -> Description:
+    """The default model."""
+    shipped = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
+    return model.from_bytes(shipped).description
+
+
+INPUTS = described().inputs_width
+
+
 def sized(units: int) -> model.Model:
     """The default model's description, with other units and random weights."""
-    shipped = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
-    described = structs.replace(model.from_bytes(shipped).description, units=units, name=f"random{units}")
+    wanted = structs.replace(described(), units=units, name=f"random{units}")
     rng = np.random.default_rng(0)
 
     def drawn(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -49,10 +57,10 @@ def sized(units: int) -> model.Model:
         "layer.0.event": drawn(4, INPUTS, units),
         "layer.0.stm": drawn(4, units, units),
         "layer.0.bias": drawn(4, units),
-        "readout.weight": drawn(units, 2),
-        "readout.bias": drawn(2),
+        "readout.weight": drawn(units, wanted.outputs),
+        "readout.bias": drawn(wanted.outputs),
     }
-    return model.from_bytes(model.to_bytes(described, tensors))
+    return model.from_bytes(model.to_bytes(wanted, tensors))
 
 
 def our_cell(units: int, batch: int) -> Step:

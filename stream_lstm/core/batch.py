@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+FEW = 256  # for so many a set is quicker than a sort
 ROWS_MAX = 1_024  # measured: more rows at once save no more, and what belongs to them leaves the cache
 
 
@@ -42,14 +43,22 @@ def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 def _rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     count = len(rows)
-    if len(set(rows.tolist())) == count:  # nearly always, where streams are many
+    if count <= FEW and len(set(rows.tolist())) == count:
         yield np.arange(count)
         return
-    order = np.argsort(rows, kind="stable")
+    order = _sorted(rows)
     grouped = rows[order]
-    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
-    lengths = np.diff(np.r_[starts, count])
+    starts = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
+    if len(starts) == count:
+        yield np.arange(count)
+        return
+    lengths = np.diff(starts, append=count)
     nth = np.empty(count, np.intp)  # how many events of its stream came before each event
     nth[order] = np.arange(count) - np.repeat(starts, lengths)
-    by_round = np.argsort(nth, kind="stable")
-    yield from np.split(by_round, np.cumsum(np.bincount(nth))[:-1])
+    yield from np.split(_sorted(nth), np.cumsum(np.bincount(nth))[:-1])
+
+
+def _sorted(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Their order, equal ones as they come; numbers of 16 bits are sorted several times as fast."""
+    small = numbers.astype(np.uint16) if numbers.max() <= np.iinfo(np.uint16).max else numbers
+    return np.argsort(small, kind="stable")

@@ -1,0 +1,38 @@
+# stream_lstm in a container. Build: docker build -t stream-lstm .
+# Everything that is installed is locked and checked by hash (requirements/*.txt).
+FROM python:3.13-slim-trixie AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY requirements/run.txt requirements/build.txt requirements/
+RUN python -m venv /opt/stream-lstm \
+    && /opt/stream-lstm/bin/pip install --quiet --require-hashes --requirement requirements/run.txt \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY stream_lstm stream_lstm
+# What runs needs neither pip nor other packages' tests, headers and stubs.
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/stream-lstm/bin/pip install --quiet --no-deps --no-index /wheels/*.whl \
+    && /opt/stream-lstm/bin/pip uninstall --quiet --yes pip \
+    && find /opt/stream-lstm -type d \( -name tests -o -name f2py -o -path "*/_core/include" \) -prune -exec rm -rf {} + \
+    && find /opt/stream-lstm -name "*.pyi" -delete
+
+FROM python:3.13-slim-trixie
+LABEL org.opencontainers.image.title="stream-lstm" \
+      org.opencontainers.image.description="A memory for every sensor: exactly-once LSTM predictions over MQTT" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /opt/stream-lstm /opt/stream-lstm
+COPY configs/docker.toml /etc/stream-lstm/settings.toml
+RUN install --directory --owner 10001 --group 10001 --mode 0700 /data
+ENV PATH=/opt/stream-lstm/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    STREAM_LSTM_CONFIG=/etc/stream-lstm/settings.toml
+USER 10001:10001
+WORKDIR /data
+VOLUME ["/data"]
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s CMD ["stream-lstm", "healthcheck"]
+ENTRYPOINT ["stream-lstm"]
+CMD ["run"]
