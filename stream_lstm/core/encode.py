@@ -140,13 +140,16 @@ class Encoder:
         intervals: Iterable[Interval] = ends
         if np.count_nonzero(np.isnan(reach)):
             intervals = [_interval(low, high) for low, high in ends]
+        clocks: Iterable[str] = repeat(CLOCKS[events.marks[0] & CLOCK_BITS]) if events.marks else ()
+        if len(set(events.marks)) > 1:
+            clocks = [CLOCKS[mark & CLOCK_BITS] for mark in events.marks]
         return list(
             map(
                 Prediction,
                 events.keys,
                 predictions.seq.tolist(),
                 events.times,
-                [CLOCKS[mark & CLOCK_BITS] for mark in events.marks],
+                clocks,
                 events.values,
                 predictions.expected[:, 0].tolist(),  # NaN becomes null
                 coming.tolist(),

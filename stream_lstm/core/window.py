@@ -40,6 +40,11 @@ def content(digest: int, *, timed: bool) -> int:
     return digest & ~TIMED | timed
 
 
+def contents(digests: Iterable[int], *, timed: bool) -> list[int]:
+    """The same of many payloads."""
+    return [digest & ~TIMED | timed for digest in digests]
+
+
 class ReplayWindow:
     """The latest committed messages, and which of them may come again now.
 

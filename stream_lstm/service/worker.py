@@ -22,7 +22,7 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.decode import Decoder
 from stream_lstm.core.engine import Engine, Predictions
-from stream_lstm.core.window import ReplayWindow, content
+from stream_lstm.core.window import ReplayWindow, content, contents
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 from stream_lstm.service.freeze import Freezer
@@ -213,9 +213,9 @@ class Worker:
         read.ends.extend(range(before + each, len(events) + 1, each))
         read.messages.extend(zip(messages, repeat(arrival.time)))
         if again:
-            timed = events.marks[before] == Clock.EVENT
-            read.topics += [digest(topic.encode()) for topic in topics]
-            read.contents += [content(digest(payload), timed=timed) for payload in payloads]
+            timed = events.marks[before] == EVENT
+            read.topics += map(digest, map(str.encode, topics))
+            read.contents += contents(map(digest, payloads), timed=timed)
         return True
 
     def _read_each(self, arrival: Arrival, read: Read) -> None:

@@ -1,0 +1,112 @@
+"""What we hand out to run the service with: files that their readers accept, and that name what there is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from stream_lstm.service.settings import load
+from tests.test_house import ROOT
+
+KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+RULES = ROOT / "configs" / "prometheus" / "rules.yml"
+OWN_KINDS = {"PodMonitor"}  # of an operator, not of Kubernetes itself
+
+
+def test_kubernetes_takes_every_object() -> None:
+    kinds = set()
+    for path in KUBERNETES:
+        for resource in yaml.safe_load_all(path.read_text()):
+            kinds.add(resource["kind"])
+            if resource["kind"] not in OWN_KINDS:
+                kubernetes_validate.validate(resource, "1.33", strict=True)
+    assert kinds == {"ConfigMap", "Service", "StatefulSet", "NetworkPolicy", "PodMonitor"}
+
+
+def test_the_settings_in_the_manifest_are_settings(tmp_path: Path) -> None:
+    (settings,) = (
+        resource["data"]["settings.toml"]
+        for resource in yaml.safe_load_all(KUBERNETES[-1].read_text())
+        if resource["kind"] == "ConfigMap"
+    )
+    (tmp_path / "settings.toml").write_text(settings)
+    assert load(tmp_path / "settings.toml").state.path == Path("/data/stream_lstm.db")
+
+
+def test_the_environment_of_compose_sets_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docker" / "compose.secure.yaml").read_text().replace("!override", "")
+    secure = yaml.safe_load(text)
+    for name, value in secure["services"]["stream-lstm"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = load(ROOT / "configs" / "docker.toml")
+    assert settings.mqtt.encrypted
+    assert settings.http.guarded
+    given = {f"/run/secrets/{name}" for name in secure["services"]["stream-lstm"]["secrets"]}
+    asked = {settings.mqtt.ca_file, settings.mqtt.password_file, settings.http.token_file}
+    assert {str(path) for path in asked} == given
+
+
+def test_compose_holds_the_service_to_no_more_than_it_needs() -> None:
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["stream-lstm"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    for described in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values():
+        for port in described.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "systemd" / "stream-lstm.service").read_text()
+    unit = tmp_path / "stream-lstm.service"  # with a program that there is
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in found.stderr.splitlines() if "stream-lstm.service" in line]
+    assert complaints == []
+
+
+def metrics_named(text: str) -> set[str]:
+    return set(re.findall(r"\bstream_lstm_[a-z_]+[a-z]\b", text))
+
+
+def test_alerts_ask_for_metrics_that_there_are_and_each_has_its_paragraph() -> None:
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    documented = metrics_named((ROOT / "docs" / "metrics.md").read_text())
+    for rule in rules:
+        for name in metrics_named(rule["expr"]):
+            assert name.removesuffix("_bucket") in documented, (rule["alert"], name)
+    paragraphs = set(re.findall(r"(?m)^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text()))
+    assert paragraphs == {rule["alert"] for rule in rules}
+    tested = (ROOT / "configs" / "prometheus" / "rules.test.yml").read_text()
+    for rule in rules:
+        assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+        assert rule["alert"] in tested
+
+
+def test_alerts_behave_as_their_tests_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here (Debian: prometheus)")
+    command = [promtool, "test", "rules", "rules.test.yml"]
+    found = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_image_is_of_locked_packages_and_runs_as_nobody_special() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    installs = [line for line in lines if "pip install" in line and "--requirement" in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+    assert "USER 10001:10001" in lines
+    assert not any(line.startswith("# syntax") for line in lines)
+    ours = tomllib.loads((ROOT / "configs" / "docker.toml").read_text())
+    assert ours["state"]["path"].startswith("/data/")
