@@ -19,12 +19,12 @@ import numpy as np
 
 from benchmarks import machine
 from stream_lstm.core.encode import Encoder
+from stream_lstm.service.build import identity, load_model
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.run import identity, load_model
-from stream_lstm.service.settings import PublishSettings, StateSettings
+from stream_lstm.service.sections import PublishSettings, StateSettings
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 

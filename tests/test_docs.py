@@ -88,7 +88,7 @@ def test_commands_are_there(block: Block) -> None:
         elif program == "make":
             subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
         else:
-            assert program in {"python3", "pip", "mosquitto_pub", "mosquitto_sub", "head", "curl"}
+            assert program in {"python3", "pip", "mosquitto_pub", "mosquitto_sub", "head", "curl", "docker"}
 
 
 def parse(words: list[str]) -> None:

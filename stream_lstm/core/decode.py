@@ -4,9 +4,8 @@ An object, a number or decimal text becomes events of the streams that its subsc
 of one feature every selected field is a stream of its own, `<name>:<field>`; with several features the
 object is one event. Whatever cannot become an event raises or notes a `PayloadError` and changes nothing.
 
-Two readers: a compiled one for the fields that are asked for, which skips everything else in a payload, and
-a patient one, which says what is wrong where the first one fails. Messages that all are as expected are read
-together, column by column.
+Two readers: a compiled one for the fields that are asked for, which skips everything else, and a patient one,
+which says what is wrong where the first one fails. Messages that all are as expected are read together.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -26,16 +24,11 @@ from msgspec import UNSET
 
 from stream_lstm.core.engine import EVENT_MAX
 from stream_lstm.core.naming import Pattern, Template, escape
+from stream_lstm.core.when import DECIMAL, TEXT_BYTES_MAX, when
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Clock, Events
 
-TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
-TIME_AHEAD_SECONDS_MAX = 86_400.0  # a sensor's clock may be a time zone off, not more
-# Epoch numbers tell their unit by their size: seconds end where milliseconds of 1973 begin.
-EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (math.inf, 1e9))
 EVENT, ARRIVAL = int(Clock.EVENT), int(Clock.ARRIVAL)  # plain: an enum costs time by the event
-TEXT_BYTES_MAX = 64  # a decimal number in text
-_DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _SPECIAL = re.compile(rb"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 
 
@@ -344,57 +337,13 @@ def _extend(events: Events, keys: Sequence[str], time: float, clock: int, values
     events.values.extend(values)
 
 
-def when(stamp: object, arrived: float) -> float:
-    """A time in a payload as epoch seconds.
-
-    Args:
-        stamp: a number (seconds, milli-, micro- or nanoseconds since 1970, told apart by their size) or
-            text (ISO 8601, UTC where it names no zone; or such a number).
-        arrived: the time now, epoch seconds.
-
-    Raises:
-        PayloadError: it cannot be read, lies before 2000, or more than a day ahead.
-    """
-    seconds = _epoch(stamp)
-    if not TIME_MIN <= seconds <= arrived + TIME_AHEAD_SECONDS_MAX:
-        raise PayloadError("bad_time", "the time lies before the year 2000 or more than a day ahead")
-    return seconds
-
-
-def _epoch(stamp: object) -> float:
-    if type(stamp) is float:
-        return _scaled(stamp)
-    try:
-        if isinstance(stamp, str):
-            if len(stamp) > TEXT_BYTES_MAX:
-                raise ValueError
-            if not _DECIMAL.fullmatch(stamp.encode("utf-8", "surrogatepass")):
-                moment = datetime.fromisoformat(stamp)
-                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-            stamp = float(stamp)
-        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)):
-            raise ValueError
-        number = float(stamp)
-    except (ValueError, OverflowError):
-        raise PayloadError("bad_time", "the time is neither an epoch number nor ISO 8601") from None
-    return _scaled(number)
-
-
-def _scaled(number: float) -> float:
-    """Seconds out of seconds, milli-, micro- or nanoseconds."""
-    for most, unit in EPOCH_UNITS:
-        if number < most:
-            return number / unit
-    return math.inf
-
-
 def _parse(payload: bytes) -> object:
     """JSON or decimal text."""
     try:
         return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         problem = str(error)
-    if len(payload) <= TEXT_BYTES_MAX and _DECIMAL.fullmatch(payload):
+    if len(payload) <= TEXT_BYTES_MAX and DECIMAL.fullmatch(payload):
         return float(payload)
     if _SPECIAL.fullmatch(payload) or _holds_special(payload) or "out of range" in problem:
         raise PayloadError("not_finite", "NaN, infinity, or a number too large for a double")

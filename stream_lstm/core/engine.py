@@ -61,6 +61,15 @@ class Predictions(NamedTuple):
         """(B, T) for the next event."""
         return self.forecast[:, 0]
 
+    def begun(self, first: NDArray[np.bool_]) -> Predictions:
+        """The same, where nothing had been said before a stream's first event, (B, 1)."""
+        return self._replace(
+            expected=np.where(first, np.nan, self.expected),
+            reach=np.where(first[:, None], np.nan, self.reach),
+            persistence=np.where(first, np.nan, self.persistence),
+            covered=np.where(first, np.nan, self.covered),
+        )
+
 
 class Deviation(NamedTuple):
     """Of the targets, (B, T) each: with the events, and before them."""
@@ -125,66 +134,70 @@ class Engine:
         before = self.memories.unpack(heads)
         seq = heads["seq"] + 1
         first = (seq == 1)[:, None]
-        begins = np.count_nonzero(first) > 0
-        uncertain = marks & CLOCK_BITS == UNCERTAIN
-        frozen = (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
+        uncertain, frozen = marks & CLOCK_BITS == UNCERTAIN, (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
         doubtful = uncertain & (seq > 1)
-        last = np.where(first, values, before["value"]) if begins else before["value"]
+        last = np.where(first, values, before["value"])
         scale = _scale(before, values, seq, frozen)
         each = scale.deviation()
         deviation = self._of_targets(each, missing=1.0)
         timed = pace.follow(pace.Pace(*_some(before, pace.Pace)), times, seq, uncertain)
-
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
-        then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
-        reach = before["width"] * then * before["spread"]
-        forecast = score.Forecast(before["expected"], before["spread"], reach)
+        then, forecast = self._forecast(before)
         judged = score.judge(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
         event = oddity.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
         routine = oddity.Routine(self.memories.routine, rows, frozen | doubtful)
         odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), routine, event)
-
-        entering = inputs.Seen(
-            *self._scaled(values, last, scale.mean, each), times, seq, timed.after.usual, timed.gap
-        )
+        scaled = self._scaled(values, last, scale.mean, each)
+        entering = inputs.Seen(*scaled, times, seq, timed.after.usual, timed.gap)
         outlook, odds = self._outlook(self._step(rows, entering), values, scale, each)
-        after: Columns = {
-            **timed.after._asdict(),
-            **skilled._asdict(),
-            **past._asdict(),
-            **{"value": values, "mean": scale.mean, "variance": scale.variance, "width": judged.width},
-        }
+        after: Columns = {"value": values, "width": judged.width}
+        for part in (timed.after, skilled, past, scale):
+            after |= part._asdict()
         days = yesterday.Days(self.memories.day, rows, frozen)
         expected, share = self._rely(before, after, days, outlook, seq, Deviation(deviation, then), step)
         reach = (judged.width * deviation)[:, None] * outlook.spread
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
         _keep(after, before, doubtful, oddity.Past._fields)
         _keep(after, before, frozen, LEARNT)
-        heads["seq"] = seq
-        self.memories.pack(heads, after)
-        self.memories.put(batch.rows, heads[:count])
+        self._remember(batch.rows, heads, seq, after)
         said = Predictions(
             seq=seq,
-            expected=np.where(first, np.nan, before["expected"]) if begins else before["expected"],
+            expected=before["expected"],
             anomaly=np.where(uncertain, np.nan, odd.anomaly),
             kind=odd.kind,
             told=np.where(uncertain, 0.0, odd.told),
             alert=odd.alert & ~uncertain,
             forecast=expected,
             trust=share,
-            reach=np.where(first[:, None], np.nan, reach) if begins else reach,
+            reach=reach,
             probabilities=odds,
             error=error,
-            persistence=np.where(first, np.nan, step) if begins else step,
+            persistence=step,
             missed=judged.missed,
             skill=skilled.ratio(),
-            covered=np.where(first, np.nan, skilled.covered) if begins else skilled.covered,
+            covered=skilled.covered,
             late=timed.late,
         )
+        if np.count_nonzero(first):
+            said = said.begun(first)
         return said if len(rows) == count else Predictions._make(column[:count] for column in said)
+
+    def _forecast(self, before: Columns) -> tuple[Doubles, score.Forecast]:
+        """The targets' deviation when the last prediction was made, and what it said."""
+        then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
+        reach = before["width"] * then * before["spread"]
+        return then, score.Forecast(before["expected"], before["spread"], reach)
+
+    def _remember(
+        self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
+    ) -> None:
+        """Put everything back; what filled up the last tile is dropped."""
+        heads["seq"] = seq
+        self.memories.pack(heads, after)
+        self.memories.put(rows, heads[: len(rows)])
 
     def _rely(
         self,

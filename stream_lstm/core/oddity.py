@@ -144,11 +144,8 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
     spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
     if values is not event.values:
         spoken[:, unknown] = 0.0
-    anomaly = _worst(np.minimum(spoken[0] + np.maximum.reduce(spoken[1:]), 1.0))
     jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
-    loudest = 1 + _worst(spoken).argmax(axis=0)
-    crept = (loudest == LEVEL) & (_worst(jump) < DRIFT_SURPRISE_MAX)
-    kind = ((anomaly > 0.0) * np.where(crept, DRIFT, loudest)).astype(np.int8)
+    anomaly, kind = _loudest(spoken, jump)
 
     left = past.quiet - 1.0
     free = left <= 0.0
@@ -175,6 +172,14 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
     )
     alert = begins & (free | (anomaly >= past.level + WORSE))
     return Oddity(anomaly, kind, np.where(tops, anomaly, 0.0), alert), after
+
+
+def _loudest(spoken: Doubles, jump: Doubles) -> tuple[Doubles, NDArray[np.int8]]:
+    """How odd what spoke, (4, B, T), makes an event, and which of it spoke loudest."""
+    anomaly = _worst(np.minimum(spoken[0] + np.maximum.reduce(spoken[1:]), 1.0))
+    loudest = 1 + _worst(spoken).argmax(axis=0)
+    crept = (loudest == LEVEL) & (_worst(jump) < DRIFT_SURPRISE_MAX)
+    return anomaly, ((anomaly > 0.0) * np.where(crept, DRIFT, loudest)).astype(np.int8)
 
 
 def _begun(past: Past, event: Event) -> Past:

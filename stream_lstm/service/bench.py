@@ -13,7 +13,7 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
-from stream_lstm.service.run import load_model
+from stream_lstm.service.build import load_model
 
 REPEATS = 7
 SECONDS_EACH = 0.15

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 from stream_lstm.errors import StreamLstmError
-from stream_lstm.service.settings import HttpSettings
+from stream_lstm.service.sections import HttpSettings
 
 SECONDS_MAX = 3.0
 ANSWER_BYTES_MAX = 65_536

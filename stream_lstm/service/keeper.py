@@ -22,7 +22,7 @@ from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service.log import Seldom, logger
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.restore import Restored
-from stream_lstm.service.settings import StateSettings
+from stream_lstm.service.sections import StateSettings
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 from stream_lstm.store.rows import Record, Rows

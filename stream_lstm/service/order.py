@@ -13,7 +13,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.pace import BEHIND_MAX
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, Clock, Events
-from stream_lstm.service.settings import TimeSettings
+from stream_lstm.service.sections import TimeSettings
 
 
 class Order:

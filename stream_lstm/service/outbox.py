@@ -10,7 +10,7 @@ from stream_lstm.core import encode
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.engine import Predictions
 from stream_lstm.events import Events
-from stream_lstm.service.settings import PublishSettings
+from stream_lstm.service.sections import PublishSettings
 from stream_lstm.store.journal import Rejected
 
 Publication = tuple[str, bytes]

@@ -15,16 +15,16 @@ import click
 import msgspec
 import numpy as np
 
-from stream_lstm.core.decode import when
 from stream_lstm.core.encode import Encoder
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
+from stream_lstm.core.when import when
 from stream_lstm.errors import SettingsError
 from stream_lstm.events import Clock, Events
 from stream_lstm.recordings import Due, Recording, read, schedule
+from stream_lstm.service.build import link_options, load_model
 from stream_lstm.service.mqtt import Link, Verdict
-from stream_lstm.service.run import link_options, load_model
 from stream_lstm.service.settings import load
 from stream_lstm.store.database import Database
 

@@ -20,7 +20,7 @@ from stream_lstm.errors import PayloadError
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.restore import Restored
-from stream_lstm.service.settings import Limits
+from stream_lstm.service.sections import Limits
 
 BURST_SECONDS = 60.0  # so much of the rate may be used at once
 EVICTED_SHARE = 0.01  # of memory, at once, so that one write serves many

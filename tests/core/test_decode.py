@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_lstm.core.decode import Decoder, Source, _Reader, when
+from stream_lstm.core.decode import Decoder, Source, _Reader
 from stream_lstm.core.naming import Pattern, Template
+from stream_lstm.core.when import when
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import REASONS, Clock, Events
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from stream_lstm.core.encode import Encoder
+from stream_lstm.service.build import decoder, identity, load_model
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.run import decoder, identity, load_model
 from stream_lstm.service.settings import Settings
 from stream_lstm.service.silence import Change, Silence
 from stream_lstm.service.streams import Streams

@@ -11,7 +11,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.pace import BEHIND_MAX
 from stream_lstm.events import Clock, Events
 from stream_lstm.service.order import Order
-from stream_lstm.service.settings import TimeSettings
+from stream_lstm.service.sections import TimeSettings
 from tests.core.models import description
 
 START = 1e9

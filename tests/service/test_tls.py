@@ -18,8 +18,8 @@ import trustme
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.service import tls
+from stream_lstm.service.build import link_options
 from stream_lstm.service.mqtt import Link, Verdict, trust
-from stream_lstm.service.run import link_options
 from stream_lstm.service.settings import load
 from tests.brokers import Mosquitto, find
 

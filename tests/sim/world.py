@@ -27,13 +27,13 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.errors import DiskFull
 from stream_lstm.service import keeper as keeping
 from stream_lstm.service import restore as restoring
+from stream_lstm.service.build import decoder, identity
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.order import Order
 from stream_lstm.service.outbox import Outbox
 from stream_lstm.service.restore import restore
-from stream_lstm.service.run import decoder, identity
 from stream_lstm.service.settings import Settings
 from stream_lstm.service.silence import Silence
 from stream_lstm.service.streams import Streams

@@ -12,7 +12,7 @@ from stream_lstm.core import inputs, model
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.run import load_model
+from stream_lstm.service.build import load_model
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit, sequences, varied
 from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
