@@ -55,11 +55,14 @@ lint: $(VENV)/.test ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.bench ## the line side by side with an echo and a handwritten script, and the engine alone
+bench: $(VENV)-bench/.bench ## the line beside an echo and a handwritten script, and by itself; the engine; streams
 	@tools/get-mosquitto
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
+	$(VENV)-bench/bin/python -m benchmarks.fed
+	$(VENV)-bench/bin/python -m benchmarks.profile
 	$(VENV)-bench/bin/python -m benchmarks.engine
 	$(VENV)-bench/bin/python -m benchmarks.streams
+	$(VENV)-bench/bin/python -m benchmarks.draw
 
 quality: $(VENV)-bench/.bench ## how good predictions and alarms are: make quality ARGS="--streams DIR"
 	$(VENV)-bench/bin/python -m benchmarks.quality $(ARGS)

@@ -138,7 +138,7 @@ async def test_a_broker_that_wants_a_certificate_gets_one(
     broker = secured(GOOD, "require_certificate true", "use_identity_as_username true")
     settings = {"url": f"mqtts://localhost:{broker.port}", "ca_file": ca}
     none = await attempt(tmp_path, **settings)
-    assert "wants a certificate of ours" in none
+    assert "mqtt.cert_file" in none  # said by an alert, or guessed where a reset has overtaken it
     chain, key = written(tmp_path, "ours", OURS.issue_cert("stream-lstm", common_name="stream-lstm"))
     assert await attempt(tmp_path, **settings, cert_file=chain, key_file=key) == "connected"
     chain, key = written(tmp_path, "wrong", STRANGERS.issue_cert("stream-lstm"))
