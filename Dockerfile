@@ -19,7 +19,7 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="stream-lstm" \
-      org.opencontainers.image.description="A memory for every sensor: exactly-once LSTM predictions over MQTT" \
+      org.opencontainers.image.description="A memory for every sensor: LSTM predictions over MQTT, with exactly-once memory" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/stream-lstm /opt/stream-lstm
 COPY configs/docker.toml /etc/stream-lstm/settings.toml

@@ -1,4 +1,4 @@
-"""A memory for every sensor: LSTM predictions over MQTT, exactly once.
+"""A memory for every sensor: LSTM predictions over MQTT; what it remembers counts each event once.
 
 Start reading at `stream_lstm.core.cell` (the four gates), then
 `stream_lstm.core.engine.Engine.apply`, the only call that changes a memory.

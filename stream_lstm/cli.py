@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="stream-lstm")
 def main() -> None:
-    """A memory for every sensor: LSTM predictions over MQTT, exactly once.
+    """A memory for every sensor: LSTM predictions over MQTT; what it remembers counts each event once.
 
     Start with `stream-lstm demo`, then `stream-lstm run --config FILE`.
     """

@@ -85,7 +85,11 @@ class HttpServer:
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not any(hmac.compare_digest(given, allowed) for allowed in self._credentials):
                 asked = {"WWW-Authenticate": 'Bearer realm="stream-lstm", Basic realm="stream-lstm"'}
-                return web.json_response({"error": "who are you?"}, status=401, headers=asked)
+                return web.json_response(
+                    {"error": "a token or a password is wanted in the header Authorization"},
+                    status=401,
+                    headers=asked,
+                )
         response = await handler(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"

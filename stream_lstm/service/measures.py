@@ -60,7 +60,7 @@ class Tally:
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper bound, as Prometheus wants them."""
         summed = np.cumsum(self.counts).tolist()
-        return [(str(float(bound)), n) for bound, n in zip((*self.bounds, float("inf")), summed, strict=True)]
+        return list(zip((*map(str, map(float, self.bounds)), "+Inf"), summed, strict=True))
 
 
 @dataclass

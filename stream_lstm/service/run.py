@@ -32,6 +32,7 @@ from stream_lstm.store.database import Database
 
 # A broker that waits for acknowledgements of what we no longer take may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 COLLECTED_OBJECTS_MIN = 100_000  # measured: the default, 700, costs 6 % of the line
 
 
@@ -90,6 +91,10 @@ class Service:
             await server.start(http.host, http.port, context=context)
             where = f"{'https' if context else 'http'}://{http.host}:{server.port}"
             logger.info("listening", extra={"about": {"http": where}})
+            if not (http.guarded or http.host in LOOPBACK):
+                logger.warning(
+                    "HTTP is open to whoever reaches this address: http.token_file asks for a token"
+                )
         try:
             database = await asyncio.to_thread(self._open)
             restored = await asyncio.to_thread(self._restore, database)

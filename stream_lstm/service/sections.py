@@ -235,7 +235,10 @@ class HttpSettings(Section):
     @model_validator(mode="after")
     def _whole(self) -> HttpSettings:
         for name in ("token", "password"):
-            if getattr(self, name) and getattr(self, f"{name}_file"):
+            given: SecretStr | None = getattr(self, name)
+            if given is not None and not given.get_secret_value():
+                raise ValueError(f"{name} is empty: nobody would be asked; leave it out if that is meant")
+            if given and getattr(self, f"{name}_file"):
                 raise ValueError(f"set {name} or {name}_file, not both")
         if bool(self.username) != bool(self.password or self.password_file):
             raise ValueError("username and password go together")

@@ -35,7 +35,8 @@ from stream_lstm.service.sections import (
     TimeSettings,
 )
 
-ENVIRONMENT = "STREAM_LSTM__"
+ENVIRONMENT, NEARLY = "STREAM_LSTM__", "STREAM_LSTM_"
+GUARDS = ("HTTP__TOKEN", "HTTP__TOKEN_FILE", "HTTP__PASSWORD", "HTTP__PASSWORD_FILE", "HTTP__USERNAME")
 
 
 class Settings(BaseSettings):
@@ -103,9 +104,13 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
         SettingsError: with every key that is wrong, and what to do.
     """
     content = _read(path) if path else {}
-    for name in environment if environment is not None else os.environ:
+    for name, value in (environment if environment is not None else os.environ).items():
         if name.startswith(ENVIRONMENT):
             _known(name)
+            if not value and name.removeprefix(ENVIRONMENT) in GUARDS:
+                raise SettingsError(name, "is empty: nobody would be asked; leave it out if that is meant")
+        elif name.startswith(NEARLY):
+            _nearly(name)
     try:
         return Settings(**content)
     except ValidationError as error:
@@ -148,6 +153,15 @@ def _known(variable: str) -> None:
     key = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
     if key not in set(_names(Settings)):
         raise SettingsError(variable, f"sets no setting{_suggestion(key)}")
+
+
+def _nearly(variable: str) -> None:
+    """Refuse what is a setting but for an underscore; others' variables may begin like ours."""
+    key = variable.removeprefix(NEARLY).lower()
+    for name in _names(Settings):
+        if "." in name and key == name.replace(".", "_"):
+            right = ENVIRONMENT + name.replace(".", "__").upper()
+            raise SettingsError(variable, f"sets no setting; did you mean {right}?")
 
 
 def _suggestion(key: str) -> str:

@@ -127,7 +127,7 @@ def test_a_tally_counts_many_at_once_into_the_bucket_that_includes_its_bound() -
     tally.add(1.0, 3)
     tally.add(1.5)
     tally.add(9.0, 2)
-    assert tally.buckets() == [("1.0", 3), ("2.0", 4), ("inf", 6)]
+    assert tally.buckets() == [("1.0", 3), ("2.0", 4), ("+Inf", 6)]
     assert tally.total == pytest.approx(3 + 1.5 + 18)
 
 

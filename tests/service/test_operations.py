@@ -287,3 +287,31 @@ def test_settings_of_http_that_do_not_go_together_are_refused(tmp_path: Path) ->
     assert refused.returncode == 2
     assert "http.token_file" in refused.stderr
     assert json.dumps(str(empty))[1:-1] in refused.stderr
+
+
+def test_an_empty_token_does_not_open_the_door(tmp_path: Path) -> None:
+    for lines in ('token = ""', 'username = "me"\npassword = ""'):
+        refused = command("check", "--config", str(written(tmp_path, f"[http]\n{lines}\n")))
+        assert refused.returncode == 2
+        assert "empty" in refused.stderr or "go together" in refused.stderr
+    for name in ("STREAM_LSTM__HTTP__TOKEN", "STREAM_LSTM__HTTP__TOKEN_FILE"):
+        refused = command("check", **{name: ""})
+        assert refused.returncode == 2
+        assert f"{name}: is empty" in refused.stderr
+
+
+def test_a_variable_that_is_nearly_ours_is_not_overlooked() -> None:
+    refused = command("check", STREAM_LSTM_MQTT_URL="mqtt://broker")
+    assert refused.returncode == 2
+    assert "did you mean STREAM_LSTM__MQTT__URL?" in refused.stderr
+    assert command("check", STREAM_LSTM_PORT_8080_TCP="tcp://10.0.0.1:8080").returncode == 0
+
+
+def test_who_listens_to_all_and_asks_nobody_says_so(tmp_path: Path) -> None:
+    config = written(
+        tmp_path,
+        f'[mqtt]\nurl = "mqtt://127.0.0.1:{free_port()}"\n[state]\npath = "{tmp_path}/s.db"\n'
+        '[http]\nhost = "0.0.0.0"\nport = 0\n',
+    )
+    with Serving(config) as service:
+        service.until(lambda: "HTTP is open to whoever" in service.log.read_text())
