@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -78,11 +77,6 @@ def measured(
     return {"events_per_second": events / fed.seconds, "cpu_us_per_event": spent / events * 1e6}
 
 
-def medians(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The median of each figure."""
-    return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="medians of so many (5)")
@@ -94,7 +88,7 @@ def main() -> None:
 
     def row(name: str, *, qos: int = 1, events: int = options.events, **load: int) -> None:
         rows = [measured(events, qos=qos, cores=cores, **load) for _ in range(options.rounds)]
-        kept[name] = found = medians(rows) | {
+        kept[name] = found = machine.medians(rows) | {
             "least": min(row["events_per_second"] for row in rows),
             "most": max(row["events_per_second"] for row in rows),
         }

@@ -240,10 +240,7 @@ def main() -> None:
                 f"  round {number + 1}: {contender.name}: {found['events_per_second']:,.0f} events/s",
                 flush=True,
             )
-    medians = {
-        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        for name, rows in all_rounds.items()
-    }
+    medians = {name: machine.medians(rows) for name, rows in all_rounds.items()}
     show(medians)
     delays: dict[str, dict[str, float]] = {}
     for contender in contenders(options.events)[:3]:

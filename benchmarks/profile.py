@@ -19,32 +19,27 @@ from benchmarks.load import Frames
 EVENTS, WINDOW, TOPICS = 1_500_000, 20_000, 1_000
 # The first of these that a stack holds, from its inside, is its stage.
 STAGES = {
-    "step (cell.py)": "the four gates",
-    "Engine.apply": "the engine beside the gates",
-    "parts (batch.py)": "cutting batches",
-    "Encoder.encode": "predictions to JSON",
-    "Outbox.publications": "topics of predictions",
-    "Decoder.decode_all": "JSON to events",
-    "Worker._read": "digests, window, copies",
-    "Worker._take": "rows, entry, counting",
-    "packets.publications": "PUBLISH packets",
-    "Courier.deliver": "writing, PUBACKs",
-    "Framing.take": "MQTT packets (mqtt5)",
-    "_read_ready": "reading the socket",
-    "Database.commit": "journal (its own thread)",
+    "step (stream_lstm/core/cell.py": "the four gates",
+    "Engine.apply (": "the engine beside the gates",
+    "parts (stream_lstm/core/batch.py": "cutting batches",
+    "Encoder.encode (": "predictions to JSON",
+    "Outbox.publications (": "topics of predictions",
+    "Decoder.decode_all (": "JSON to events",
+    "Worker._read (": "digests, window, copies",
+    "Worker._take (": "rows, entry, counting",
+    "publications (stream_lstm/service/mqtt/packets.py": "PUBLISH packets",
+    "Courier.deliver (": "writing, PUBACKs",
+    "Framing.take (": "MQTT packets (mqtt5)",
+    "_read_ready (": "reading the socket",
+    "Database.commit (": "journal (its own thread)",
 }
 
 
 def stage(stack: str) -> str:
     """What a stack was doing."""
     for frame in reversed(stack.split(";")):
-        name = frame.replace(" (stream_lstm/core/", " (").split(":")[0] + ")"
         for sign, what in STAGES.items():
-            if (
-                sign in name
-                or sign in frame
-                or sign in name.replace("publications (", "packets.publications (")
-            ):
+            if sign in frame:
                 return what
     return "event loop, rest"
 

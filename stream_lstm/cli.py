@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from stream_lstm import __version__
+from stream_lstm.cli_options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained
 from stream_lstm.errors import SettingsError
 from stream_lstm.model_commands import convert, train
-from stream_lstm.options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from stream_lstm.cli_options import IN_FILE, IN_FOLDER, OUT_FILE, explained
 from stream_lstm.errors import SettingsError
-from stream_lstm.options import IN_FILE, IN_FOLDER, OUT_FILE, explained
 
 
 @click.command()

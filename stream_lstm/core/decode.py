@@ -14,7 +14,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -187,8 +187,6 @@ class _Reader:
             rename={f"f{n}": path for n, path in enumerate(wanted)},
             gc=False,
         )
-        self._numbers = _getter(range(len(self.fields)))
-        self._times = _getter(range(len(self.fields), len(wanted)))
         self._number_of = [operator.attrgetter(f"f{n}") for n in range(len(self.fields))]
         self._time_of = [operator.attrgetter(f"f{n}") for n in range(len(self.fields), len(wanted))]
         return msgspec.json.Decoder(struct)
@@ -239,13 +237,13 @@ class _Reader:
 
     def _append(self, route: _Route, wanted: object, arrived: float, events: Events) -> bool:
         """Append what the compiled reader found; False leaves it to the patient one."""
-        values = self._numbers(wanted)
+        values = [number(wanted) for number in self._number_of]
         for value in values:
             if value is UNSET or not -EVENT_MAX <= value <= EVENT_MAX:
                 return False
         time, clock = arrived, ARRIVAL
-        for stamp in self._times(wanted):
-            if stamp is not UNSET:
+        for stamp_of in self._time_of:
+            if (stamp := stamp_of(wanted)) is not UNSET:
                 time, clock = when(stamp, arrived), EVENT
                 break
         keys = route.keys or ()
@@ -318,15 +316,6 @@ class _Reader:
             if stamp is not None:
                 return when(stamp, arrived), EVENT
         return arrived, ARRIVAL
-
-
-def _getter(numbers: range) -> Callable[[object], Sequence[Any]]:
-    """Reads these attributes of a compiled payload, always as a sequence."""
-    names = [f"f{n}" for n in numbers]
-    if not names:
-        return lambda _: ()
-    read = operator.attrgetter(*names)
-    return read if len(names) > 1 else lambda wanted: (read(wanted),)
 
 
 def _extend(events: Events, keys: Sequence[str], time: float, clock: int, values: Sequence[float]) -> None:

@@ -30,66 +30,63 @@ EXACT = (  # in the target's unit: as exact as events are
 )
 ROUGH = (  # ratios, shares and counts: float32 says enough
     *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
-    *(
-        "model_step",
-        "repeated_step",
-    ),  # what each of those trusted expected by itself, in deviations, see `trust`
-    *("lead", "lead_repeated"),  # likewise
+    # What each of those trusted expected by itself, in deviations, and by how much it leads: see `trust`.
+    *("model_step", "repeated_step", "lead", "lead_repeated"),
     *skill.Skill._fields,
     *("tail", "records", "near_records", "run", "run_longest"),
     "unit",
 )
 COARSE = ("shape", "excesses", "jump", "hour_worst")  # float16 is enough
-# The rest of a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read and
-# written in few places only, where it lies.
-SPANS = {"of_feature": OF_FEATURE, "exact": EXACT, "of_stream": OF_STREAM, "rough": ROUGH, "coarse": COARSE}
+SPANS = {
+    "of_feature": (OF_FEATURE, "<f8"),
+    "exact": (EXACT, "<f8"),
+    "of_stream": (OF_STREAM, "<f4"),
+    "rough": (ROUGH, "<f4"),
+    "coarse": (COARSE, "<f2"),
+}
 Columns = dict[str, NDArray[Any]]
 
 
 def row_type(model: Description) -> np.dtype[np.void]:
-    """What is remembered of one stream: F features, T targets, L layers of H units."""
-    features, targets = (len(model.features),), (len(model.targets),)
+    """What is remembered of one stream: F features, T targets, L layers of H units.
+
+    Behind its head, a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read
+    and written in few places only, where it lies.
+    """
+    targets, head = len(model.targets), _head(model)
     return np.dtype(
         [
-            ("seq", "<i8"),  # events so far
-            ("time", "<f8"),  # of the newest event, epoch seconds
-            *((name, "<f8", features) for name in OF_FEATURE),
-            *((name, "<f8", targets) for name in EXACT),
-            *((name, "<f4") for name in OF_STREAM),
-            *((name, "<f4", targets) for name in ROUGH),
-            *((name, "<f2", targets) for name in COARSE),
+            *((name, head[name]) for name in head.names or ()),
             ("ltm", "<f4", (model.layers, model.units)),
             ("stm", "<f4", (model.layers, model.units)),
-            ("routine", "<u1", (*targets, oddity.HOURS)),
-            ("day", "<i1", (*targets, yesterday.PIECES)),
+            ("routine", "<u1", (targets, oddity.HOURS)),
+            ("day", "<i1", (targets, yesterday.PIECES)),
         ]
     )
 
 
-def _head(row: np.dtype[np.void]) -> np.dtype[np.void]:
+def _head(model: Description) -> np.dtype[np.void]:
     """The part of a row in front of LTM: all its small columns."""
-    names = row.names or ()
-    return np.dtype([(name, row[name]) for name in names[: names.index("ltm")]])
+    columns = [(name, kind, _shape(span, model)) for span, (names, kind) in SPANS.items() for name in names]
+    return np.dtype([("seq", "<i8"), ("time", "<f8"), *columns])  # events so far; when the newest was
 
 
-def _spans(row: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
+def _spans(head: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
     """A head, with what lies together as one field."""
-    kinds = {
-        "of_feature": (OF_FEATURE, "<f8", (len(model.features),)),
-        "exact": (EXACT, "<f8", (len(model.targets),)),
-        "of_stream": (OF_STREAM, "<f4", ()),
-        "rough": (ROUGH, "<f4", (len(model.targets),)),
-        "coarse": (COARSE, "<f2", (len(model.targets),)),
-    }
-    fields: Mapping[str, tuple[np.dtype[Any], int]] = row.fields or {}  # type: ignore[assignment]
+    fields: Mapping[str, tuple[np.dtype[Any], int]] = head.fields or {}  # type: ignore[assignment]
     return np.dtype(
         {
-            "names": list(kinds),
-            "formats": [(kind, (len(names), *shape)) for names, kind, shape in kinds.values()],
-            "offsets": [fields[names[0]][1] for names, _, _ in kinds.values()],
-            "itemsize": row.itemsize,
+            "names": list(SPANS),
+            "formats": [(kind, (len(names), *_shape(s, model))) for s, (names, kind) in SPANS.items()],
+            "offsets": [fields[names[0]][1] for names, _ in SPANS.values()],
+            "itemsize": head.itemsize,
         }
     )
+
+
+def _shape(span: str, model: Description) -> tuple[int, ...]:
+    """Of each column in a span, for one stream."""
+    return {"of_stream": (), "of_feature": (len(model.features),)}.get(span, (len(model.targets),))
 
 
 class Memories:
@@ -109,7 +106,7 @@ class Memories:
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
         self.row_type = row_type(model)
-        self.head_type = _head(self.row_type)
+        self.head_type = _head(model)
         self._spans = _spans(self.head_type, model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
@@ -227,7 +224,7 @@ class Memories:
         """What heads hold beside `seq`, by name, each (B, …) and contiguous."""
         spans = heads.view(self._spans)
         out: Columns = {"time": np.ascontiguousarray(heads["time"])}
-        for span, names in SPANS.items():
+        for span, (names, _) in SPANS.items():
             part = spans[span].swapaxes(0, 1)
             out.update(zip(names, np.array(part, np.float64, order="C"), strict=True))
         return out
@@ -236,7 +233,7 @@ class Memories:
         """Put columns into heads, as `unpack` gave them."""
         spans = heads.view(self._spans)
         heads["time"] = columns["time"]
-        for span, names in SPANS.items():
+        for span, (names, _) in SPANS.items():
             spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
 
     def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:

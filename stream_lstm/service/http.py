@@ -50,7 +50,7 @@ class HttpServer:
         Raises:
             SettingsError: the address cannot be had.
         """
-        app = web.Application(middlewares=[self._guard], client_max_size=0)
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._ready)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from stream_lstm import __version__
 from stream_lstm.core.encode import Encoder
@@ -108,10 +109,8 @@ class Service:
 
     def _open(self) -> Database:
         state = self._settings.state
-        for path, may in ((state.path, 0o700), (self._settings.model.path, 0o755)):
-            if path and path.exists() and path.stat().st_mode & 0o777 & ~may:
-                about = {"path": str(path), "hint": f"chmod {'600' if may == 0o700 else 'go-w'}"}
-                logger.warning("others on this machine may get at a file of ours", extra={"about": about})
+        _name_open(state.path, may=0o700, hint="chmod 600")
+        _name_open(self._settings.model.path, may=0o755, hint="chmod go-w")
         return Database.open(state.path, identity(self._model), fsync=state.fsync)
 
     def _restore(self, database: Database) -> Restored:
@@ -331,6 +330,13 @@ class Service:
             ready=not self._obstacles(),
             now=time.time(),
         )
+
+
+def _name_open(path: Path | None, *, may: int, hint: str) -> None:
+    """Warn of a file of ours that others on this machine may read, or write, beyond these permissions."""
+    if path and path.exists() and path.stat().st_mode & 0o777 & ~may:
+        about = {"path": str(path), "hint": hint}
+        logger.warning("others on this machine may get at a file of ours", extra={"about": about})
 
 
 async def serve(settings: Settings, *, on_ready: Callable[[int], None] | None = None) -> None:

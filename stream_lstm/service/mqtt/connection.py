@@ -25,7 +25,7 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import BrokerError, HungUp, ProtocolError
-from stream_lstm.service.mqtt import packets, refusals, trust
+from stream_lstm.service.mqtt import packets, refusals, tls_faults
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.mqtt.inbox import Message
 
@@ -124,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._lost.set_result(None)
-        said = trust.explained(exc)
+        said = tls_faults.explained(exc)
         if said:
             self._end(BrokerError(said))
             return

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mqtt5 import ConnAckPacket
 
 from stream_lstm.errors import BrokerError, ProtocolError, SettingsError
-from stream_lstm.service.mqtt import packets, refusals, trust
+from stream_lstm.service.mqtt import packets, refusals, tls_faults
 from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
 from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
 from stream_lstm.service.mqtt.ownership import Mark
@@ -80,7 +80,7 @@ class Handshake:
         except TimeoutError:
             raise BrokerError(f"{where} does not answer") from None
         except (OSError, UnicodeError) as error:
-            why = trust.explained(error) or str(error)
+            why = tls_faults.explained(error) or str(error)
             if isinstance(error, ConnectionResetError):
                 why += f": {hint}"
             raise BrokerError(f"cannot connect to {where}: {why}") from None
