@@ -61,12 +61,17 @@ def use(ltm: Floats, show: Floats) -> Floats:
     return np.tanh(ltm) * sigmoid(show)
 
 
+def hear(memory: Memory, event: Floats, weights: Weights) -> Floats:
+    """What each gate hears of STM and event, (4, T, R, H): ignore, keep, news, show, before their curves."""
+    heard = event @ weights.event
+    heard += memory.stm @ weights.stm
+    heard += weights.bias
+    return heard
+
+
 def step(memory: Memory, event: Floats, weights: Weights) -> Memory:
     """Push one event of each stream, (T, R, F), through the four gates; returns the new memory."""
-    seen = event @ weights.event  # (4, T, R, H)
-    seen += memory.stm @ weights.stm
-    seen += weights.bias
-    ignore, keep, news, show = seen
+    ignore, keep, news, show = hear(memory, event, weights)
     ltm = remember(forget(memory.ltm, keep), learn(news, ignore))
     return Memory(ltm, use(ltm, show))
 

@@ -143,7 +143,7 @@ class Engine:
         timed = pace.follow(pace.Pace(*_some(before, pace.Pace)), times, seq, uncertain)
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
-        then, forecast = self._forecast(before)
+        then, forecast = self.forecast(before)
         judged = score.judge(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
         skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
@@ -185,8 +185,8 @@ class Engine:
             said = said.begun(first)
         return said if len(rows) == count else Predictions._make(column[:count] for column in said)
 
-    def _forecast(self, before: Columns) -> tuple[Doubles, score.Forecast]:
-        """The targets' deviation when the last prediction was made, and what it said."""
+    def forecast(self, before: Columns) -> tuple[Doubles, score.Forecast]:
+        """The targets' deviation when the last prediction was made, and what it said; of unpacked heads."""
         then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
         reach = before["width"] * then * before["spread"]
         return then, score.Forecast(before["expected"], before["spread"], reach)

@@ -72,6 +72,23 @@ def width(names: Sequence[str], features: int) -> int:
     )
 
 
+PARTS = {
+    "day": ("time of day, sine", "time of day, cosine"),
+    "week": ("time of week, sine", "time of week, cosine"),
+    "gap": ("usual gap", "this gap beside it"),
+    "age": ("how well known",),
+}
+
+
+def columns(names: Sequence[str], features: Sequence[str]) -> list[str]:
+    """What each number that enters the cell is, in words, in the order of `make`."""
+    out: list[str] = []
+    for name in names:
+        of_each = [name] if len(features) == 1 else [f"{name} of {feature}" for feature in features]
+        out += PARTS.get(name, of_each)
+    return out
+
+
 def make(names: Sequence[str], seen: Seen, scaling: str) -> NDArray[np.float32]:
     """The cell's events (B, width), in the order of `names`, each within ±`INPUT_MAX[scaling]`."""
     columns = np.concatenate([MAKERS[name](seen) for name in names], axis=1)

@@ -102,6 +102,7 @@ class Memories:
         seen: (rows,) when the stream was last heard of, whole epoch seconds; the service's to set.
         rhythm: (rows,) its longest silence of late, seconds; likewise.
         stale: (rows,) it has been silent for longer than it should; likewise.
+        anomaly: (rows,) how odd its last event was, 0 to 1, or NaN; likewise.
     """
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
@@ -113,6 +114,7 @@ class Memories:
         self.seen = np.zeros(rows_max + 1, np.uint32)
         self.rhythm = np.zeros(rows_max + 1, np.float32)
         self.stale = np.zeros(rows_max + 1, np.bool_)
+        self.anomaly = np.zeros(rows_max + 1, np.float16)
         # Records are moved as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
         size = self.head_type.itemsize
@@ -145,6 +147,11 @@ class Memories:
         if key is None:
             raise KeyError(row)
         return key
+
+    @property
+    def names(self) -> Sequence[str | None]:
+        """The key in each row, None where there is none; it grows while you look."""
+        return self._keys
 
     def keys(self, rows: Sequence[int]) -> list[str]:
         """The keys of the streams in these rows."""
@@ -201,7 +208,7 @@ class Memories:
         self._bytes[row] = self._bytes[NOBODY]
         self._keys[row] = None
         self.ids[row] = self.applied[row] = 0
-        self.seen[row] = self.rhythm[row] = 0.0
+        self.seen[row] = self.rhythm[row] = self.anomaly[row] = 0.0
         self.stale[row] = False
         self._free.append(row)
         return record
@@ -209,8 +216,12 @@ class Memories:
     def records(self, rows: NDArray[np.intp]) -> list[bytes]:
         """The records of these rows, copied."""
         size = self.row_type.itemsize
-        copied = self._bytes[rows].tobytes()
+        copied = self.copies(rows).tobytes()
         return [copied[i : i + size] for i in range(0, len(copied), size)]
+
+    def copies(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
+        """The same as an array, (B,) of as many bytes each."""
+        return np.asarray(self._bytes[rows])
 
     def column(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
         """One field of these rows, copied."""
