@@ -1,4 +1,4 @@
-"""HTTP for machines: `/metrics`, `/healthz` (alive) and `/readyz` (connected, recovered, disk accepts).
+"""HTTP: `/metrics`, `/healthz` (alive), `/readyz` (connected, recovered, disk accepts), and the live page.
 
 Where a token or a password is set, it is asked for (RFC 6750, RFC 7617); but not for health, which
 orchestrators ask without one, and which says no more than that something is wrong.
@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.service import metrics
+from stream_lstm.service.dashboard import Site
 
 SHUTDOWN_SECONDS_MAX = 1.0
 HEADER_BYTES_MAX = 8_190  # of a line, and of all headers of one name
@@ -29,6 +30,7 @@ class HttpServer:
         registry: what `/metrics` shows.
         obstacles: why the service is not ready; empty when it is.
         credentials: what the header `Authorization` may say; empty: nobody is asked.
+        site: the live page and its API; None: there is none.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class HttpServer:
         obstacles: Callable[[], list[str]],
         *,
         credentials: Sequence[str] = (),
+        site: Site | None = None,
     ) -> None:
         self._credentials = [allowed.encode() for allowed in credentials]
         self._registry = registry
         self._obstacles = obstacles
+        self._site = site
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -54,6 +58,8 @@ class HttpServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._ready)
+        if self._site:
+            app.router.add_routes(self._site.routes())
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -73,7 +79,9 @@ class HttpServer:
         self.port = int(runner.addresses[0][1])
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Send away who looks, and stop listening."""
+        if self._site:
+            await self._site.close()
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
@@ -90,10 +98,21 @@ class HttpServer:
                     status=401,
                     headers=asked,
                 )
-        response = await handler(request)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = self._told(error)
+        if not response.prepared:
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    def _told(self, error: web.HTTPException) -> web.Response:
+        """An error in words: what there is instead."""
+        there_are = [*(("/", "/api/openapi.json") if self._site else ()), "/metrics", *OPEN]
+        about = {"error": error.reason.lower(), "see": there_are}
+        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return web.json_response(about, status=error.status, headers=kept)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=metrics.page(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

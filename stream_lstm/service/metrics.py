@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from stream_lstm import __version__
 from stream_lstm.core.oddity import ALERT
 from stream_lstm.events import REASONS
+from stream_lstm.service.honesty import Standing
 from stream_lstm.service.measures import Measures, Tally
 
 PREFIX = "stream_lstm_"
@@ -33,9 +34,7 @@ class Present:
     streams_away: int
     streams_max: int
     streams_stale: int
-    streams_judged: int
-    streams_worse: int
-    streams_covered: int
+    standing: Callable[[], Standing]  # all streams are looked at for it
     freezes: int
     state_bytes: int
     broker_connected: bool
@@ -132,18 +131,19 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
     def ratio(part: float, whole: float) -> float:
         return part / whole if whole else float("nan")
 
+    standing = present.standing()
     plain = {
         "start_time_seconds": ("When the service started, epoch seconds.", m.started_seconds),
         "ready": ("1 if /readyz says yes.", present.ready),
         "streams_stale": ("Streams silent for longer than they should be.", present.streams_stale),
-        "streams_judged": ("Streams in memory that are warm and not flat.", present.streams_judged),
+        "streams_judged": ("Streams in memory that are warm and not flat.", standing.judged),
         "streams_worse_than_persistence": (
             "Of the judged, those whose mean error of late is above that of 'same as last time'.",
-            present.streams_worse,
+            standing.worse,
         ),
         "streams_well_covered": (
             "Of the judged, those whose interval held within 5 % of the share that is set.",
-            present.streams_covered,
+            standing.covered,
         ),
         "freezes": ("Stream filters that hold at present: their streams do not learn.", present.freezes),
         "streams_max": ("The limit of streams in memory.", present.streams_max),

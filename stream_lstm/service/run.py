@@ -15,6 +15,8 @@ from stream_lstm.core.encode import Encoder
 from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service import honesty, metrics, tls
 from stream_lstm.service.build import decoder, identity, link_options, load_model
+from stream_lstm.service.chronicle import Chronicle
+from stream_lstm.service.dashboard import Site, View
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
@@ -60,6 +62,7 @@ class Service:
         )
         self._outbox = Outbox(publish, encoder, status_topic=settings.mqtt.status_topic)
         self._freezer = freezer(settings)
+        self._site = Site() if settings.http.page else None
         self._silence: Silence | None = None
         self._restored: Restored | None = None
         self._keeper: Keeper | None = None
@@ -85,6 +88,7 @@ class Service:
             metrics.registry(self._measures, self._present),
             self._obstacles,
             credentials=http.credentials() if http.enabled else (),
+            site=self._site,
         )
         if http.enabled:
             files = http.cert_file, http.key_file
@@ -158,11 +162,14 @@ class Service:
                 link.say(topic, change.encode())
 
         self._silence = Silence(restored.memories, lambda: link.connected_since, tell)
+        kept = self._settings.http.events_kept
+        chronicle = Chronicle(self._model, restored.memories, recent_events_max=kept)
         worker = Worker(
             link=link,
             freezer=self._freezer,
             order=Order(self._settings.time, restored.memories),
             silence=self._silence,
+            chronicle=chronicle,
             engine=restored.engine,
             decoder=self._decoder,
             outbox=self._outbox,
@@ -174,6 +181,7 @@ class Service:
         )
         self._keeper, self._worker, self._restored, self._link = keeper, worker, restored, link
         self._streams = streams
+        self._show(restored, keeper, chronicle)
         gc.collect()
         gc.freeze()  # what lives as long as the service is not looked at again by the collector
         gc.set_threshold(COLLECTED_OBJECTS_MIN)  # nor is every batch, which goes by itself
@@ -184,6 +192,21 @@ class Service:
             await self._until_stopped(link, worker, keeper, restored)
         finally:
             await self._leave(keeper)
+
+    def _show(self, restored: Restored, keeper: Keeper, chronicle: Chronicle) -> None:
+        """Let people look."""
+        if self._site:
+            view = View(
+                settings=self._settings,
+                engine=restored.engine,
+                chronicle=chronicle,
+                keeper=keeper,
+                freezer=self._freezer,
+                measures=self._measures,
+                present=self._present,
+                obstacles=self._obstacles,
+            )
+            self._site.open(view)
 
     async def _until_stopped(self, link: Link, worker: Worker, keeper: Keeper, restored: Restored) -> None:
         line = asyncio.create_task(self._line(link, worker, restored), name="line")
@@ -298,22 +321,20 @@ class Service:
             obstacles.append("stopping")
         return obstacles
 
+    def _standing(self) -> honesty.Standing:
+        if self._restored is None:
+            return honesty.Standing(0, 0, 0)
+        return honesty.standing(self._restored.memories, self._settings.model.interval)
+
     def _present(self) -> metrics.Present:
         link, keeper, worker, restored = self._link, self._keeper, self._worker, self._restored
-        standing = (
-            honesty.standing(restored.memories, self._settings.model.interval)
-            if restored
-            else honesty.Standing(0, 0, 0)
-        )
         return metrics.Present(
             model=self._model.id,
             streams=len(restored.memories) if restored else 0,
             streams_away=self._streams.away if self._streams else 0,
             streams_max=self._settings.limits.streams_max,
             streams_stale=self._silence.stale if self._silence else 0,
-            streams_judged=standing.judged,
-            streams_worse=standing.worse,
-            streams_covered=standing.covered,
+            standing=self._standing,
             freezes=self._freezer.active,
             state_bytes=keeper.state_bytes if keeper else 0,
             broker_connected=self._connected,

@@ -217,7 +217,7 @@ class StateSettings(Section):
 
 
 class HttpSettings(Section):
-    """Metrics and health."""
+    """The live page and its API, metrics, health."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -231,6 +231,11 @@ class HttpSettings(Section):
     password_file: Path | None = Field(None, description="read the password from here")
     cert_file: Path | None = Field(None, description="serve HTTPS with this certificate")
     key_file: Path | None = Field(None, description="its key; left out: it stands in cert_file")
+    page: bool = Field(True, description="the live page, and the API behind it")
+    recent_events_max: int = Field(
+        262_144, ge=0, le=100_000_000, description="events kept for its charts, of all streams together"
+    )
+    viewers_max: int = Field(64, ge=1, le=10_000, description="who may look at once, live")
 
     @model_validator(mode="after")
     def _whole(self) -> HttpSettings:
@@ -245,6 +250,11 @@ class HttpSettings(Section):
         if self.key_file and not self.cert_file:
             raise ValueError("key_file is set without cert_file")
         return self
+
+    @property
+    def events_kept(self) -> int:
+        """How many events are kept to be looked at."""
+        return self.recent_events_max if self.enabled and self.page else 0
 
     @property
     def guarded(self) -> bool:

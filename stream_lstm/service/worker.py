@@ -25,6 +25,7 @@ from stream_lstm.core.engine import Engine, Predictions
 from stream_lstm.core.window import ReplayWindow, content, contents
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
+from stream_lstm.service.chronicle import Chronicle
 from stream_lstm.service.freeze import Freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import Seldom, logger
@@ -84,6 +85,7 @@ class Worker:
         freezer: Freezer,
         order: Order,
         silence: Silence,
+        chronicle: Chronicle,
         measures: Measures,
         batch_events_max: int,
         clock: Callable[[], float] = time.time,
@@ -98,6 +100,7 @@ class Worker:
         self._freezer = freezer
         self._order = order
         self._silence = silence
+        self._chronicle = chronicle
         self._measures = measures
         self._batch_events_max = batch_events_max
         self._clock = clock
@@ -296,6 +299,7 @@ class Worker:
         self._measures.applied_total += len(read.events)
         for refused in read.rejected:
             self._measures.rejected_total[refused.reason] += 1
+            self._chronicle.refused(refused)
             held = self._seldom.due(refused.reason)
             if held is not None:
                 about = {"reason": refused.reason, "topic": refused.topic[:200], "since": held}
@@ -330,6 +334,7 @@ class Worker:
         self._silence.heard(rows, now)
         memories.applied[rows] = entry.number
         memories.seen[rows] = now
+        self._chronicle.applied(entry, rows, predictions, now)
         self._measures.judged(predictions)
         self._measures.aged(entry.times[entry.marks & CLOCK_BITS == EVENT], now)
         return predictions

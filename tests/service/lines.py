@@ -13,6 +13,7 @@ import numpy as np
 
 from stream_lstm.core.encode import Encoder
 from stream_lstm.service.build import decoder, identity, load_model
+from stream_lstm.service.chronicle import Chronicle
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
@@ -61,10 +62,12 @@ class Line:
         self.freezer = freezer(self.settings)
         self.changes: list[Change] = []
         self.silence = Silence(self.restored.memories, lambda: self.link.connected_since, self.changes.append)
+        self.chronicle = Chronicle(MODEL, self.restored.memories, recent_events_max=1_000)
         self.worker = Worker(
             freezer=self.freezer,
             order=Order(self.settings.time, self.restored.memories),
             silence=self.silence,
+            chronicle=self.chronicle,
             link=self.link,  # type: ignore[arg-type]
             engine=self.restored.engine,
             decoder=decoder(self.settings, MODEL),

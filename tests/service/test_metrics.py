@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream_lstm.core.engine import Predictions
 from stream_lstm.core.oddity import ALERT
 from stream_lstm.events import REASONS
+from stream_lstm.service.honesty import Standing
 from stream_lstm.service.measures import AGE_SECONDS, Measures, Tally
 from stream_lstm.service.metrics import Present, page, registry
 
@@ -20,9 +21,7 @@ PRESENT = Present(
     streams_away=2,
     streams_max=10,
     streams_stale=1,
-    streams_judged=3,
-    streams_worse=1,
-    streams_covered=2,
+    standing=lambda: Standing(judged=3, worse=1, covered=2),
     freezes=1,
     state_bytes=4_096,
     broker_connected=True,

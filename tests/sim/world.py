@@ -28,6 +28,7 @@ from stream_lstm.errors import DiskFull
 from stream_lstm.service import keeper as keeping
 from stream_lstm.service import restore as restoring
 from stream_lstm.service.build import decoder, identity
+from stream_lstm.service.chronicle import Chronicle
 from stream_lstm.service.freeze import freezer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.measures import Measures
@@ -174,6 +175,7 @@ class World:
             freezer=freezer(self.settings),
             order=Order(self.settings.time, restored.memories),
             silence=Silence(restored.memories, lambda: 0.0, lambda change: None),
+            chronicle=Chronicle(MODEL, restored.memories, recent_events_max=64),
             engine=restored.engine,
             decoder=decoder(self.settings, MODEL),
             outbox=outbox,

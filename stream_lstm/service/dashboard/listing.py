@@ -1,0 +1,235 @@
+"""The list of streams: searched, filtered, sorted, by the page; the oddest first.
+
+An order is worked out for all streams, in a thread and in small pieces, and holds for a moment: for as long
+as it keeps its cost below a hundredth of the time. So pages behind it are quick, and many viewers share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.glance import glance
+from stream_lstm.core.oddity import ALERT
+from stream_lstm.core.skill import WARM_EVENTS, Skill
+from stream_lstm.service.dashboard import answers
+from stream_lstm.service.dashboard.named import Naming, worst
+from stream_lstm.service.dashboard.purse import Purse
+from stream_lstm.service.dashboard.view import View
+
+HOLDS_SECONDS = 0.9
+HOLDS_SHARE = 0.01
+ORDERS_MAX = 32  # that are remembered
+AT_ONCE = 1_024  # names looked at before others have their turn
+LIMIT_MAX = 500
+
+State = Literal["all", "odd", "stale", "cold", "worse"]
+Sort = Literal["odd", "name", "error", "seen", "events", "covered"]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which streams, and in which order."""
+
+    search: str = ""
+    state: State = "all"
+    sort: Sort = "odd"
+    ascending: bool = False
+
+
+class _Order(NamedTuple):
+    rows: NDArray[np.intp]
+    until: float  # monotonic
+
+
+class Listing:
+    """Lists the streams in memory."""
+
+    def __init__(self, view: View, purse: Purse) -> None:
+        self._view = view
+        self._purse = purse
+        self._memories = view.engine.memories
+        self._naming = Naming(view.engine.model.description)
+        self._orders: OrderedDict[Wanted, _Order] = OrderedDict()
+        self._working = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "listing")
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def page(self, wanted: Wanted, *, offset: int, limit: int) -> answers.Streams:
+        """A page of the list.
+
+        Raises:
+            Busy: others look so much that this would have to wait for long.
+        """
+        async with self._working:
+            order = self._orders.get(wanted)
+            if order is None or order.until < time.monotonic():
+                await self._purse.afford()
+                order = await self._ordered(wanted)
+        with self._purse.spending():
+            present = self._view.present()
+            return answers.Streams(
+                total=len(order.rows),
+                memory=present.streams,
+                disk=present.streams_away,
+                offset=offset,
+                streams=self.lines(order.rows[offset : offset + limit]),
+            )
+
+    async def _ordered(self, wanted: Wanted) -> _Order:
+        spent = 0.0
+        rows = self._memories.taken()
+        if wanted.search:
+            rows, took = await self._found(rows, wanted.search.casefold())
+            spent += took
+        odd = self._view.chronicle.odd(time.time())
+        loop, begun = asyncio.get_running_loop(), time.perf_counter()
+        rows = await loop.run_in_executor(self._thread, self._chosen, rows, wanted, odd)
+        if wanted.sort == "name":
+            rows, took = await self._by_name(rows, reverse=not wanted.ascending)
+            spent += took
+        else:
+            spent += time.perf_counter() - begun
+        self._purse.spend(spent)
+        order = _Order(rows, time.monotonic() + max(HOLDS_SECONDS, spent / HOLDS_SHARE))
+        self._orders.pop(wanted, None)
+        self._orders[wanted] = order
+        if len(self._orders) > ORDERS_MAX:
+            self._orders.popitem(last=False)
+        return order
+
+    async def _found(self, rows: NDArray[np.intp], needle: str) -> tuple[NDArray[np.intp], float]:
+        """Those whose names hold some text, and how long it took to find them."""
+        names = self._memories.names
+        found: list[int] = []
+
+        def look(some: list[int]) -> None:
+            found.extend(row for row in some if needle in (names[row] or "").casefold())
+
+        took = await _by_pieces(rows.tolist(), look)
+        return np.array(found, np.intp), took
+
+    async def _by_name(self, rows: NDArray[np.intp], *, reverse: bool) -> tuple[NDArray[np.intp], float]:
+        names = self._memories.names
+
+        def name(row: int) -> str:
+            return names[row] or ""
+
+        sorted_pieces: list[list[int]] = []
+        took = await _by_pieces(
+            rows.tolist(), lambda some: sorted_pieces.append(sorted(some, key=name, reverse=reverse))
+        )
+        merged: Iterator[int] = heapq.merge(*sorted_pieces, key=name, reverse=reverse)
+        out: list[int] = []
+        took += await _by_pieces(rows.tolist(), lambda some: out.extend(_some(merged, len(some))))
+        return np.array(out, np.intp), took
+
+    def _chosen(self, rows: NDArray[np.intp], wanted: Wanted, odd: Any) -> NDArray[np.intp]:
+        """Those in this state, in this order (unless that is by name); in the thread."""
+        memories = self._memories
+        oddness = self._view.chronicle.oddness(rows, odd)
+        if wanted.state != "all":
+            which: dict[State, Callable[[], NDArray[np.bool_]]] = {
+                "odd": lambda: oddness >= ALERT,
+                "stale": lambda: memories.stale[rows],
+                "cold": lambda: memories.column("seq", rows) < WARM_EVENTS,
+                "worse": lambda: self._ratio(rows) > 1.0,
+            }
+            among = which[wanted.state]()
+            rows, oddness = rows[among], oddness[among]
+        keys: dict[Sort, Callable[[], NDArray[Any]]] = {
+            "odd": lambda: oddness,
+            "error": lambda: self._ratio(rows),
+            "seen": lambda: memories.seen[rows].astype(np.float64),
+            "events": lambda: memories.column("seq", rows).astype(np.float64),
+            "covered": lambda: np.fmin.reduce(memories.column("covered", rows), axis=1, initial=np.inf),
+        }
+        if wanted.sort == "name":
+            return rows
+        key = np.nan_to_num(keys[wanted.sort](), nan=-np.inf)
+        return rows[np.argsort(key if wanted.ascending else -key, kind="stable")]
+
+    def _ratio(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The worst target's error by that of "same as last time", or less than any."""
+        ratio = Skill(*(self._memories.column(name, rows) for name in Skill._fields)).ratio()
+        return np.asarray(np.nan_to_num(ratio, nan=-np.inf).max(axis=1, initial=-np.inf))
+
+    def lines(self, rows: NDArray[np.intp]) -> list[answers.Line]:
+        """These rows, as they are now; those that hold no stream any more are left out."""
+        memories, naming = self._memories, self._naming
+        rows = rows[memories.ids[rows] != 0]
+        seen = glance(self._view.engine, rows)
+        odd = self._view.chronicle.oddness(rows, self._view.chronicle.odd(time.time()))
+        share = self._view.settings.model.interval
+        columns = zip(
+            memories.keys(rows.tolist()),
+            seen.seq.tolist(),
+            seen.time.tolist(),
+            memories.seen[rows].tolist(),
+            seen.value.tolist(),
+            seen.prediction.tolist(),
+            seen.reach.tolist(),
+            memories.anomaly[rows].astype(np.float64).round(3).tolist(),
+            odd.astype(np.float64).round(3).tolist(),
+            seen.skill.round(3).tolist(),
+            seen.covered.round(3).tolist(),
+            memories.stale[rows].tolist(),
+            strict=True,
+        )
+        return [
+            answers.Line(
+                name=name,
+                events=events,
+                time=when,
+                seen=heard,
+                value=naming.value(value),
+                prediction=naming.target(prediction),
+                interval=naming.interval(prediction, reach),
+                anomaly=None if anomaly != anomaly else anomaly,
+                odd=oddness,
+                error_ratio=worst(ratio),
+                covered=worst(covered, share),
+                warm=events >= WARM_EVENTS,
+                stale=stale,
+            )
+            for (
+                name,
+                events,
+                when,
+                heard,
+                value,
+                prediction,
+                reach,
+                anomaly,
+                oddness,
+                ratio,
+                covered,
+                stale,
+            ) in columns
+        ]
+
+
+def _some(of: Iterator[int], count: int) -> list[int]:
+    return [next(of) for _ in range(count)]
+
+
+async def _by_pieces(rows: list[int], work: Callable[[list[int]], None]) -> float:
+    """Do something to all rows, some at a time, so that the line has its turn; returns how long that took."""
+    took = 0.0
+    for start in range(0, len(rows), AT_ONCE):
+        begun = time.perf_counter()
+        work(rows[start : start + AT_ONCE])
+        took += time.perf_counter() - begun
+        await asyncio.sleep(0)
+    return took

@@ -1,0 +1,162 @@
+"""The page's and the API's place in the HTTP server: paths, headers, and what goes wrong in which status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from stream_lstm.service.dashboard import answers, asked
+from stream_lstm.service.dashboard.api import ENDPOINTS, LIVE, Api, Endpoint
+from stream_lstm.service.dashboard.feed import Full
+from stream_lstm.service.dashboard.files import files
+from stream_lstm.service.dashboard.openapi import document
+from stream_lstm.service.dashboard.purse import Busy
+from stream_lstm.service.dashboard.story import Unknown
+from stream_lstm.service.dashboard.view import View
+
+# The page loads what lies beside it, and nothing else; nobody may frame it (https://www.w3.org/TR/CSP3/).
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SECURE = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+JSON = "application/json"
+RETRY_MS = 1_000  # of a viewer who has lost us
+WRITE_SECONDS_MAX = 20.0  # who takes nothing for so long is let go
+Answerer = Callable[..., Awaitable[Any]]
+
+
+class Site:
+    """Serves the page and the API, once there is something to look at."""
+
+    def __init__(self) -> None:
+        self._api: Api | None = None
+        self._document: bytes = b""
+
+    def open(self, view: View) -> None:
+        """There is a line to look at now."""
+        self._api = Api(view)
+
+    async def close(self) -> None:
+        """Send everybody away."""
+        if self._api:
+            await self._api.close()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Everything that is served; all of it with GET."""
+        out = [
+            web.get("/", partial(self._file, "index.html")),
+            web.get("/static/{name}", self._static),
+            web.get("/api/openapi.json", self._description),
+            web.get(LIVE.path, self._live, allow_head=False),
+        ]
+        for name, endpoint in ENDPOINTS.items():
+            out.append(web.get(endpoint.path, partial(self._answer, endpoint, name)))
+        return out
+
+    async def _static(self, request: web.Request) -> web.Response:
+        return await self._file(request.match_info["name"], request)
+
+    async def _file(self, name: str, request: web.Request) -> web.Response:
+        file = files().get(name)
+        if file is None:
+            return _problem(404, f"there is no file {name[:100]!r}")
+        headers = {"Content-Type": file.kind, "ETag": file.tag, "Cache-Control": "no-cache", **SECURE}
+        if request.headers.get("If-None-Match") == file.tag:
+            return web.Response(status=304, headers=headers)
+        headers["Vary"] = "Accept-Encoding"
+        if file.squeezed and "gzip" in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=file.squeezed, headers={**headers, "Content-Encoding": "gzip"})
+        return web.Response(body=file.content, headers=headers)
+
+    async def _description(self, request: web.Request) -> web.Response:
+        if not self._document:
+            self._document = msgspec.json.format(msgspec.json.encode(document()))
+        return web.Response(body=self._document, content_type=JSON, headers=SECURE)
+
+    async def _answer(self, endpoint: Endpoint, name: str, request: web.Request) -> web.Response:
+        """Answer a question, or say why not."""
+        try:
+            wanted = asked.read(endpoint.parameters, request.query)
+            api = self._there(wanted)
+            answerer: Answerer = getattr(api, name)
+            told = await answerer(**wanted)
+        except Exception as error:
+            return _refusal(error)
+        return web.Response(body=msgspec.json.encode(told), content_type=JSON, headers=SECURE)
+
+    def _there(self, wanted: dict[str, Any]) -> Api:
+        """Who answers.
+
+        Raises:
+            web.HTTPServiceUnavailable: nobody yet.
+            asked.Wrong: there is no such layer.
+        """
+        if self._api is None:
+            raise NotYet
+        if wanted.get("layer", 0) >= self._api.layers:
+            raise asked.Wrong("layer", f"the model has {self._api.layers}, counted from 0")
+        return self._api
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        """Tell what is new, until either side leaves."""
+        try:
+            wanted = asked.read(LIVE.parameters, request.query)
+            feed = self._there(wanted).feed
+            viewer = feed.join(wanted["name"] or None, layer=wanted["layer"])
+        except Exception as error:
+            return _refusal(error)
+        headers = {
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+        response = web.StreamResponse(headers=headers | SECURE)
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: %d\n\n" % RETRY_MS)
+            while news := await viewer.fetch():
+                async with asyncio.timeout(WRITE_SECONDS_MAX):
+                    await response.write(news)
+        except (ConnectionError, TimeoutError):
+            pass  # it has left, or takes nothing
+        finally:
+            feed.leave(viewer)
+        return response
+
+
+class NotYet(Exception):
+    """Memory is being restored."""
+
+
+def _refusal(error: Exception) -> web.Response:
+    """What went wrong, in the status that says whose fault it is."""
+    if isinstance(error, asked.Wrong):
+        return _problem(400, str(error), parameter=error.parameter)
+    if isinstance(error, Unknown):
+        return _problem(404, f"there is no stream {error.args[0][:200]!r}", parameter="name")
+    if isinstance(error, NotYet):
+        return _problem(503, "memory is being restored", retry=1)
+    if isinstance(error, Full):
+        return _problem(503, "as many look as http.viewers_max lets in", retry=10)
+    if isinstance(error, Busy):
+        return _problem(503, str(error), retry=int(error.seconds) + 1)
+    raise error
+
+
+def _problem(
+    status: int, error: str, *, parameter: str | None = None, retry: int | None = None
+) -> web.Response:
+    headers = SECURE if retry is None else {**SECURE, "Retry-After": str(retry)}
+    body = msgspec.json.encode(answers.Problem(error, parameter))
+    return web.Response(status=status, body=body, content_type=JSON, headers=headers)
