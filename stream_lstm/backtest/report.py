@@ -83,6 +83,7 @@ def as_page(
         script=own.joinpath("report.js").read_text("utf-8"),
         library_style=web.joinpath("uPlot.min.css").read_text("utf-8"),
         library=web.joinpath("uPlot.iife.min.js").read_text("utf-8"),
+        course=web.joinpath("course.js").read_text("utf-8"),
     )
 
 

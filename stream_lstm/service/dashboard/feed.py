@@ -22,9 +22,11 @@ from stream_lstm.service.log import logger
 
 TICK_SECONDS = 0.5
 OVERVIEW_TICKS = 2  # every second one
-SHARE = 0.01  # of the time, for a tick at most
+SHARE = 0.05  # of the time, for a tick at most …
+SHARE_BUSY = 0.01  # … and where the line has its hands full:
+BUSY_MESSAGES = 256  # so many wait
 EVENTS_MAX = 500  # told of a stream in a tick; of more, the last
-INSIDES_MAX = 32  # likewise of its gates: as many steps of the engine
+INSIDES_MAX = 64  # likewise of its gates; from record to record at once, so in some 32 steps of the engine
 
 
 class Full(Exception):
@@ -135,8 +137,9 @@ class Feed:
                 await self._tick()
             except Exception:  # a fault in what is only looked at must not end the feed, nor the line
                 logger.exception("the live page's feed stumbled")
-            took = time.perf_counter() - begun
-            await asyncio.sleep(max(TICK_SECONDS - took, (self._purse.spent - before) / SHARE, 0.05))
+            took, spent = time.perf_counter() - begun, self._purse.spent - before
+            share = SHARE if self._watcher.waiting < BUSY_MESSAGES else SHARE_BUSY
+            await asyncio.sleep(max(TICK_SECONDS - took, spent / share, 0.05))
 
     async def _tick(self) -> None:
         self._ticks += 1

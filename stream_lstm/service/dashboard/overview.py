@@ -80,6 +80,11 @@ class Watcher:
             viewers=viewers,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be applied."""
+        return self._view.present().inbox_messages
+
     def _looked(self) -> tuple[_Look, _Look]:
         """The counters now, and those of some seconds ago."""
         looks, now = self._looks, _Look(time.monotonic(), *_counted(self._view.measures))

@@ -1,0 +1,71 @@
+// A stream's course as two charts, one above the other: value, expected and interval; and how odd each event was.
+// Used by the live page and by the backtest's report; drawn by uPlot.
+"use strict";
+const Course = (() => {
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
+  const axis = (more) => ({ stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, ...more });
+  const WIDTH_MIN = 280, UPPER = 230, LOWER = 100;
+
+  // Upright lines, where an alert was or where somebody looks.
+  function lines(times, name) {
+    return (chart) => {
+      const { ctx, bbox } = chart;
+      ctx.save();
+      ctx.fillStyle = color(name);
+      for (const time of times()) {
+        const x = chart.valToPos(time, "x", true);
+        if (x >= bbox.left && x <= bbox.left + bbox.width) ctx.fillRect(x - 1, bbox.top, 2, bbox.height);
+      }
+      ctx.restore();
+    };
+  }
+
+  // course: { time, value, expected, low, high, anomaly, alerts }, each a list; and perhaps { ahead, marked }.
+  function draw(place, course, { utc = false, choose = null } = {}) {
+    let shown = course;
+    const width = Math.max(place.clientWidth, WIDTH_MIN);
+    const common = {
+      width, cursor: { sync: { key: place.id }, drag: { x: true, y: false } }, padding: [8, 24, 0, 0],
+      tzDate: (seconds) => (utc ? uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") : new Date(seconds * 1000)),
+    };
+    const drawClear = [lines(() => shown.alerts, "alert"), lines(() => shown.marked ?? [], "marked")];
+    const upper = new uPlot({
+      ...common, height: UPPER, axes: [axis(), axis({ size: 64, values: (_, marks) => marks.map((m) => short.format(m)) })],
+      bands: [{ series: [4, 3], fill: color("band") }],
+      series: [{}, { label: "value", stroke: color("value"), width: 1 },
+        { label: "expected", stroke: color("expected"), width: 1 },
+        { label: "from", stroke: "transparent", points: { show: false } },
+        { label: "to", stroke: "transparent", points: { show: false } },
+        ...(course.ahead ? [{ label: "ahead", stroke: color("expected"), width: 1, dash: [4, 4] }] : [])],
+      hooks: { drawClear },
+    }, upperColumns(shown), place);
+    const lower = new uPlot({
+      ...common, height: LOWER, axes: [axis(), axis({ size: 64, values: (_, marks) => marks.map((m) => m.toFixed(1)) })],
+      scales: { y: { range: [0, 1] } }, legend: { show: false },
+      series: [{}, { label: "anomaly", stroke: color("alert"), fill: color("alert"), width: 1 }],
+      hooks: { drawClear: [drawClear[1]] },
+    }, [shown.time, shown.anomaly], place);
+    if (choose) {
+      upper.over.addEventListener("click", () => { if (upper.cursor.idx != null) choose(upper.cursor.idx); });
+    }
+    const sized = new ResizeObserver(() => {
+      const now = Math.max(place.clientWidth, WIDTH_MIN);
+      if (now !== upper.width) { upper.setSize({ width: now, height: UPPER }); lower.setSize({ width: now, height: LOWER }); }
+    });
+    sized.observe(place);
+    return {
+      show(course) {
+        shown = course;
+        upper.setData(upperColumns(course));
+        lower.setData([course.time, course.anomaly]);
+      },
+      mark(times) { shown.marked = times; upper.redraw(false); lower.redraw(false); },
+      end() { sized.disconnect(); upper.destroy(); lower.destroy(); },
+    };
+  }
+
+  const upperColumns = (c) => [c.time, c.value, c.expected, c.low, c.high, ...(c.ahead ? [c.ahead] : [])];
+
+  return { draw };
+})();

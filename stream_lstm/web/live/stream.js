@@ -1,0 +1,231 @@
+// One stream: its course against what was predicted, and its cell at work, event by event.
+
+import { cell } from "./cell.js";
+import { ask, el, named, say, toggle } from "./dom.js";
+import { ago, around, count, number, of, percent, ratio, span, time } from "./format.js";
+import { strips } from "./strips.js";
+
+const INSIDES = 128; // that are shown at once
+const COUNTS = [100, 300, 1_000, 2_000]; // events in the chart
+const AGAIN_MS = 2_000;
+const ABOUT_MS = 5_000; // how well it is predicted is asked for anew after so long
+
+export function stream(main, feed, name) {
+  const state = { about: null, events: [], insides: [], memory: null, forecast: [], layer: 0, target: null, at: -1, live: true, many: 300, ended: false, loading: false, failed: 0 };
+  const facts = el("dl", { class: "facts row" }), marks = el("p", { class: "marks" }), trouble = el("p", { class: "trouble", role: "alert" });
+  const many = el("select", { id: "many" }, COUNTS.map((n) => el("option", { value: n, selected: n === state.many }, `${count(n)} events`)));
+  const target = el("select", { id: "target" }), targets = el("span", { hidden: true }, el("label", { for: "target" }, "Of "), target);
+  const layer = el("select", { id: "layer" }), layers = el("span", { hidden: true }, el("label", { for: "layer" }, "Layer "), layer);
+  const plot = el("div", { class: "plot", id: "plot", role: "img" });
+  const step = el("input", { type: "range", id: "step", min: 0, max: 0, value: 0, "aria-label": "Event" });
+  const back = el("button", { type: "button", "aria-label": "One event back" }, "‹"), on = el("button", { type: "button", "aria-label": "One event on" }, "›");
+  const live = el("button", { type: "button", class: "live", "aria-pressed": "true" }, "Live");
+  const which = el("p", { class: "quiet", id: "which" });
+  const picture = cell(), heat = strips((column) => choose(column));
+  const body = el("div", { hidden: true }); // until there is something to show
+  let course = null, painting = 0, timer = 0, asked = performance.now();
+
+  main.append(
+    el("p", { class: "path" }, el("a", { href: "#/" }, "Streams")),
+    el("h1", null, named(name)), marks, trouble, body);
+  body.append(facts,
+    el("section", { "aria-labelledby": "course" },
+      el("div", { class: "tools" }, el("h2", { id: "course" }, "Course"), targets, el("label", { for: "many" }, "Last"), many,
+        el("p", { class: "quiet key" }, el("i", { class: "value" }), "value", el("i", { class: "expected" }), "expected one event before", el("i", { class: "band" }), el("span", { id: "share" }, "interval"), el("i", { class: "alert" }), "alert")),
+      plot),
+    el("section", { "aria-labelledby": "cell" },
+      el("div", { class: "tools" }, el("h2", { id: "cell" }, "The cell at work"), layers,
+        el("div", { class: "steps", role: "group", "aria-label": "Step through recent events" }, back, step, on, live), which),
+      picture.place),
+    el("section", { "aria-labelledby": "memory" }, el("h2", { id: "memory" }, "Memory over time"), heat.place));
+
+  const target_ = () => state.target ?? state.about.targets[0];
+  const single = () => state.about.targets.length <= 1;
+
+  // What the charts draw: by time, with what is expected after the last event.
+  function columns() {
+    const t = target_(), events = [...state.events].sort((a, b) => a.time - b.time);
+    const numbers = { time: [], value: [], expected: [], low: [], high: [], anomaly: [], ahead: [], alerts: [], marked: [] };
+    for (const event of events) {
+      const ends = of(event.expected_interval, t);
+      numbers.time.push(event.time);
+      numbers.value.push(of(event.value, t ?? state.about.features[0]));
+      numbers.expected.push(of(event.expected, t));
+      numbers.low.push(ends?.[0] ?? null);
+      numbers.high.push(ends?.[1] ?? null);
+      numbers.anomaly.push(event.anomaly);
+      numbers.ahead.push(null);
+      if (event.alert) numbers.alerts.push(event.time);
+    }
+    const last = events.at(-1), gap = state.about.usual_gap_seconds;
+    if (last && gap > 0 && t !== undefined) {
+      numbers.ahead[numbers.ahead.length - 1] = of(last.value, t);
+      const coming = state.forecast.length ? state.forecast : [{ ahead: 1, value: last.prediction, interval: last.interval }];
+      for (const step of coming) {
+        const ends = of(step.interval, t);
+        numbers.time.push(last.time + step.ahead * gap);
+        for (const empty of ["value", "expected", "anomaly"]) numbers[empty].push(null);
+        numbers.low.push(ends?.[0] ?? null);
+        numbers.high.push(ends?.[1] ?? null);
+        numbers.ahead.push(of(step.value, t));
+      }
+    }
+    const inside = state.insides[state.at];
+    if (inside && !state.live) numbers.marked.push(inside.time);
+    return numbers;
+  }
+
+  function paint() {
+    painting = 0;
+    if (state.ended || !state.about) return;
+    const drawn = columns();
+    if (course) course.show(drawn);
+    else course = Course.draw(plot, drawn, { choose: (n) => chooseTime(drawnTime(n)) });
+    plot.setAttribute("aria-label", `Values, predictions and anomalies of the last ${state.events.length} events`);
+    tellFacts();
+    showInside();
+  }
+  const drawnTime = (n) => [...state.events].sort((a, b) => a.time - b.time)[n]?.time;
+  const repaint = () => { painting ||= requestAnimationFrame(paint); };
+
+  function tellFacts() {
+    const { about, events } = state, now = feed.overview?.now ?? Date.now() / 1e3, last = events.at(-1);
+    const rows = [
+      ["Events", count(last?.seq ?? about.events_total)],
+      ["Last value", number(last?.value ?? about.value)],
+      ["Expected next", around(last?.prediction ?? about.prediction, last?.interval ?? about.interval)],
+      ["Anomaly", last ? ratio(last.anomaly) : ratio(about.anomaly)],
+      ["Error by “same as last time”", ratio(about.error_ratio)],
+      [`In the ${percent(about.interval_share)} interval`, typeof about.covered === "number" ? percent(about.covered) : number(about.covered)],
+      ["Usually every", span(about.usual_gap_seconds)],
+      ["Newest event", time(last?.time ?? about.time)],
+      ["Last heard", ago(about.seen, now)],
+    ];
+    if (last?.label) rows.splice(2, 1, ["Label", `${last.label} (${percent(last.probabilities[last.label])})`]);
+    if (facts.childNodes.length !== rows.length) facts.replaceChildren(...rows.map(([title]) => el("div", null, el("dt", null, title), el("dd"))));
+    rows.forEach(([title, text], n) => { say(facts.childNodes[n].firstChild, title); say(facts.childNodes[n].lastChild, text); });
+    const told = [about.where === "disk" && "waits on disk", about.stale && "silent", !about.warm && (last?.seq ?? 0) < 100 && "new", about.frozen && "frozen: does not learn"].filter(Boolean);
+    if (marks.textContent !== told.join("")) marks.replaceChildren(...told.map((text) => el("span", { class: "mark" }, text)));
+    say(document.getElementById("share"), `where ${percent(about.interval_share)} should lie`);
+  }
+
+  function showInside() {
+    const all = state.insides;
+    if (state.live || state.at >= all.length) state.at = all.length - 1;
+    const inside = all[state.at];
+    step.max = Math.max(all.length - 1, 0);
+    step.value = Math.max(state.at, 0);
+    step.disabled = back.disabled = on.disabled = all.length < 2;
+    live.setAttribute("aria-pressed", String(state.live));
+    heat.show(all, state.at, state.about.usual_gap_seconds);
+    if (!inside) {
+      if (state.memory) picture.memory(state.memory);
+      return say(which, "No event of it has been told yet: its gates open with the next one.");
+    }
+    const event = state.events.find((one) => one.seq === inside.seq), before = all[state.at - 1];
+    const t = target_(), follows = before?.seq === inside.seq - 1 ? before : null;
+    picture.show(inside, follows, event, { value: number(of(event?.value, t)), prediction: event?.label ?? around(of(event?.prediction, t), of(event?.interval, t)) });
+    const text = `Event ${count(inside.seq)}, ${time(inside.time)}${event ? `: ${number(event.value)}${event.kind ? `, ${event.kind}` : ""}` : ""}`;
+    say(which, text);
+    step.setAttribute("aria-valuetext", text);
+  }
+
+  function choose(n) {
+    if (!state.insides.length) return;
+    state.at = Math.min(Math.max(n, 0), state.insides.length - 1);
+    state.live = false;
+    repaint();
+  }
+
+  function chooseTime(at) {
+    const n = state.insides.findLastIndex((inside) => inside.time <= at);
+    if (n >= 0) choose(n);
+  }
+
+  async function load() {
+    clearTimeout(timer);
+    if (state.loading || state.ended) return;
+    state.loading = true;
+    try {
+      const [about, insides] = await Promise.all([
+        ask("api/stream", { name, events: state.many }),
+        ask("api/stream/insides", { name, layer: state.layer, events: INSIDES })]);
+      if (state.ended) return;
+      Object.assign(state, { about, events: about.events, insides: insides.events, memory: insides, forecast: insides.forecast });
+      say(trouble, "");
+      body.hidden = false;
+      offer(insides);
+      repaint();
+    } catch (error) {
+      if (state.ended) return;
+      body.hidden ||= error.status === 404;
+      say(trouble, error.status === 404 ? "There is no such stream (any more)." : `It cannot be read: ${error.message}.`);
+      if (error.status !== 404) timer = setTimeout(load, AGAIN_MS);
+    } finally {
+      state.loading = false;
+    }
+  }
+
+  function offer(insides) {
+    if (!layer.options.length) {
+      for (let n = 0; n < insides.layers; n += 1) layer.append(el("option", { value: n }, String(n + 1)));
+      layers.hidden = insides.layers < 2;
+      for (const one of state.about.targets) target.append(el("option", { value: one }, one));
+      targets.hidden = single();
+    }
+  }
+
+  function hear(news) {
+    if (news.name !== name || !state.about) return;
+    const last = state.events.at(-1)?.seq ?? 0;
+    if (news.after > last) return load(); // something was missed
+    state.events = [...state.events, ...news.events.filter((event) => event.seq > last)].slice(-state.many);
+    const told = state.insides.at(-1)?.seq ?? 0, before = state.insides.length;
+    state.insides = [...state.insides, ...news.insides.filter((inside) => inside.seq > told)];
+    const gone = Math.max(state.insides.length - 2 * INSIDES, 0);
+    state.insides = state.live ? state.insides.slice(-INSIDES) : state.insides.slice(gone);
+    if (!state.live) state.at = Math.max(state.at - gone, 0);
+    if (state.insides.length || before) state.forecast = news.forecast;
+    Object.assign(state.about, { seen: feed.overview?.now ?? state.about.seen, stale: false });
+    repaint();
+  }
+
+  // What is known of the stream beside its events changes slowly.
+  async function refresh() {
+    if (!state.about || state.loading) return;
+    if (performance.now() - asked > ABOUT_MS) {
+      asked = performance.now();
+      const about = await ask("api/stream", { name, events: 0 }).catch(() => null);
+      if (about && !state.ended) state.about = about;
+    }
+    if (!painting && !state.ended) tellFacts();
+  }
+
+  const anew = () => { course?.end(); course = null; repaint(); }; // in other colors
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", anew);
+
+  const off = [
+    feed.on("news", hear),
+    feed.on("open", load),
+    feed.on("gone", () => { say(trouble, "There is no such stream (any more)."); }),
+    feed.on("overview", refresh),
+  ];
+  many.addEventListener("change", () => { state.many = Number(many.value); load(); });
+  target.addEventListener("change", () => { state.target = target.value; repaint(); });
+  layer.addEventListener("change", () => { state.layer = Number(layer.value); state.insides = []; feed.look(name, state.layer); load(); });
+  step.addEventListener("input", () => choose(Number(step.value)));
+  back.addEventListener("click", () => choose(state.at - 1));
+  on.addEventListener("click", () => choose(state.at + 1));
+  live.addEventListener("click", () => { state.live = !state.live; repaint(); });
+  toggle(main, "one", true);
+  load();
+  return () => {
+    state.ended = true;
+    clearTimeout(timer);
+    off.forEach((call) => call());
+    scheme.removeEventListener("change", anew);
+    toggle(main, "one", false);
+    course?.end();
+  };
+}
