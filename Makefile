@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --quiet --require-hashes
 UV_VERSION := 0.13.9
-# The tests look for mosquitto on PATH; Debian keeps it in /usr/sbin, which users often have not.
-TEST_PATH := $(CURDIR)/.tools/mosquitto/bin:$(PATH):/usr/sbin:/usr/local/sbin
+# The tests look on PATH for the programs that they start; Debian keeps mosquitto in /usr/sbin, which users often have not.
+TOOLS := $(CURDIR)/.tools
+TEST_PATH := $(TOOLS)/mosquitto/bin:$(TOOLS)/chromium/bin:$(TOOLS)/prometheus/bin:$(PATH):/usr/sbin:/usr/local/sbin
 # `make test COVER=1` measures coverage as well; `make cover` then adds it up.
 PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 # More arguments for the command at hand: make demo ARGS="--seconds 10", make test ARGS="-k memory".
@@ -24,11 +25,11 @@ demo: $(VENV)/.demo ## broker, service and recorded sensors, for a minute
 	$(BIN)/stream-lstm demo $(ARGS)
 
 test: $(VENV)/.test ## every test that needs no PyTorch
-	@tools/get-mosquitto
+	@tools/get-programs mosquitto chromium prometheus
 	PATH="$(TEST_PATH)" $(PYTEST) -m "not torch" $(ARGS)
 
 test-train: $(VENV)/.train ## the tests that need PyTorch
-	@tools/get-mosquitto
+	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
 
 SEEDS ?= 10000
@@ -37,7 +38,7 @@ sim: $(VENV)/.test ## the line on a simulated broker and disk: make sim SEEDS=10
 
 KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, counted: make chaos KILLS=200 ARGS="--what service"
-	@tools/get-mosquitto
+	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
 
 COUNT ?= 1000000
@@ -56,7 +57,7 @@ lint: $(VENV)/.test ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(VENV)-bench/.bench ## the line beside an echo and a handwritten script, and by itself; the engine; streams
-	@tools/get-mosquitto
+	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
 	$(VENV)-bench/bin/python -m benchmarks.fed
 	$(VENV)-bench/bin/python -m benchmarks.profile

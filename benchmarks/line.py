@@ -89,7 +89,7 @@ def running(contender: Contender, cores: list[int]) -> Iterator[tuple[int, int]]
     folder = Path(tempfile.mkdtemp(prefix="stream-lstm-bench-"))
     port = free_port()
     program = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
-    assert program, "mosquitto is needed: tools/get-mosquitto"
+    assert program, "mosquitto is needed: tools/get-programs mosquitto"
     user = "user root\n" if os.geteuid() == 0 else ""
     (folder / "broker.conf").write_text(MOSQUITTO.format(port=port) + user)
     broker = _start([program, "-c", str(folder / "broker.conf")], cores[0])

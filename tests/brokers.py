@@ -1,6 +1,6 @@
 """A real mosquitto for tests, and its command line clients.
 
-Looked for on PATH and where `tools/get-mosquitto` puts them on machines that have none.
+Looked for on PATH and where `tools/get-programs mosquitto` puts them on machines that have none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def find(program: str) -> str:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", str(PRIVATE)])
     if found := shutil.which(program, path=path):
         return found
-    raise FileNotFoundError(f"{program}: run tools/get-mosquitto, or install mosquitto and mosquitto-clients")
+    raise FileNotFoundError(f"{program}: run tools/get-programs mosquitto, or install it and its clients")
 
 
 def free_port() -> int:
