@@ -25,6 +25,7 @@ class Running:
         folder: for settings, state and log.
         settings: TOML, of which `[state]` and `[http]` are written here.
         state: more lines of `[state]`.
+        http: all lines of `[http]`.
         place: the folder of the state, if it is another one.
     """
 
@@ -34,6 +35,7 @@ class Running:
         settings: str,
         *,
         state: str = "checkpoint_seconds = 1.0",
+        http: str = "port = 0",
         place: Path | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True, parents=True)
@@ -41,7 +43,7 @@ class Running:
         self.state = (place or folder) / "state.db"
         self._config = folder / "settings.toml"
         self._config.write_text(
-            f'{settings}\n[state]\npath = "{self.state}"\n{state}\n[http]\nport = 0\n[log]\nformat = "json"\n'
+            f'{settings}\n[state]\npath = "{self.state}"\n{state}\n[http]\n{http}\n[log]\nformat = "json"\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0

@@ -1,0 +1,65 @@
+"""A service between a real mosquitto and sensors that speak all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import aiomqtt
+import pytest
+import pytest_asyncio
+
+from tests.brokers import Mosquitto, free_port
+from tests.service.running import Running
+
+SETTINGS = """[mqtt]
+url = "mqtt://127.0.0.1:{port}"
+reconnect_seconds_min = 0.1
+reconnect_seconds_max = 0.5
+[[subscribe]]
+topic = "sensors/#"
+"""
+SENSORS = 6
+PAUSE_SECONDS = 0.05  # between two readings of each sensor
+
+
+@pytest.fixture
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    return mosquitto("max_queued_messages 0", "max_inflight_messages 0")
+
+
+@pytest.fixture
+def service(broker: Mosquitto, tmp_path: Path) -> Iterator[Running]:
+    settings = SETTINGS.format(port=broker.port)
+    with Running(tmp_path / "service", settings, http=f"port = {free_port()}") as running:
+        yield running
+
+
+def reading(sensor: int, n: int) -> float:
+    """A wave of its own for each; the first sensor jumps now and then."""
+    jump = 30.0 if sensor == 0 and n % 150 > 140 else 0.0
+    return round(20.0 + sensor + 3.0 * math.sin(n / (6.0 + sensor)) + 0.1 * math.sin(n * 1.7) + jump, 3)
+
+
+async def speak(port: int) -> None:
+    async with aiomqtt.Client("127.0.0.1", port, identifier="sensors") as client:
+        for n in itertools.count():
+            for sensor in range(SENSORS):
+                said = {"time": 1.7e9 + 60.0 * n, "value": reading(sensor, n)}
+                await client.publish(f"sensors/pump{sensor}", json.dumps(said), qos=1)
+            await asyncio.sleep(PAUSE_SECONDS if n > 40 else 0.0)
+
+
+@pytest_asyncio.fixture
+async def speaking(broker: Mosquitto, service: Running) -> AsyncIterator[Running]:
+    """The service, with sensors that speak."""
+    talk = asyncio.create_task(speak(broker.port))
+    yield service
+    talk.cancel()
+    with suppress(asyncio.CancelledError):
+        await talk
