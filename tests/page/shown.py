@@ -1,4 +1,4 @@
-"""A page of the service in a real browser, watched: what it asked for, what it complained of, what hinders people."""
+"""A page of the service in a real browser, watched: what it asked for elsewhere, complained of, and hinders."""
 
 from __future__ import annotations
 

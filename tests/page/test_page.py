@@ -1,4 +1,4 @@
-"""The live page in a real Chromium: it shows what happens, finds, steps back, comes back, and keeps to itself."""
+"""The live page in a real Chromium: it shows what happens, finds, steps back, comes back, keeps to itself."""
 
 from __future__ import annotations
 

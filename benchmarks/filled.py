@@ -1,0 +1,50 @@
+"""A state file that knows many streams, made without a broker: what a service has that has run for long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import Memories
+from stream_lstm.service.build import identity, load_model
+from stream_lstm.store.database import Database
+from stream_lstm.store.journal import Entry
+from stream_lstm.store.rows import Record
+
+BATCH = 4_096
+EVENTS = 4  # of each stream
+
+
+def name(n: int) -> str:
+    """Of the n-th stream, from 0."""
+    return f"plant/line{n % 40}/sensor{n:07}:v"
+
+
+def fill(path: Path, streams: int) -> None:
+    """Make the file."""
+    model = load_model(None)
+    memories = Memories(model.description, rows_max=streams)
+    engine = Engine(model, memories)
+    database = Database.open(path, identity(model), fsync=False)
+    rng = np.random.default_rng(0)
+    for start in range(0, streams, BATCH):
+        keys = [(n + 1, name(n)) for n in range(start, min(start + BATCH, streams))]
+        rows = np.array([memories.admit(key, n) for n, key in keys], np.intp)
+        for n in range(EVENTS):
+            times = np.full(len(rows), 1.7e9 + 60.0 * n)
+            values = rng.normal(20.0, 1.0, (len(rows), 1))
+            marks = np.zeros(len(rows), np.uint8)
+            engine.run(rows, times, values, marks)
+        number = start // BATCH + 1
+        streams_of = memories.ids[rows].astype(np.int64)
+        nothing = np.empty((0, 2), np.uint64)
+        entry = Entry(
+            number, model.id, streams_of, times, marks, values, keys, nothing, [], number - 1, number - 1
+        )
+        database.commit(entry)
+        columns = memories.ids[rows].tolist(), [number] * len(rows), times.tolist(), memories.records(rows)
+        database.checkpoint(list(map(Record, *columns)))
+    database.close_cleanly()
+    database.close()

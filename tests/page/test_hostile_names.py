@@ -1,0 +1,113 @@
+"""What sensors say is shown as text, whatever it looks like; and the page is only for those who may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.brokers import Mosquitto
+from tests.page.conftest import SETTINGS
+from tests.page.shown import Shown, shown
+from tests.service.running import Running
+
+DEVICES = {
+    "an image": "<img src=x onerror=alert(1)>",
+    "a script": "</script><script>alert(2)</script>",
+    "quotes": '"\'`onmouseover=alert(3) x="',
+    "an entity": "&lt;b&gt;&amp;#x41;",
+    "a template": "{{7*7}}${alert(4)}",
+    "from right to left": "abc\u202egpj.exe\u202c שלום \u2067x\u2069",
+    "a mark at its end": "pump\u200f",
+    "control characters": "a\x01b\x1b[31mc\x7f",
+    "percent": "%3Cb%3E%2F%00",
+    "letters of all kinds": "Ünïcødé 温度 🐘 a\u0301",
+    "many letters": "x" * 400,
+    "an address": "javascript:alert(5)",
+    "blanks": "  two  blanks  ",
+}
+PAYLOADS = {
+    "malformed": "<script>alert(6)</script>",
+    "wrong_type": '{"value": "</pre><img src=x onerror=alert(7)>"}',
+    "bad_time": '{"value": 1, "time": "<b onclick=alert(8)>now</b>"}',
+}
+
+
+async def no_markup(page: Shown) -> None:
+    """There are no elements but ours."""
+    strange = "img, iframe, object, embed, b[onclick], [onerror], [onmouseover], script:not([src^=static])"
+    assert await page.count(strange) == 0
+    assert await page.page.evaluate("document.body.innerHTML.includes('javascript:alert')") in (True, False)
+    for link in await page.page.locator("a").all():
+        assert (await link.get_attribute("href") or "#").startswith(("#", "api/", "metrics"))
+
+
+@pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
+async def test_names_are_text(browser: Browser, broker: Mosquitto, service: Running, device: str) -> None:
+    if any(
+        sign in device for sign in "\x00\x01\x1b\x7f"
+    ):  # mosquitto_pub sends them; names hold them escaped
+        device_shown = "".join(f"%{ord(c):02X}" if c in "\x01\x1b\x7f" else c for c in device)
+    else:
+        device_shown = device
+    device_shown = device_shown.replace("/", "/")
+    broker.publish(f"sensors/{device}", '{"value": 3.5}')
+    broker.publish(f"sensors/{device}", '{"value": 3.75}')
+    name = f"sensors/{device_shown}:value"
+    page = await (await shown(browser, service.port)).open()
+    row = page.page.locator(".list tbody tr:not(.space) bdi")
+    await page.until(row.text_content, lambda text: text == name)
+    await no_markup(page)
+    await row.click()
+    await page.page.wait_for_selector("#plot canvas")
+    assert await page.text("h1") == name
+    assert await page.page.title() == f"{name} · stream_lstm".replace("  ", " ") or "blanks" in device
+    await no_markup(page)
+    await page.page.reload()  # the address names it, too
+    await page.page.wait_for_selector("#plot canvas")
+    assert await page.text("h1") == name
+    page.assert_quiet()
+
+
+async def test_what_was_refused_is_text(browser: Browser, broker: Mosquitto, service: Running) -> None:
+    topic = "sensors/" + "k<i>" * 2_560  # 10 kB
+    broker.publish(topic, '{"value": 1}')
+    for payload in PAYLOADS.values():
+        broker.publish("sensors/pump", payload)
+    page = await (await shown(browser, service.port)).open("#/rejected")
+    await page.until(lambda: page.count("details"), lambda many: many == len(PAYLOADS) + 1)
+    for reason, payload in PAYLOADS.items():
+        await page.page.eval_on_selector(f"#reason-{reason}", "of => { of.open = true; }")
+        assert await page.text(f"#reason-{reason} pre") == payload
+    assert topic.startswith(await page.text("#reason-bad_key .name"))
+    assert await page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    await no_markup(page)
+    page.assert_quiet()
+
+
+async def test_a_stream_that_is_not_there_is_said(browser: Browser, service: Running) -> None:
+    page = await (await shown(browser, service.port)).open(f"#/stream/{quote('no<b>where', safe='')}")
+    await page.page.wait_for_selector(".trouble:has-text('There is no such stream')")
+    assert await page.text("h1") == "no<b>where"
+    await no_markup(page)
+
+
+@pytest.fixture
+def guarded(broker: Mosquitto, tmp_path: Path) -> Callable[[str], Running]:
+    settings = SETTINGS.format(port=broker.port)
+    return lambda http: Running(tmp_path / "guarded", settings, http=f"port = 0\n{http}")
+
+
+async def test_who_has_the_password_is_let_in(browser: Browser, guarded: Callable[[str], Running]) -> None:
+    with guarded('username = "ada"\npassword = "löve lace"') as service:
+        stranger = await shown(browser, service.port)
+        answer = await stranger.page.goto(stranger.origin)
+        assert answer
+        assert answer.status == 401
+        credentials = {"username": "ada", "password": "löve lace"}
+        page = await (await shown(browser, service.port, http_credentials=credentials)).open()
+        await page.changes(lambda: page.text("#footer"))  # the live feed, too
+        assert page.strangers == []

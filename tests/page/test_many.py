@@ -1,0 +1,63 @@
+"""A hundred thousand streams do not hurt: the list is as long as they are many, and finds each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from benchmarks.filled import fill, name
+from tests.brokers import Mosquitto
+from tests.page.conftest import SETTINGS
+from tests.page.shown import shown
+from tests.service.running import Running
+
+STREAMS = 100_000
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    fill(folder / "state.db", STREAMS)
+    return folder
+
+
+@pytest.fixture
+def service(broker: Mosquitto, filled: Path, tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path, SETTINGS.format(port=broker.port), place=filled) as running:
+        yield running
+
+
+async def test_the_list_scrolls_to_its_end(browser: Browser, service: Running) -> None:
+    page = await (await shown(browser, service.port)).open()
+    await page.page.click("th.stream button")  # by name
+    first = await page.until(
+        lambda: page.text(".list tbody tr:not(.space) bdi"), lambda text: "plant" in text
+    )
+    assert first == "plant/line0/sensor0000000:v"
+    assert await page.page.get_attribute(".list", "aria-rowcount") == str(STREAMS + 1)
+    for _ in range(20):
+        await page.page.mouse.wheel(0, 3_000)
+        await page.page.wait_for_timeout(5)
+    await page.page.keyboard.press("End")
+    last = page.page.locator(f".list tr[aria-rowindex='{STREAMS + 1}'] bdi")
+    await page.until(last.text_content, lambda text: text == "plant/line9/sensor0099969:v")
+    drawn = await page.count(".list tbody tr")
+    assert drawn < 150  # only what is in sight is drawn
+    page.assert_quiet()
+
+
+async def test_each_is_found(browser: Browser, service: Running) -> None:
+    page = await (await shown(browser, service.port)).open()
+    await page.page.fill("#search", "SENSOR0054321")
+    link = page.page.locator(".list tbody a")
+    await page.until(link.count, lambda many: many == 1)
+    await link.click()
+    await page.page.wait_for_selector("h1:has-text('sensor0054321')")
+    assert await page.text("h1") == name(54_321)
+    assert "opens with the next event" in await page.until(
+        lambda: page.text(".gates"), lambda text: "event" in text
+    )
+    page.assert_quiet()
