@@ -92,6 +92,8 @@ class Chronicle:
         self.recent.note(Came(rows, entry.times, entry.marks, entry.values), predictions)
         anomaly = predictions.anomaly
         self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
+        if not np.count_nonzero(anomaly >= ALERT):  # mostly, and then there is no alert either
+            return
         odd = np.flatnonzero(anomaly >= ALERT)[:ODD_AT_ONCE_MAX]
         for row, much in zip(rows[odd].tolist(), anomaly[odd].tolist(), strict=True):
             self._note_odd(row, much, now)

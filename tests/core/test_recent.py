@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,24 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_lstm.core import cell
+from stream_lstm.core import recent as recent_module
 from stream_lstm.core.engine import Engine, Predictions
 from stream_lstm.core.glance import glance
 from stream_lstm.core.lens import Segment, Told, tell
-from stream_lstm.core.recent import ANCHOR_EVENTS, SELDOM_SECONDS, Came, Recent
+from stream_lstm.core.memory import Memories
+from stream_lstm.core.recent import (
+    ANCHOR_EVENTS,
+    ANCHORS_BYTES_MAX,
+    EVENTS_BYTES_MAX,
+    SELDOM_SECONDS,
+    WAITING_BATCHES_MAX,
+    WAITING_EVENTS_MAX,
+    Came,
+    Recent,
+)
 from stream_lstm.core.score import INTERVAL
 from stream_lstm.events import FROZEN, Clock
-from tests.core.models import KINDS, engine, random_model
+from tests.core.models import KINDS, description, engine, random_model
 
 MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
 
@@ -49,11 +61,66 @@ def test_what_was_noted_is_found_again(kind: str) -> None:
     assert found["value"].tolist() == came.values[mine].tolist()
     assert found["prediction"].tobytes() == said.prediction[mine].tobytes()
     assert found["kind"].tolist() == said.kind[mine].tolist()
-    np.testing.assert_array_equal(found["reach"], said.reach[mine, 0].astype(np.float32))
-    np.testing.assert_array_equal(found["anomaly"], said.anomaly[mine].astype(np.float32))
-    np.testing.assert_array_equal(found["probabilities"], said.probabilities[mine].astype(np.float32))
+    assert found["alert"].tolist() == said.alert[mine].tolist()
+    assert found["reach"].tobytes() == said.reach[mine, 0].tobytes()
+    assert found["anomaly"].tobytes() == said.anomaly[mine].tobytes()
+    assert found["probabilities"].tobytes() == said.probabilities[mine].tobytes()
     assert recent.of(stream, 2)["seq"].tolist() == [2, 3]
-    assert len(recent.of(99, 10)) == 0
+    assert len(recent.of(stream, 0)) == len(recent.of(99, 10)) == 0
+
+
+@pytest.mark.parametrize("size", [1, 5, 40, 2_000])
+def test_what_waits_is_put_into_the_rings_in_order(size: int) -> None:
+    running, rng = engine(MODELS["step"], 3), np.random.default_rng(10)
+    running.memories.rhythm[2] = SELDOM_SECONDS + 1
+    recent = Recent(running.model, running.memories, events_max=100_000)
+    said = []
+    for _ in range(6_000 // size):
+        came, predictions = note(recent, running, rng.integers(1, 4, size).tolist(), rng)
+        said += zip(came.rows.tolist(), predictions.prediction[:, 0].tolist(), strict=True)
+        assert len(recent._waiting) < WAITING_BATCHES_MAX
+        assert recent._events_waiting < WAITING_EVENTS_MAX
+    for row in (1, 2, 3):
+        found = recent.of(int(running.memories.ids[row]), 10_000)
+        assert found["prediction"][:, 0].tolist() == [value for whose, value in said if whose == row]
+
+
+@pytest.mark.parametrize(
+    ("events_max", "events_bytes", "anchors_bytes", "events", "anchors"),
+    [
+        (1_000, 10**9, 10**9, 500, 15),
+        (1_000, 0, 0, 500, 15),  # a plain model has what is asked for, however little is allowed
+        (1, 0, 0, 1, 1),
+        (0, 10**9, 10**9, 0, 1),
+    ],
+)
+def test_as_many_events_are_kept_as_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    events_max: int,
+    events_bytes: int,
+    anchors_bytes: int,
+    events: int,
+    anchors: int,
+) -> None:
+    monkeypatch.setattr(recent_module, "EVENTS_BYTES_MAX", events_bytes)
+    monkeypatch.setattr(recent_module, "ANCHORS_BYTES_MAX", anchors_bytes)
+    running = engine(MODELS["step"], 1)
+    recent = Recent(running.model, running.memories, events_max=events_max)
+    assert [ring._size for ring in recent._rings] == [events] * 2
+    assert [ring._size for ring in recent._anchors] == [anchors] * 2
+
+
+def test_a_wide_model_takes_bounded_memory() -> None:
+    names = [f"f{n}" for n in range(300)]
+    wide = description(features=names, targets=names, layers=16, units=4_096)
+    memories = Memories(wide, rows_max=1)
+    record = memories.row_type.itemsize
+    assert record > 500_000
+    recent = Recent(SimpleNamespace(description=wide), memories, events_max=262_144)  # type: ignore[arg-type]
+    events = sum(column.nbytes for ring in recent._rings for column in ring._columns)
+    anchors = sum(column.nbytes for ring in recent._anchors for column in ring._columns)
+    assert EVENTS_BYTES_MAX * 0.9 < events <= EVENTS_BYTES_MAX * 1.1
+    assert ANCHORS_BYTES_MAX * 0.9 < anchors <= ANCHORS_BYTES_MAX * 1.1
 
 
 def test_the_newest_take_the_place_of_the_oldest() -> None:
@@ -91,14 +158,26 @@ def test_nothing_is_kept_where_there_is_no_room() -> None:
     note(recent, running, [1] * ANCHOR_EVENTS, rng)
     stream = int(running.memories.ids[1])
     assert len(recent.of(stream, 9)) == 0
-    assert list(recent.anchors(stream)) == []
+    assert list(recent.anchors(stream, 1_000)) == []
+
+
+def test_records_of_streams_that_seldom_speak_are_not_pushed_out_either() -> None:
+    running, rng = engine(MODELS["step"], 2), np.random.default_rng(11)
+    recent = Recent(running.model, running.memories, events_max=4 * ANCHOR_EVENTS)  # room for two of each
+    often, seldom = running.memories.ids[[1, 2]].tolist()
+    running.memories.rhythm[2] = SELDOM_SECONDS + 1
+    for rows in ([2] * ANCHOR_EVENTS, *([1] * ANCHOR_EVENTS,) * 3, [1, 2]):
+        note(recent, running, rows, rng)
+    assert [anchor.seq for anchor in recent.anchors(seldom, 9)] == [ANCHOR_EVENTS]
+    assert [anchor.seq for anchor in recent.anchors(often, 9)] == [2 * ANCHOR_EVENTS, 3 * ANCHOR_EVENTS]
+    assert [anchor.seq for anchor in recent.anchors(often, 1)] == [3 * ANCHOR_EVENTS]
 
 
 def told(recent: Recent, running: Engine, row: int) -> tuple[NDArray[Any], Told]:
     """The events behind a stream's last record, told again in one segment each record."""
     stream = int(running.memories.ids[row])
     events = recent.of(stream, 10_000)
-    anchors = list(recent.anchors(stream))
+    anchors = list(recent.anchors(stream, 1_000))
     ends = [anchor.seq for anchor in anchors[1:]] + [int(events["seq"][-1])]
     segments, chosen = [], []
     for anchor, end in zip(anchors, ends, strict=True):

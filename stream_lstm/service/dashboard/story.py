@@ -207,9 +207,10 @@ class Teller:
         """
         most = min(most, INSIDES_MAX, max(INSIDE_NUMBERS_MAX // (GATES * self._described.units), 1))
         recent = self._view.chronicle.recent
-        came = recent.of(stream, most + ANCHOR_EVENTS)
-        anchors = [*recent.anchors(stream), *([since] if since else [])]
-        parts = list(_parts(came, sorted(anchors), after=after))
+        with self._purse.spending():
+            came = recent.of(stream, most + ANCHOR_EVENTS)
+            anchors = [*recent.anchors(stream, len(came) // ANCHOR_EVENTS + 2), *([since] if since else [])]
+            parts = list(_parts(came, sorted(anchors), after=after))
         if not parts:
             return Telling([], [], None)
         segments = [lens.Segment(a.record, part["time"], part["value"], part["mark"]) for a, part in parts]
