@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 NAME_BYTES_MAX = 16_384  # longer than any stream's name
+DIGITS_MAX = 20
 
 
 class Wrong(Exception):
@@ -66,10 +67,7 @@ class Parameter(NamedTuple):
         return text
 
     def _number(self, text: str) -> int:
-        try:
-            number = int(text) if text.isascii() and len(text) <= 20 else None
-        except ValueError:
-            number = None
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
         if number is None or not self.least <= number <= self.most:
             raise Wrong(self.name, f"must be a whole number from {self.least} to {self.most}")
         return number
