@@ -88,7 +88,7 @@ class Watcher:
     def _looked(self) -> tuple[_Look, _Look]:
         """The counters now, and those of some seconds ago."""
         looks, now = self._looks, _Look(time.monotonic(), *_counted(self._view.measures))
-        while len(looks) > 1 and looks[1].at <= now.at - OVER_SECONDS:
+        while len(looks) > 1 and _off(looks[1], now) <= _off(looks[0], now):
             looks.popleft()
         before = looks[0]
         if now.at - looks[-1].at >= BETWEEN_SECONDS:
@@ -99,8 +99,8 @@ class Watcher:
         view, memories = self._view, self._view.engine.memories
         rows = memories.taken()
         odd, much = view.chronicle.odd(now)
-        of_late = memories.anomaly[rows] >= ALERT
-        before = memories.anomaly[odd[much >= ALERT]] < ALERT
+        of_late = memories.anomaly[rows].astype(np.float32) >= ALERT
+        before = ~(memories.anomaly[odd[much >= ALERT]].astype(np.float32) >= ALERT)
         return answers.Counts(
             known=present.streams + present.streams_away,
             memory=present.streams,
@@ -110,6 +110,11 @@ class Watcher:
             odd=int(np.count_nonzero(of_late) + np.count_nonzero(before)),
             frozen_filters=present.freezes,
         )
+
+
+def _off(look: _Look, now: _Look) -> float:
+    """How far a look is from being as old as it should."""
+    return abs(now.at - look.at - OVER_SECONDS)
 
 
 def _counted(m: Measures) -> tuple[int, int, int, list[int]]:
