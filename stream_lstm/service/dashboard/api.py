@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, get_args
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from stream_lstm.core.memory import row_type
 from stream_lstm.events import REASONS
+from stream_lstm.service.chronicle import Incident, Refusal
 from stream_lstm.service.dashboard import answers
 from stream_lstm.service.dashboard.asked import Parameter
 from stream_lstm.service.dashboard.feed import Feed
@@ -136,53 +138,38 @@ class Api:
 
     async def stream(self, *, name: str, events: int) -> answers.Stream:
         """One stream."""
-        await self.purse.afford()
         return await self._teller.stream(name, events=events)
 
     async def insides(self, *, name: str, layer: int, events: int) -> answers.Insides:
         """A stream's cell."""
-        await self.purse.afford()
         return await self._teller.insides(name, layer=layer, events=events)
 
     async def alerts(self) -> answers.Alerts:
         """The latest alerts."""
-        naming = self._naming
-        told = [
-            answers.Alert(
-                name=incident.stream,
-                seq=incident.seq,
-                time=incident.time,
-                at=incident.at,
-                anomaly=round(incident.anomaly, 3),
-                kind=incident.kind,
-                value=naming.value(incident.value),
-                expected=naming.target(incident.expected),
-            )
-            for incident in reversed(self._view.chronicle.incidents)
-        ]
+        with self.purse.spending():
+            told = [self._alert(incident) for incident in reversed(self._view.chronicle.incidents)]
         return answers.Alerts(self._view.measures.alerts_total, told)
+
+    def _alert(self, incident: Incident) -> answers.Alert:
+        return answers.Alert(
+            name=incident.stream,
+            seq=incident.seq,
+            time=incident.time,
+            at=incident.at,
+            anomaly=round(incident.anomaly, 3),
+            kind=incident.kind,
+            value=self._naming.value(incident.value),
+            expected=self._naming.target(incident.expected),
+        )
 
     async def rejected(self) -> answers.Rejected:
         """What was refused."""
         counts, refusals = self._view.measures.rejected_total, self._view.chronicle.refusals
-        reasons = [
-            answers.Refusals(
-                reason=reason,
-                meaning=meaning,
-                count=counts[reason],
-                examples=[
-                    answers.Example(
-                        time=refusal.time,
-                        topic=refusal.topic,
-                        detail=refusal.detail,
-                        payload=refusal.payload.decode("utf-8", "backslashreplace"),
-                        payload_bytes=refusal.payload_bytes,
-                    )
-                    for refusal in reversed(refusals[reason])
-                ],
-            )
-            for reason, meaning in REASONS.items()
-        ]
+        with self.purse.spending():
+            reasons = [
+                answers.Refusals(reason, meaning, counts[reason], _examples(refusals[reason]))
+                for reason, meaning in REASONS.items()
+            ]
         return answers.Rejected(sum(counts.values()), reasons)
 
     async def model(self) -> answers.Card:
@@ -211,3 +198,17 @@ class Api:
     async def settings(self) -> answers.Settings:
         """The settings in force."""
         return masked(self._view.settings)
+
+
+def _examples(refusals: deque[Refusal]) -> list[answers.Example]:
+    """The newest first, as text."""
+    return [
+        answers.Example(
+            time=refusal.time,
+            topic=refusal.topic,
+            detail=refusal.detail,
+            payload=refusal.payload.decode("utf-8", "backslashreplace"),
+            payload_bytes=refusal.payload_bytes,
+        )
+        for refusal in reversed(refusals)
+    ]

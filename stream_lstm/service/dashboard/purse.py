@@ -1,7 +1,8 @@
 """What looking may cost: a share of the time, saved up to a bound.
 
 All who look pay from one purse, so that however many there are and whatever they ask for, the line keeps
-nearly all of its core. Who comes when it is empty waits, and is sent away if that would take too long.
+nearly all of its core. They come one after another, so that the line has its turn between them; who comes
+when the purse is empty waits, and is sent away if that would take too long.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Purse:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
+        self._turn = asyncio.Lock()
         self._left = SAVED_SECONDS_MAX
         self._filled = clock()
         self.spent = 0.0
@@ -52,15 +54,24 @@ class Purse:
         finally:
             self.spend(self._clock() - begun)
 
+    @property
+    def owed_seconds(self) -> float:
+        """How long it takes until there is something in it again."""
+        self.spend(0.0)
+        return max(-self._left / SHARE, 0.0)
+
     async def afford(self) -> None:
-        """Wait until there is something in it.
+        """Wait until there is something in it, and all who came before have had their turn.
 
         Raises:
             Busy: that would take too long.
         """
-        self.spend(0.0)
-        if self._left < 0.0:
-            seconds = -self._left / SHARE
-            if seconds > PATIENCE_SECONDS:
-                raise Busy(seconds)
-            await asyncio.sleep(seconds)
+        if (owed := self.owed_seconds) > PATIENCE_SECONDS:
+            raise Busy(owed)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
+                await asyncio.sleep(0)
+                while (owed := self.owed_seconds) > 0.0:  # noqa: ASYNC110 (others spend meanwhile)
+                    await asyncio.sleep(owed)
+        except TimeoutError:
+            raise Busy(max(self.owed_seconds, 1.0)) from None

@@ -33,6 +33,7 @@ SECURE = {
 JSON = "application/json"
 RETRY_MS = 1_000  # of a viewer who has lost us
 WRITE_SECONDS_MAX = 20.0  # who takes nothing for so long is let go
+REQUEST_SECONDS = 2e-4  # what HTTP itself takes for one; measured
 Answerer = Callable[..., Awaitable[Any]]
 
 
@@ -89,11 +90,15 @@ class Site:
         try:
             wanted = asked.read(endpoint.parameters, request.query)
             api = self._there(wanted)
+            await api.purse.afford()
             answerer: Answerer = getattr(api, name)
             told = await answerer(**wanted)
         except Exception as error:
             return _refusal(error)
-        return web.Response(body=msgspec.json.encode(told), content_type=JSON, headers=SECURE)
+        with api.purse.spending():
+            body = msgspec.json.encode(told)
+        api.purse.spend(REQUEST_SECONDS)
+        return web.Response(body=body, content_type=JSON, headers=SECURE)
 
     def _there(self, wanted: dict[str, Any]) -> Api:
         """Who answers.
@@ -112,7 +117,9 @@ class Site:
         """Tell what is new, until either side leaves."""
         try:
             wanted = asked.read(LIVE.parameters, request.query)
-            feed = self._there(wanted).feed
+            api = self._there(wanted)
+            await api.purse.afford()
+            feed = api.feed
             viewer = feed.join(wanted["name"] or None, layer=wanted["layer"])
         except Exception as error:
             return _refusal(error)
