@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks import machine, settings
 from benchmarks.fake import Fake
+from benchmarks.filled import fill
 from benchmarks.load import Frames
 from stream_lstm.demo.broker import free_port
 
@@ -33,14 +34,20 @@ SETTLE_SECONDS = 0.3
 
 
 @contextmanager
-def feeding(qos: int, cores: Sequence[int], prefix: Sequence[str] = ()) -> Iterator[tuple[Fake, int]]:
+def feeding(
+    qos: int, cores: Sequence[int], prefix: Sequence[str] = (), *, http: int = 0, streams: int = 0
+) -> Iterator[tuple[Fake, int]]:
     """A feeder, and the process id of a service that is connected to it.
 
     Args:
         prefix: a command that the service is run by.
+        http: the service's port; 0: a free one.
+        streams: so many are known to it already.
     """
     folder, fake = Path(tempfile.mkdtemp(prefix="stream-lstm-bench-")), Fake()
-    config = settings.written(folder, port=fake.port, qos=qos, http=free_port())
+    config = settings.written(folder, port=fake.port, qos=qos, http=http or free_port())
+    if streams:
+        fill(folder / "state.db", streams)
     service = subprocess.Popen(
         [*prefix, sys.executable, "-m", "stream_lstm", "run", "--config", str(config)],
         cwd=machine.ROOT,

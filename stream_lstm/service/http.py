@@ -92,12 +92,12 @@ class HttpServer:
         if self._credentials and request.path not in OPEN:
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not any(hmac.compare_digest(given, allowed) for allowed in self._credentials):
-                asked = {"WWW-Authenticate": 'Bearer realm="stream-lstm", Basic realm="stream-lstm"'}
-                return web.json_response(
-                    {"error": "a token or a password is wanted in the header Authorization"},
-                    status=401,
-                    headers=asked,
+                refusal = web.json_response(
+                    {"error": "a token or a password is wanted in the header Authorization"}, status=401
                 )
+                for scheme in ("Bearer", "Basic"):  # a header each: browsers know none but the first in one
+                    refusal.headers.add("WWW-Authenticate", f'{scheme} realm="stream-lstm"')
+                return refusal
         try:
             response = await handler(request)
         except web.HTTPException as error:

@@ -1,4 +1,4 @@
-"""A page of the service in a real browser, watched: what it asked for elsewhere, complained of, and hinders."""
+"""A page of the service in a real browser: what it asked for elsewhere, complained of, and what hinders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sensors say is shown as text, whatever it looks like; and the page is only for those who may see it."""
+"""What sensors say is shown as text, whatever it looks like; the page is only for those who may see it."""
 
 from __future__ import annotations
 
@@ -18,45 +18,38 @@ DEVICES = {
     "an image": "<img src=x onerror=alert(1)>",
     "a script": "</script><script>alert(2)</script>",
     "quotes": '"\'`onmouseover=alert(3) x="',
-    "an entity": "&lt;b&gt;&amp;#x41;",
+    "an entity": "&lt;b&gt;&amp;lt;",
     "a template": "{{7*7}}${alert(4)}",
     "from right to left": "abc\u202egpj.exe\u202c שלום \u2067x\u2069",
     "a mark at its end": "pump\u200f",
-    "control characters": "a\x01b\x1b[31mc\x7f",
+    "ends of lines": "a\u2028b\u2029c",
     "percent": "%3Cb%3E%2F%00",
     "letters of all kinds": "Ünïcødé 温度 🐘 a\u0301",
     "many letters": "x" * 400,
     "an address": "javascript:alert(5)",
     "blanks": "  two  blanks  ",
 }
-PAYLOADS = {
-    "malformed": "<script>alert(6)</script>",
-    "wrong_type": '{"value": "</pre><img src=x onerror=alert(7)>"}',
-    "bad_time": '{"value": 1, "time": "<b onclick=alert(8)>now</b>"}',
-}
+PAYLOADS = [
+    "<script>alert(6)</script>",
+    '{"value": "</pre><img src=x onerror=alert(7)>"}',
+    '{"value": 1, "time": "<b onclick=alert(8)>now</b>"}',
+]
 
 
 async def no_markup(page: Shown) -> None:
     """There are no elements but ours."""
     strange = "img, iframe, object, embed, b[onclick], [onerror], [onmouseover], script:not([src^=static])"
     assert await page.count(strange) == 0
-    assert await page.page.evaluate("document.body.innerHTML.includes('javascript:alert')") in (True, False)
     for link in await page.page.locator("a").all():
         assert (await link.get_attribute("href") or "#").startswith(("#", "api/", "metrics"))
 
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
 async def test_names_are_text(browser: Browser, broker: Mosquitto, service: Running, device: str) -> None:
-    if any(
-        sign in device for sign in "\x00\x01\x1b\x7f"
-    ):  # mosquitto_pub sends them; names hold them escaped
-        device_shown = "".join(f"%{ord(c):02X}" if c in "\x01\x1b\x7f" else c for c in device)
-    else:
-        device_shown = device
-    device_shown = device_shown.replace("/", "/")
     broker.publish(f"sensors/{device}", '{"value": 3.5}')
     broker.publish(f"sensors/{device}", '{"value": 3.75}')
-    name = f"sensors/{device_shown}:value"
+    escaped = device.replace("\u2028", "%E2%80%A8").replace("\u2029", "%E2%80%A9")
+    name = f"sensors/{escaped}:value"
     page = await (await shown(browser, service.port)).open()
     row = page.page.locator(".list tbody tr:not(.space) bdi")
     await page.until(row.text_content, lambda text: text == name)
@@ -64,7 +57,7 @@ async def test_names_are_text(browser: Browser, broker: Mosquitto, service: Runn
     await row.click()
     await page.page.wait_for_selector("#plot canvas")
     assert await page.text("h1") == name
-    assert await page.page.title() == f"{name} · stream_lstm".replace("  ", " ") or "blanks" in device
+    assert (await page.page.title()).split() == [*name.split(), "·", "stream_lstm"]
     await no_markup(page)
     await page.page.reload()  # the address names it, too
     await page.page.wait_for_selector("#plot canvas")
@@ -75,13 +68,12 @@ async def test_names_are_text(browser: Browser, broker: Mosquitto, service: Runn
 async def test_what_was_refused_is_text(browser: Browser, broker: Mosquitto, service: Running) -> None:
     topic = "sensors/" + "k<i>" * 2_560  # 10 kB
     broker.publish(topic, '{"value": 1}')
-    for payload in PAYLOADS.values():
+    for payload in PAYLOADS:
         broker.publish("sensors/pump", payload)
     page = await (await shown(browser, service.port)).open("#/rejected")
-    await page.until(lambda: page.count("details"), lambda many: many == len(PAYLOADS) + 1)
-    for reason, payload in PAYLOADS.items():
-        await page.page.eval_on_selector(f"#reason-{reason}", "of => { of.open = true; }")
-        assert await page.text(f"#reason-{reason} pre") == payload
+    examples = page.page.locator(".examples pre bdi")
+    await page.until(examples.all_text_contents, lambda texts: len(texts) == len(PAYLOADS) + 1)
+    assert set(PAYLOADS) < set(await examples.all_text_contents())
     assert topic.startswith(await page.text("#reason-bad_key .name"))
     assert await page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     await no_markup(page)

@@ -31,7 +31,7 @@ export async function ask(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
   const text = query.size ? `${path}?${query}` : path;
   const answer = await fetch(text, { headers: { Accept: "application/json" } });
-  const told = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(told.error ?? answer.statusText), { status: answer.status });
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw Object.assign(new Error(told.error || answer.statusText || `status ${answer.status}`), { status: answer.status });
   return told;
 }

@@ -6,6 +6,7 @@ export class Feed {
   #source = null;
   #path = "api/live";
   #timer = 0;
+  #again = false;
   #listeners = new Map();
   overview = null;
 
@@ -15,7 +16,7 @@ export class Feed {
     window.addEventListener("pageshow", () => this.#open());
   }
 
-  // Kinds: overview, news, gone; state ("live", "away", "hidden"); open (a connection stands: news before it may be lost).
+  // Kinds: overview, news, gone; state ("live", "away", "hidden"); open, and whether again: news before may be lost.
   on(kind, call) {
     if (!this.#listeners.has(kind)) this.#listeners.set(kind, new Set());
     this.#listeners.get(kind).add(call);
@@ -45,7 +46,7 @@ export class Feed {
     if (document.visibilityState === "hidden") return this.#tell("state", "hidden");
     const source = new EventSource(this.#path);
     this.#source = source;
-    source.addEventListener("open", () => { this.#tell("state", "live"); this.#tell("open"); });
+    source.addEventListener("open", () => { this.#tell("state", "live"); this.#tell("open", this.#again); this.#again = true; });
     source.addEventListener("error", () => {
       this.#tell("state", "away");
       // It tries again by itself, unless it was refused.

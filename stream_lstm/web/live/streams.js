@@ -157,7 +157,7 @@ export function streams(feed) {
     typing = setTimeout(() => { asked.search = search.value; anew(); }, TYPED_MS);
   });
   state.addEventListener("change", () => { asked.state = state.value; anew(); });
-  const off = feed.on("open", anew);
+  const off = feed.on("open", (again) => { if (again) anew(); });
   queueMicrotask(anew);
 
   return {
