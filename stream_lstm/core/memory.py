@@ -102,7 +102,7 @@ class Memories:
         seen: (rows,) when the stream was last heard of, whole epoch seconds; the service's to set.
         rhythm: (rows,) its longest silence of late, seconds; likewise.
         stale: (rows,) it has been silent for longer than it should; likewise.
-        anomaly: (rows,) how odd its last event was, 0 to 1, or NaN; likewise.
+        anomaly: (rows,) how odd its last event was, 0 to 1, or NaN where that is not known; likewise.
     """
 
     def __init__(self, model: Description, *, rows_max: int) -> None:
@@ -179,6 +179,7 @@ class Memories:
         self._keys[row] = key
         self._row_of[key] = row
         self.ids[row] = stream
+        self.anomaly[row] = np.nan
         return row
 
     def restore(self, key: str, stream: int, record: bytes) -> int:
@@ -198,6 +199,7 @@ class Memories:
         self._keys.extend(keys)
         self._row_of.update(zip(keys, rows.tolist(), strict=True))
         self.ids[rows] = streams
+        self.anomaly[rows] = np.nan
         self._bytes[first : first + len(keys)] = np.frombuffer(records, self._bytes.dtype)
         return rows
 

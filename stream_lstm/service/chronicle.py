@@ -5,6 +5,7 @@ The line writes it in passing, all of it bounded; nobody who reads it can hold t
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from stream_lstm.core.model import Model
 from stream_lstm.core.oddity import ALERT, KINDS
 from stream_lstm.core.recent import Came, Recent
 from stream_lstm.events import REASONS
+from stream_lstm.service.log import Seldom, logger
 from stream_lstm.store.journal import Entry, Rejected
 
 INCIDENTS_MAX = 200
@@ -62,7 +64,8 @@ class Odd(NamedTuple):
 
     def now(self, now: float) -> float:
         """How odd that still is."""
-        return float(self.anomaly * 0.5 ** (max(now - self.at, 0.0) / ODD_HALF_SECONDS))
+        # Whichever way the clock was set: what was long ago is, and what is to come will not stay for ever.
+        return float(self.anomaly * 0.5 ** (abs(now - self.at) / ODD_HALF_SECONDS))
 
 
 class Chronicle:
@@ -84,11 +87,23 @@ class Chronicle:
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_MAX)
         self.refusals: dict[str, deque[Refusal]] = {r: deque(maxlen=EXAMPLES_MAX) for r in REASONS}
         self._odd: OrderedDict[int, Odd] = OrderedDict()  # by the stream's number
+        self._seldom = Seldom(time.monotonic)
 
     def applied(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
         """Events were applied: the entry's, to these rows, a moment ago."""
         if not self._open:
             return
+        try:
+            self._write(entry, rows, predictions, now)
+        except Exception:
+            self._stumbled()
+
+    def _stumbled(self) -> None:
+        """Say so, and go on: a fault in what is only looked at must not end the line."""
+        if self._seldom.due("stumbled") is not None:
+            logger.exception("what happens is not noted for those who look")
+
+    def _write(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
         self.recent.note(Came(rows, entry.times, entry.marks, entry.values), predictions)
         anomaly = predictions.anomaly
         self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
@@ -125,26 +140,32 @@ class Chronicle:
 
     def refused(self, rejected: Rejected) -> None:
         """A message was refused."""
-        if self._open:
-            self.refusals[rejected.reason].append(
-                Refusal(
-                    topic=rejected.topic[:TEXT_MAX],
-                    detail=rejected.detail[:TEXT_MAX],
-                    time=rejected.time,
-                    payload=rejected.payload[:PAYLOAD_BYTES_MAX],
-                    payload_bytes=len(rejected.payload),
-                )
+        if not self._open:
+            return
+        try:
+            refusal = Refusal(
+                topic=rejected.topic[:TEXT_MAX],
+                detail=rejected.detail[:TEXT_MAX],
+                time=rejected.time,
+                payload=rejected.payload[:PAYLOAD_BYTES_MAX],
+                payload_bytes=len(rejected.payload),
             )
+            self.refusals[rejected.reason].append(refusal)
+        except Exception:
+            self._stumbled()
 
     def odd(self, now: float) -> OddRows:
         """The rows of streams that were odd within the last minutes, and how odd they still are."""
-        found = [
-            (odd.row, odd.now(now))
-            for stream, odd in self._odd.items()
-            if self._memories.ids[odd.row] == stream
-        ]
-        rows, much = [row for row, _ in found], [much for _, much in found]
-        return np.array(rows, np.intp), np.array(much, np.float32)
+        if not self._odd:
+            return np.empty(0, np.intp), np.empty(0, np.float32)
+        count, known = len(self._odd), self._odd.values()
+        streams = np.fromiter(self._odd, np.int64, count)
+        rows = np.fromiter((odd.row for odd in known), np.intp, count)
+        anomaly = np.fromiter((odd.anomaly for odd in known), np.float64, count)
+        at = np.fromiter((odd.at for odd in known), np.float64, count)
+        here = self._memories.ids[rows] == streams  # those that have left memory meanwhile are not
+        much = anomaly * 0.5 ** (np.abs(now - at) / ODD_HALF_SECONDS)
+        return rows[here], much[here].astype(np.float32)
 
     def oddness(self, rows: NDArray[np.intp], odd: OddRows) -> NDArray[np.float32]:
         """How odd each of these rows is, (B,): its last event, or what `odd` says."""
