@@ -60,9 +60,14 @@ async def test_no_more_is_saved_than_a_bound(clock: Held) -> None:
 
 async def test_what_is_done_inside_is_taken_out_even_where_it_fails(clock: Held) -> None:
     purse = Purse(clock)
-    with pytest.raises(RuntimeError), purse.spending():
-        clock.now += 0.25
-        raise RuntimeError
+
+    def fail() -> None:
+        with purse.spending():
+            clock.now += 0.25
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert purse.spent == pytest.approx(0.25)
 
 
