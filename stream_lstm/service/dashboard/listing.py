@@ -23,14 +23,16 @@ from stream_lstm.core.oddity import ALERT
 from stream_lstm.core.skill import WARM_EVENTS, Skill
 from stream_lstm.service.dashboard import answers
 from stream_lstm.service.dashboard.named import Naming, worst
-from stream_lstm.service.dashboard.purse import Purse
+from stream_lstm.service.dashboard.purse import PATIENCE_SECONDS, Busy, Purse
 from stream_lstm.service.dashboard.view import View
 
 HOLDS_SECONDS = 0.9
 HOLDS_SHARE = 0.01
-ORDERS_MAX = 32  # that are remembered
+ORDERS_MAX = 32  # that are remembered …
+ROWS_MAX = 4_000_000  # … with so many rows in all, but always one
 AT_ONCE = 1_024  # names looked at before others have their turn
 LIMIT_MAX = 500
+NUMBERS_MAX = 100_000  # of a page: fewer streams of many features
 
 State = Literal["all", "odd", "stale", "cold", "worse"]
 Sort = Literal["odd", "name", "error", "seen", "events", "covered"]
@@ -46,7 +48,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class _Order(NamedTuple):
-    rows: NDArray[np.intp]
+    rows: NDArray[np.uint32]
+    streams: NDArray[np.uint32]  # that were in them
     until: float  # monotonic
 
 
@@ -57,9 +60,11 @@ class Listing:
         self._view = view
         self._purse = purse
         self._memories = view.engine.memories
-        self._naming = Naming(view.engine.model.description)
+        described = view.engine.model.description
+        self._naming = Naming(described)
+        self._lines_max = max(NUMBERS_MAX // (len(described.features) + 3 * len(described.targets)), 1)
         self._orders: OrderedDict[Wanted, _Order] = OrderedDict()
-        self._working = asyncio.Lock()
+        self._working = asyncio.Lock()  # one order is worked out at a time
         self._thread = ThreadPoolExecutor(1, "listing")
 
     def close(self) -> None:
@@ -72,42 +77,62 @@ class Listing:
         Raises:
             Busy: others look so much that this would have to wait for long.
         """
-        async with self._working:
-            order = self._orders.get(wanted)
-            if order is None or order.until < time.monotonic():
-                await self._purse.afford()
-                order = await self._ordered(wanted)
+        order = self._remembered(wanted)
+        if order is None:
+            await self._purse.afford()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._working.acquire()
+            except TimeoutError:
+                raise Busy(PATIENCE_SECONDS) from None
+            try:
+                order = self._remembered(wanted) or await self._ordered(wanted)
+            finally:
+                self._working.release()
         with self._purse.spending():
-            present = self._view.present()
+            present, here = self._view.present(), slice(offset, offset + min(limit, self._lines_max))
+            rows = order.rows[here].astype(np.intp)
+            same = self._memories.ids[rows] == order.streams[here]  # not gone, nor another's row by now
             return answers.Streams(
                 total=len(order.rows),
                 memory=present.streams,
                 disk=present.streams_away,
                 offset=offset,
-                streams=self.lines(order.rows[offset : offset + limit]),
+                streams=self._lines(rows[same]),
             )
+
+    def _remembered(self, wanted: Wanted) -> _Order | None:
+        order = self._orders.get(wanted)
+        return None if order is None or order.until < time.monotonic() else order
 
     async def _ordered(self, wanted: Wanted) -> _Order:
         spent = 0.0
         rows = self._memories.taken()
+        streams = self._memories.ids[: int(rows.max(initial=0)) + 1].copy()
         if wanted.search:
             rows, took = await self._found(rows, wanted.search.casefold())
             spent += took
         odd = self._view.chronicle.odd(time.time())
         loop, begun = asyncio.get_running_loop(), time.perf_counter()
         rows = await loop.run_in_executor(self._thread, self._chosen, rows, wanted, odd)
+        spent += time.perf_counter() - begun
         if wanted.sort == "name":
             rows, took = await self._by_name(rows, reverse=not wanted.ascending)
             spent += took
-        else:
-            spent += time.perf_counter() - begun
         self._purse.spend(spent)
-        order = _Order(rows, time.monotonic() + max(HOLDS_SECONDS, spent / HOLDS_SHARE))
-        self._orders.pop(wanted, None)
-        self._orders[wanted] = order
-        if len(self._orders) > ORDERS_MAX:
-            self._orders.popitem(last=False)
+        until = time.monotonic() + max(HOLDS_SECONDS, spent / HOLDS_SHARE)
+        order = _Order(rows.astype(np.uint32), streams[rows], until)
+        self._remember(wanted, order)
         return order
+
+    def _remember(self, wanted: Wanted, order: _Order) -> None:
+        orders = self._orders
+        orders.pop(wanted, None)
+        orders[wanted] = order
+        while len(orders) > ORDERS_MAX or (
+            len(orders) > 1 and sum(len(order.rows) for order in orders.values()) > ROWS_MAX
+        ):
+            orders.popitem(last=False)
 
     async def _found(self, rows: NDArray[np.intp], needle: str) -> tuple[NDArray[np.intp], float]:
         """Those whose names hold some text, and how long it took to find them."""
@@ -153,22 +178,30 @@ class Listing:
             "error": lambda: self._ratio(rows),
             "seen": lambda: memories.seen[rows].astype(np.float64),
             "events": lambda: memories.column("seq", rows).astype(np.float64),
-            "covered": lambda: np.fmin.reduce(memories.column("covered", rows), axis=1, initial=np.inf),
+            "covered": lambda: self._covered(rows),
         }
         if wanted.sort == "name":
             return rows
-        key = np.nan_to_num(keys[wanted.sort](), nan=-np.inf)
+        key = keys[wanted.sort]()  # where there is none, NaN: that comes last, either way
         return rows[np.argsort(key if wanted.ascending else -key, kind="stable")]
 
     def _ratio(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The worst target's error by that of "same as last time", or less than any."""
+        """The worst target's error by that of "same as last time"."""
         ratio = Skill(*(self._memories.column(name, rows) for name in Skill._fields)).ratio()
-        return np.asarray(np.nan_to_num(ratio, nan=-np.inf).max(axis=1, initial=-np.inf))
+        return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
-    def lines(self, rows: NDArray[np.intp]) -> list[answers.Line]:
-        """These rows, as they are now; those that hold no stream any more are left out."""
+    def _covered(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The share of values inside their interval that is farthest from what it should be."""
+        covered = np.asarray(self._memories.column("covered", rows), np.float64)
+        if not covered.shape[1]:
+            return np.full(len(rows), np.nan)
+        off = np.abs(covered - self._view.settings.model.interval)
+        worst = covered[np.arange(len(rows)), off.argmax(axis=1)]
+        return np.where(self._memories.column("seq", rows) < 2, np.nan, worst)
+
+    def _lines(self, rows: NDArray[np.intp]) -> list[answers.Line]:
+        """These rows, as they are now."""
         memories, naming = self._memories, self._naming
-        rows = rows[memories.ids[rows] != 0]
         seen = glance(self._view.engine, rows)
         odd = self._view.chronicle.oddness(rows, self._view.chronicle.odd(time.time()))
         share = self._view.settings.model.interval
