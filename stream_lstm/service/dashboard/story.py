@@ -30,9 +30,11 @@ from stream_lstm.service.dashboard.view import View
 
 EVENTS_MAX = 2_000
 INSIDES_MAX = 256
+EVENT_NUMBERS_MAX = 100_000  # of an answer: fewer events of many features
 INSIDE_NUMBERS_MAX = 300_000  # of a telling: fewer events of a wide layer
 DIGITS = 3
 NAN = float("nan")
+FETCH_SECONDS = 5e-4  # what a look on disk costs the thread that commits
 GATES = 6  # rows of numbers a unit has for each event: four gates, LTM and STM
 
 
@@ -67,6 +69,8 @@ class Teller:
         self._purse = purse
         self._described = view.engine.model.description
         self._naming = Naming(self._described)
+        numbers = len(self._described.features) + 6 * len(self._described.targets)
+        self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._described.labels)), 1)
 
     async def find(self, name: str) -> Found:
         """A stream by its name.
@@ -81,6 +85,7 @@ class Teller:
             return Found(name, int(memories.ids[row]), "memory", engine, row, float(memories.seen[row]))
         if not self._view.present().streams_away:
             raise Unknown(name)
+        self._purse.spend(FETCH_SECONDS)
         rows = await self._view.keeper.fetch([name])
         if not rows.keys:
             raise Unknown(name)
@@ -139,6 +144,7 @@ class Teller:
 
     def events(self, stream: int, *, after: int, most: int) -> list[answers.Event]:
         """The last events of a stream that came after its `after`-th, oldest first."""
+        most = min(most, self._events_max)
         came = self._view.chronicle.recent.of(stream, most + 1)
         begin = int(np.searchsorted(came["seq"], after, side="right"))
         begin = max(begin, len(came) - most)
@@ -179,24 +185,29 @@ class Teller:
             Unknown: there is none of this name.
         """
         found, described = await self.find(name), self._described
-        telling = await self.tell(found.stream, after=0, most=events, layer=layer, since=None)
         memories = found.engine.memories
+        # Before anything is waited for: the row may be another stream's afterwards.
+        seq = int(memories.column("seq", np.array([found.row]))[0])
+        ltm, stm = _rounded(memories.ltm[found.row, layer]), _rounded(memories.stm[found.row, layer])
+        telling = await self.tell(found.stream, after=0, most=events, layer=layer, since=None)
         return answers.Insides(
             name=name,
             layer=layer,
             layers=described.layers,
             units=described.units,
             entering=inputs.columns(described.inputs, described.features),
-            seq=int(memories.column("seq", np.array([found.row]))[0]),
-            ltm=_rounded(memories.ltm[found.row, layer]),
-            stm=_rounded(memories.stm[found.row, layer]),
+            seq=seq,
+            ltm=ltm,
+            stm=stm,
             events=telling.insides,
             forecast=telling.forecast,
         )
 
-    def anchor(self, found: Found) -> Anchor:
-        """A stream's record as it is now, for the next telling to begin with."""
+    def anchor(self, found: Found) -> Anchor | None:
+        """A stream's record as it is now, for the next telling to begin with; None if it has left memory."""
         memories, rows = found.engine.memories, np.array([found.row], np.intp)
+        if memories.ids[found.row] != found.stream:
+            return None
         return Anchor(int(memories.column("seq", rows)[0]), memories.records(rows)[0])
 
     async def tell(self, stream: int, *, after: int, most: int, layer: int, since: Anchor | None) -> Telling:
@@ -258,9 +269,10 @@ def _parts(
     came: NDArray[Any], anchors: Sequence[Anchor], *, after: int
 ) -> Iterator[tuple[Anchor, NDArray[Any]]]:
     """The events behind each anchor, up to a gap or the next one; those that reach beyond `after`."""
-    ends = [anchor.seq for anchor in anchors[1:]] + [np.iinfo(np.int64).max]
-    for anchor, end in zip(anchors, ends, strict=True):
-        part = came[(came["seq"] > anchor.seq) & (came["seq"] <= end)][: 2 * ANCHOR_EVENTS]
+    for n, anchor in enumerate(anchors):
+        part = came[came["seq"] > anchor.seq][: 2 * ANCHOR_EVENTS]
+        if n + 1 < len(anchors):
+            part = part[part["seq"] <= anchors[n + 1].seq]
         follows = part["seq"] == anchor.seq + 1 + np.arange(len(part))
         part = part[: int(np.argmin(follows)) if not follows.all() else len(part)]
         if len(part) and part["seq"][-1] > after:
