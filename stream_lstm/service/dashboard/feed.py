@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -18,9 +20,10 @@ from stream_lstm.service.dashboard import answers
 from stream_lstm.service.dashboard.overview import Watcher
 from stream_lstm.service.dashboard.purse import Purse
 from stream_lstm.service.dashboard.story import Teller, Unknown
-from stream_lstm.service.log import logger
+from stream_lstm.service.log import Seldom, logger
 
 TICK_SECONDS = 0.5
+PAUSE_SECONDS_MIN = 0.05
 OVERVIEW_TICKS = 2  # every second one
 SHARE = 0.05  # of the time, for a tick at most …
 SHARE_BUSY = 0.01  # … and where the line has its hands full:
@@ -69,6 +72,7 @@ class _Watch:
     name: str
     layer: int
     viewers: set[Viewer] = field(default_factory=set)
+    stream: int = 0  # its number: another one's may have its name by now
     after: int | None = None  # the last event that was told
     since: Anchor | None = None  # where the next telling begins
 
@@ -89,6 +93,7 @@ class Feed:
         self._watches: dict[tuple[str, int], _Watch] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._ticks = 0
+        self._seldom = Seldom(time.monotonic)
 
     @property
     def viewers(self) -> int:
@@ -104,11 +109,11 @@ class Feed:
         if len(self._viewers) >= self._viewers_max:
             raise Full
         viewer = Viewer()
+        viewer.tell("overview", self._overview(self.viewers + 1))
         self._viewers.add(viewer)
         if name is not None:
             watch = self._watches.setdefault((name, layer), _Watch(name, layer))
             watch.viewers.add(viewer)
-        viewer.tell("overview", self._overview())
         if self._ticking is None or self._ticking.done():
             self._ticking = asyncio.create_task(self._tick_for_ever(), name="feed")
         return viewer
@@ -122,7 +127,8 @@ class Feed:
                 del self._watches[key]
 
     async def close(self) -> None:
-        """Send everybody away."""
+        """Send everybody away, and let nobody in."""
+        self._viewers_max = 0
         for viewer in list(self._viewers):
             viewer.dismiss()
         if self._ticking:
@@ -133,26 +139,34 @@ class Feed:
         """Tick until nobody looks."""
         while self._viewers:
             begun, before = time.perf_counter(), self._purse.spent
-            try:
-                await self._tick()
-            except Exception:  # a fault in what is only looked at must not end the feed, nor the line
+            await self._harmless(self._tick())
+            await asyncio.sleep(self._pause(time.perf_counter() - begun, self._purse.spent - before))
+
+    def _pause(self, took: float, spent: float) -> float:
+        """How long to wait after a tick, seconds."""
+        share = SHARE if self._watcher.waiting < BUSY_MESSAGES else SHARE_BUSY
+        return max(TICK_SECONDS - took, spent / share, PAUSE_SECONDS_MIN)
+
+    async def _harmless(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something; a fault in what is only looked at must not end the feed, nor the line."""
+        try:
+            await work
+        except Exception:
+            if self._seldom.due("stumbled") is not None:
                 logger.exception("the live page's feed stumbled")
-            took, spent = time.perf_counter() - begun, self._purse.spent - before
-            share = SHARE if self._watcher.waiting < BUSY_MESSAGES else SHARE_BUSY
-            await asyncio.sleep(max(TICK_SECONDS - took, spent / share, 0.05))
 
     async def _tick(self) -> None:
         self._ticks += 1
+        for watch in list(self._watches.values()):
+            await self._harmless(self._watch(watch))
         if self._ticks % OVERVIEW_TICKS == 0:
-            message = self._overview()
+            message = self._overview(self.viewers)
             for viewer in self._viewers:
                 viewer.tell("overview", message)
-        for watch in list(self._watches.values()):
-            await self._watch(watch)
 
-    def _overview(self) -> bytes:
+    def _overview(self, viewers: int) -> bytes:
         with self._purse.spending():
-            return _event("overview", self._watcher.overview(viewers=self.viewers))
+            return _event("overview", self._watcher.overview(viewers=viewers))
 
     async def _watch(self, watch: _Watch) -> None:
         """Tell those who look at a stream what is new of it."""
@@ -160,13 +174,15 @@ class Feed:
         try:
             found = await teller.find(watch.name)
         except Unknown:
-            self._tell(watch, "gone", answers.Problem(f"there is no stream {watch.name!r}", "stream"))
-            watch.after = watch.since = None
+            self._tell(watch, "gone", answers.Problem(f"there is no stream {watch.name!r}", "name"))
+            watch.after, watch.since = 0, None  # should it come, all of it is new
             return
         if watch.after is None:
             start = teller.anchor(found)
-            watch.after, watch.since = start.seq, start
+            watch.stream, watch.after, watch.since = found.stream, start.seq if start else 0, start
             return
+        if watch.stream != found.stream:  # forgotten, and come again
+            watch.stream, watch.after, watch.since = found.stream, 0, None
         with self._purse.spending():
             events = teller.events(found.stream, after=watch.after, most=EVENTS_MAX)
         if not events:
