@@ -18,6 +18,7 @@ from stream_lstm.service.build import decoder, identity, link_options, load_mode
 from stream_lstm.service.chronicle import Chronicle
 from stream_lstm.service.dashboard import Site, View
 from stream_lstm.service.freeze import freezer
+from stream_lstm.service.hosts import Hosts, is_loopback
 from stream_lstm.service.http import HttpServer
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.service.log import logger
@@ -35,7 +36,7 @@ from stream_lstm.store.database import Database
 
 # A broker that waits for acknowledgements of what we no longer take may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CONNECTIONS_BESIDE_VIEWERS = 64
 COLLECTED_OBJECTS_MIN = 100_000  # measured: the default, 700, costs 6 % of the line
 
 
@@ -88,7 +89,9 @@ class Service:
             metrics.registry(self._measures, self._present),
             self._obstacles,
             credentials=http.credentials() if http.enabled else (),
+            hosts=Hosts(http.names) if http.names_matter else None,
             site=self._site,
+            connections_max=http.viewers_max + CONNECTIONS_BESIDE_VIEWERS,
         )
         if http.enabled:
             files = http.cert_file, http.key_file
@@ -96,7 +99,7 @@ class Service:
             await server.start(http.host, http.port, context=context)
             where = f"{'https' if context else 'http'}://{http.host}:{server.port}"
             logger.info("listening", extra={"about": {"http": where}})
-            if not (http.guarded or http.host in LOOPBACK):
+            if not (http.guarded or is_loopback(http.host)):
                 logger.warning(
                     "HTTP is open to whoever reaches this address: http.token_file asks for a token"
                 )
@@ -280,6 +283,8 @@ class Service:
     async def _leave(self, keeper: Keeper) -> None:
         if self._noting:
             await self._noting
+        if self._site:
+            await self._site.close()  # nobody looks at what is taken apart
         await keeper.close(cleanly=self._cleanly)
         logger.info("stopped", extra={"about": {"cleanly": self._cleanly}})
 

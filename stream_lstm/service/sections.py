@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from stream_lstm.core.decode import Source
 from stream_lstm.core.naming import Pattern, Template
 from stream_lstm.errors import SettingsError
+from stream_lstm.service.hosts import is_loopback
 
 SECRET_BYTES_MAX = 65_536
+TOKEN_USER = "token"  # whose password the token is
 PORTS = {"mqtt": 1883, "tcp": 1883, "mqtts": 8883, "ssl": 8883, "tls": 8883}  # by scheme
 ENCRYPTED = ("mqtts", "ssl", "tls")
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -231,6 +233,9 @@ class HttpSettings(Section):
     password_file: Path | None = Field(None, description="read the password from here")
     cert_file: Path | None = Field(None, description="serve HTTPS with this certificate")
     key_file: Path | None = Field(None, description="its key; left out: it stands in cert_file")
+    names: list[str] = Field(
+        [], description="host names it may be asked for by, besides addresses and localhost"
+    )
     page: bool = Field(True, description="the live page, and the API behind it")
     recent_events_max: int = Field(
         262_144, ge=0, le=100_000_000, description="events kept for its charts, of all streams together"
@@ -261,6 +266,11 @@ class HttpSettings(Section):
         """Whether somebody must say who they are."""
         return bool(self.token or self.token_file or self.username)
 
+    @property
+    def names_matter(self) -> bool:
+        """Whether it must be asked for by a name that is ours, see `stream_lstm.service.hosts`."""
+        return not self.guarded and (bool(self.names) or is_loopback(self.host))
+
     def credentials(self) -> list[str]:
         """What the header `Authorization` may say; empty: anything.
 
@@ -270,9 +280,9 @@ class HttpSettings(Section):
         out = []
         if token := _secret(self.token, self.token_file, "http.token_file"):
             out.append(f"Bearer {token.decode()}")
+            out.append(_basic(TOKEN_USER, token))  # browsers can only be asked for name and password
         if password := _secret(self.password, self.password_file, "http.password_file"):
-            both = f"{self.username}:".encode() + password
-            out.append(f"Basic {base64.b64encode(both).decode()}")
+            out.append(_basic(str(self.username), password))
         return out
 
 
@@ -304,6 +314,10 @@ class Limits(Section):
     inbox_messages_max: int = Field(65_536, ge=1, le=1_048_576, description="received and not yet applied")
     inbox_bytes_max: int = Field(67_108_864, ge=65_536)
     shutdown_seconds_max: Seconds = 10.0
+
+
+def _basic(username: str, password: bytes) -> str:
+    return f"Basic {base64.b64encode(f'{username}:'.encode() + password).decode()}"
 
 
 def _secret(value: SecretStr | None, file: Path | None, key: str) -> bytes | None:

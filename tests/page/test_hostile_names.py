@@ -95,10 +95,7 @@ def guarded(broker: Mosquitto, tmp_path: Path) -> Callable[[str], Running]:
 
 async def test_who_has_the_password_is_let_in(browser: Browser, guarded: Callable[[str], Running]) -> None:
     with guarded('username = "ada"\npassword = "löve lace"') as service:
-        stranger = await shown(browser, service.port)
-        answer = await stranger.page.goto(stranger.origin)
-        assert answer
-        assert answer.status == 401
+        assert service.get("/")[0] == service.get("/static/app.js")[0] == 401
         credentials = {"username": "ada", "password": "löve lace"}
         page = await (await shown(browser, service.port, http_credentials=credentials)).open()
         await page.changes(lambda: page.text("#footer"))  # the live feed, too

@@ -19,17 +19,6 @@ from stream_lstm.service.dashboard.purse import Busy
 from stream_lstm.service.dashboard.story import Unknown
 from stream_lstm.service.dashboard.view import View
 
-# The page loads what lies beside it, and nothing else; nobody may frame it (https://www.w3.org/TR/CSP3/).
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-SECURE = {
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
 JSON = "application/json"
 RETRY_MS = 1_000  # of a viewer who has lost us
 WRITE_SECONDS_MAX = 20.0  # who takes nothing for so long is let go
@@ -42,6 +31,7 @@ class Site:
 
     def __init__(self) -> None:
         self._api: Api | None = None
+        self._why_not = "memory is being restored"
         self._document: bytes = b""
 
     def open(self, view: View) -> None:
@@ -49,9 +39,11 @@ class Site:
         self._api = Api(view)
 
     async def close(self) -> None:
-        """Send everybody away."""
-        if self._api:
-            await self._api.close()
+        """Send everybody away, and answer no more."""
+        api, self._api = self._api, None
+        if api:
+            self._why_not = "the service is stopping"
+            await api.close()
 
     def routes(self) -> list[web.RouteDef]:
         """Everything that is served; all of it with GET."""
@@ -72,10 +64,10 @@ class Site:
         file = files().get(name)
         if file is None:
             return _problem(404, f"there is no file {name[:100]!r}")
-        headers = {"Content-Type": file.kind, "ETag": file.tag, "Cache-Control": "no-cache", **SECURE}
+        headers = {"Content-Type": file.kind, "ETag": file.tag, "Cache-Control": "no-cache"}
+        headers["Vary"] = "Accept-Encoding"
         if request.headers.get("If-None-Match") == file.tag:
             return web.Response(status=304, headers=headers)
-        headers["Vary"] = "Accept-Encoding"
         if file.squeezed and "gzip" in request.headers.get("Accept-Encoding", ""):
             return web.Response(body=file.squeezed, headers={**headers, "Content-Encoding": "gzip"})
         return web.Response(body=file.content, headers=headers)
@@ -83,7 +75,7 @@ class Site:
     async def _description(self, request: web.Request) -> web.Response:
         if not self._document:
             self._document = msgspec.json.format(msgspec.json.encode(document()))
-        return web.Response(body=self._document, content_type=JSON, headers=SECURE)
+        return web.Response(body=self._document, content_type=JSON)
 
     async def _answer(self, endpoint: Endpoint, name: str, request: web.Request) -> web.Response:
         """Answer a question, or say why not."""
@@ -91,6 +83,7 @@ class Site:
             wanted = asked.read(endpoint.parameters, request.query)
             api = self._there(wanted)
             await api.purse.afford()
+            self._there(wanted)  # still, after having waited
             answerer: Answerer = getattr(api, name)
             told = await answerer(**wanted)
         except Exception as error:
@@ -98,17 +91,17 @@ class Site:
         with api.purse.spending():
             body = msgspec.json.encode(told)
         api.purse.spend(REQUEST_SECONDS)
-        return web.Response(body=body, content_type=JSON, headers=SECURE)
+        return web.Response(body=body, content_type=JSON)
 
     def _there(self, wanted: dict[str, Any]) -> Api:
         """Who answers.
 
         Raises:
-            web.HTTPServiceUnavailable: nobody yet.
+            Closed: nobody, yet or any more.
             asked.Wrong: there is no such layer.
         """
         if self._api is None:
-            raise NotYet
+            raise Closed(self._why_not)
         if wanted.get("layer", 0) >= self._api.layers:
             raise asked.Wrong("layer", f"the model has {self._api.layers}, counted from 0")
         return self._api
@@ -119,31 +112,31 @@ class Site:
             wanted = asked.read(LIVE.parameters, request.query)
             api = self._there(wanted)
             await api.purse.afford()
-            feed = api.feed
+            feed = self._there(wanted).feed
             viewer = feed.join(wanted["name"] or None, layer=wanted["layer"])
         except Exception as error:
             return _refusal(error)
-        headers = {
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",
-        }
-        response = web.StreamResponse(headers=headers | SECURE)
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
         try:
             await response.prepare(request)
             await response.write(b"retry: %d\n\n" % RETRY_MS)
             while news := await viewer.fetch():
                 async with asyncio.timeout(WRITE_SECONDS_MAX):
                     await response.write(news)
-        except (ConnectionError, TimeoutError):
-            pass  # it has left, or takes nothing
+        except ConnectionError:
+            pass  # it has left
+        except TimeoutError:  # it takes nothing: nor would it take the end
+            if request.transport:
+                request.transport.abort()
         finally:
             feed.leave(viewer)
         return response
 
 
-class NotYet(Exception):
-    """Memory is being restored."""
+class Closed(Exception):
+    """There is nothing to look at."""
 
 
 def _refusal(error: Exception) -> web.Response:
@@ -152,8 +145,8 @@ def _refusal(error: Exception) -> web.Response:
         return _problem(400, str(error), parameter=error.parameter)
     if isinstance(error, Unknown):
         return _problem(404, f"there is no stream {error.args[0][:200]!r}", parameter="name")
-    if isinstance(error, NotYet):
-        return _problem(503, "memory is being restored", retry=1)
+    if isinstance(error, Closed):
+        return _problem(503, str(error), retry=1)
     if isinstance(error, Full):
         return _problem(503, "as many look as http.viewers_max lets in", retry=10)
     if isinstance(error, Busy):
@@ -164,6 +157,6 @@ def _refusal(error: Exception) -> web.Response:
 def _problem(
     status: int, error: str, *, parameter: str | None = None, retry: int | None = None
 ) -> web.Response:
-    headers = SECURE if retry is None else {**SECURE, "Retry-After": str(retry)}
+    headers = {} if retry is None else {"Retry-After": str(retry)}
     body = msgspec.json.encode(answers.Problem(error, parameter))
     return web.Response(status=status, body=body, content_type=JSON, headers=headers)

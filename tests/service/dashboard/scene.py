@@ -162,10 +162,10 @@ class Visitor:
     async def ask(
         self, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, **query: Any
     ) -> tuple[int, Any, dict[str, str]]:
-        """Status, what came back (JSON if it is), headers by small names."""
+        """Status, what came back (JSON if it is), headers by small names; of one that comes twice, two lines."""
         async with self.session.request(method, self.url + path, params=query, headers=headers) as answer:
             body = await answer.read()
-            found = {name.lower(): value for name, value in answer.headers.items()}
+            found = {name.lower(): "\n".join(answer.headers.getall(name)) for name in answer.headers}
             if found.get("content-type", "").startswith("application/json") and body:
                 return answer.status, json.loads(body), found
             return answer.status, body, found
