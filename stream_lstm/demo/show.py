@@ -28,6 +28,7 @@ PUBLISH_EVENTS_MAX = 256  # sent together when they are due together
 SETTINGS = """[mqtt]
 url = "mqtt://127.0.0.1:{broker}"
 client_id = "stream-lstm-demo"
+dropped_topic = ""
 [[subscribe]]
 topic = "sensors/{{name}}/telemetry"
 fields = ["value"]

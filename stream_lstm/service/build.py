@@ -98,9 +98,17 @@ def link_options(settings: Settings, *, session_expected: bool = False) -> LinkO
         publish_qos=settings.publish.qos,
         publish_retain=settings.publish.retain,
         status_topic=mqtt.status_topic,
+        dropped_topic=_dropped_topic(settings),
         watched=[Filter(mqtt.freeze_topic, 1)] if mqtt.freeze_topic else [],
         backoff_seconds_min=mqtt.reconnect_seconds_min,
         backoff_seconds_max=mqtt.reconnect_seconds_max,
         inbox_messages_max=limits.inbox_messages_max,
         inbox_bytes_max=limits.inbox_bytes_max,
     )
+
+
+def _dropped_topic(settings: Settings) -> str:
+    """Where the broker says what it dropped; empty if events are read from there, which they then stay."""
+    topic = settings.mqtt.dropped_topic
+    read = any(entry.source().pattern.match(topic) is not None for entry in settings.subscribe)
+    return "" if read else topic

@@ -45,6 +45,7 @@ class Present:
     unacknowledged: int
     receive_maximum: int
     reading_paused: bool
+    broker_dropped_total: int | None
     left_out_total: int
     refused_total: int
     commits_waiting: int
@@ -193,6 +194,12 @@ def _broker(present: Present) -> Iterator[Metric]:
     yield CounterMetricFamily(
         PREFIX + "received_bytes", "Bytes from the broker.", present.received_bytes_total
     )
+    if present.broker_dropped_total is not None:  # 0 would claim what nobody has said
+        yield CounterMetricFamily(
+            PREFIX + "broker_messages_dropped",
+            "Messages that the broker says it has dropped, for any of its clients, since its start.",
+            present.broker_dropped_total,
+        )
     yield GaugeMetricFamily(
         PREFIX + "unacknowledged_messages", "Received, not acknowledged.", present.unacknowledged
     )

@@ -150,7 +150,7 @@ class Service:
         keeper = Keeper(database, restored, state, self._measures)
         options = link_options(self._settings, session_expected=restored.number > 0)
         filters = [entry.pattern for entry in (*options.filters, *options.watched)]
-        self._filters = sorted({*filters, options.status_topic} - {""})
+        self._filters = sorted({*filters, options.status_topic, options.dropped_topic} - {""})
         former = [pattern for pattern in database.filters if pattern not in self._filters]
         link = Link(replace(options, unsubscribe=former), observer=self)
         link.resume(restored.sent, settled=restored.settled)
@@ -350,6 +350,7 @@ class Service:
             unacknowledged=link.unacknowledged if link else 0,
             receive_maximum=self._settings.mqtt.receive_maximum,
             reading_paused=link.reading_paused if link else False,
+            broker_dropped_total=link.broker_dropped_total if link else None,
             left_out_total=link.messages_left_out_total if link else 0,
             refused_total=link.publications_refused_total if link else 0,
             commits_waiting=worker.in_hand if worker else 0,

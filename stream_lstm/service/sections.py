@@ -62,6 +62,11 @@ class MqttSettings(Section):
     freeze_topic: str = Field(
         "stream_lstm/freeze", description="read: a retained JSON array of streams not to learn; empty: none"
     )
+    dropped_topic: str = Field(
+        "$SYS/broker/publish/messages/dropped",
+        description="read: how many messages the broker has dropped, for any client (mosquitto tells it);"
+        " empty: not asked",
+    )
 
     @field_validator("url")
     @classmethod
@@ -80,6 +85,17 @@ class MqttSettings(Section):
     @classmethod
     def _plain_or_none(cls, topic: str) -> str:
         return _plain_topic(topic) if topic else topic
+
+    @field_validator("dropped_topic")
+    @classmethod
+    def _read_or_none(cls, topic: str) -> str:
+        return _whole_topic(topic) if topic else topic
+
+    @model_validator(mode="after")
+    def _topics_apart(self) -> MqttSettings:
+        if self.dropped_topic and self.dropped_topic in (self.status_topic, self.freeze_topic):
+            raise ValueError("dropped_topic is the topic of something else: status_topic or freeze_topic")
+        return self
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -337,8 +353,14 @@ def _secret(value: SecretStr | None, file: Path | None, key: str) -> bytes | Non
 
 
 def _plain_topic(topic: str) -> str:
+    if topic.startswith("$"):
+        raise ValueError("a topic that we publish to holds no +, # or NUL and does not begin with $")
+    return _whole_topic(topic)
+
+
+def _whole_topic(topic: str) -> str:
     if not topic or len(topic.encode()) > 65_535:
         raise ValueError("a topic has 1 to 65,535 bytes")
-    if any(character in topic for character in "+#\0") or topic.startswith("$"):
-        raise ValueError("a topic that we publish to holds no +, # or NUL and does not begin with $")
+    if any(character in topic for character in "+#\0"):
+        raise ValueError("one topic is meant, which holds no +, # or NUL")
     return topic

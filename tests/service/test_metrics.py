@@ -32,6 +32,7 @@ PRESENT = Present(
     unacknowledged=2,
     receive_maximum=65_534,
     reading_paused=False,
+    broker_dropped_total=5,
     left_out_total=0,
     refused_total=0,
     commits_waiting=1,

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from mqtt5 import ConnAckPacket
+from mqtt5 import ConnAckPacket, SubAckPacket
 
-from stream_lstm.errors import BrokerError, ProtocolError, SettingsError
+from stream_lstm.errors import BrokerError, ProtocolError, SessionTaken, SettingsError
 from stream_lstm.service.mqtt import packets, refusals, tls_faults
 from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
 from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
@@ -42,8 +42,9 @@ class Handshake:
         self._mark = mark
         # Read for its signs; where it is subscribed to as a source of events, it is read as one.
         mine = {entry.pattern for entry in options.filters}
-        watched = [Filter(options.status_topic, 0)] if options.status_topic else []
-        self._watched = [entry for entry in (*watched, *options.watched) if entry.pattern not in mine]
+        said = [Filter(topic, 0) for topic in (options.status_topic, options.dropped_topic) if topic]
+        self._watched = [entry for entry in (*said, *options.watched) if entry.pattern not in mine]
+        self._drops_asked = True
         self._terms = Terms()
         self._credentials = Credentials()
         self.pending: asyncio.Timeout | None = None
@@ -153,14 +154,35 @@ class Handshake:
             await connection.unsubscribe(packets.unsubscribe(self._options.unsubscribe))
         if not filters:
             return []
-        answer = await connection.subscribe(
-            packets.subscribe(filters, retained=self._options.retained, watched=self._watched)
-        )
+        answer, asked = await self._subscribe(connection)
         codes = list(answer.reason_codes)
-        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != len(filters) + len(self._watched):
+        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != asked:
             raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
         del codes[len(filters) :]  # where we may not read who is there, we go without
         for entry, code in zip(filters, codes, strict=True):
             if int(code) >= refusals.REFUSED:
                 raise refusals.not_granted(entry, code)
         return [int(code) for code in codes]
+
+    async def _subscribe(self, connection: Connection) -> tuple[SubAckPacket, int]:
+        """SUBSCRIBE, and the answer; returns also how many filters were asked for.
+
+        A broker may end the connection of a client that asks for a topic beginning with $, as rumqttd does:
+        so an attempt that ends here is followed by one that does not ask for it.
+        """
+        options, watched = self._options, self._watched
+        if not self._drops_asked:
+            watched = [entry for entry in watched if entry.pattern != options.dropped_topic]
+        packet = packets.subscribe(options.filters, retained=options.retained, watched=watched)
+        try:
+            return await connection.subscribe(packet), len(options.filters) + len(watched)
+        except SessionTaken:
+            raise
+        except BrokerError as error:
+            if not options.dropped_topic:
+                raise
+            self._drops_asked = not self._drops_asked
+            if self._drops_asked:
+                raise
+            hint = f"the next attempt does not ask for {options.dropped_topic} (mqtt.dropped_topic)"
+            raise BrokerError(f"{error}; {hint}") from None

@@ -53,6 +53,7 @@ class LinkOptions:
         retained: also take what was retained before we first subscribed.
         publish_qos: 0 is confirmed by a ping behind it, 1 by the broker's PUBACKs.
         status_topic: retained `online` or `offline`; empty: none.
+        dropped_topic: where the broker says how many messages it has dropped; empty: it is not asked.
         watched: read, too, each time from what is retained there on; where we may not, we go without.
         refused_seconds_min: least wait after an answer that only a changed setting can change.
         inbox_messages_max: received and not yet taken; from here on the socket is not read.
@@ -79,6 +80,7 @@ class LinkOptions:
     publish_qos: Literal[0, 1] = 0
     publish_retain: bool = False
     status_topic: str = ""
+    dropped_topic: str = ""
     watched: Sequence[Filter] = ()
     backoff_seconds_min: float = 1.0
     backoff_seconds_max: float = 30.0

@@ -54,19 +54,13 @@ class Ownership:
         """A connection is being made; until one has served, signs are those of the time before us."""
         self._served = served_before
 
-    def sift(self, messages: list[Message]) -> list[Message]:
-        """The messages less those of QoS 0 on the status topic, which are not for anybody else.
+    def hear(self, messages: Iterable[Message]) -> None:
+        """Read the signs among these messages.
 
         Raises:
-            SessionTaken: one of them was signed, with our id, by who started after us.
+            SessionTaken: one was left, with our id, by who started after us.
         """
-        if not self._topic:
-            return messages
-        topic = self._topic
-        said = [message for message in messages if message.topic == topic and message.packet_id is None]
-        if not said:
-            return messages
-        for mark in _marks(said):
+        for mark in _marks(message for message in messages if message.topic == self._topic):
             if mark.client_id != self.mark.client_id or mark <= self._latest:
                 continue
             if self._served:
@@ -75,7 +69,6 @@ class Ownership:
                     "give each service its own mqtt.client_id"
                 )
             self._latest = mark
-        return [message for message in messages if not any(message is one for one in said)]
 
 
 def _marks(messages: Iterable[Message]) -> Iterable[Mark]:
