@@ -38,6 +38,7 @@ LATENCY_SECONDS = (
 COMMIT_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 AGE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
+AHEAD_SECONDS_MAX = 60.0  # one sensor's clock that is further ahead would hide every backlog
 
 
 class Tally:
@@ -111,10 +112,16 @@ class Measures:
         self.alerts_total += int(np.count_nonzero(predictions.alert))
 
     def aged(self, times: NDArray[np.float64], now: float) -> None:
-        """Count how old events were when they came, of those that carry a time."""
+        """Count how old events were when they came, of those that carry a time.
+
+        One from the future (a clock that is ahead) counts as 0: a sum that falls looks like a restart.
+        https://prometheus.io/docs/practices/histograms/#count-and-sum-of-observations
+        """
         if len(times):
-            self.newest_time = max(self.newest_time, float(times.max()))
-            ages = np.searchsorted(AGE_SECONDS, now - times)
-            for bucket, count in enumerate(np.bincount(ages, minlength=len(AGE_SECONDS) + 1).tolist()):
+            told = times[times <= now + AHEAD_SECONDS_MAX]
+            self.newest_time = float(told.max(initial=self.newest_time))
+            ages = np.maximum(now - times, 0.0)
+            buckets = np.searchsorted(AGE_SECONDS, ages)
+            for bucket, count in enumerate(np.bincount(buckets, minlength=len(AGE_SECONDS) + 1).tolist()):
                 self.age.counts[bucket] += count
-            self.age.total += float((now - times).sum())
+            self.age.total += float(ages.sum())

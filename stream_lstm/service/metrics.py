@@ -35,6 +35,7 @@ class Present:
     streams_max: int
     streams_stale: int
     standing: Callable[[], Standing]  # all streams are looked at for it
+    interval: float
     freezes: int
     state_bytes: int
     broker_connected: bool
@@ -88,27 +89,30 @@ def _counters(m: Measures) -> Iterator[Metric]:
     plain = {
         "events_received": ("Events and refused messages: what came in, redeliveries apart.", m.events_total),
         "events_applied": ("Events that changed a memory.", m.applied_total),
-        "events_frozen": ("Events that their streams were not to learn from.", m.frozen_total),
-        "events_late": ("Events older than the last one of their stream.", m.late_total),
+        "events_frozen": ("Events applied, but not learnt from: their streams were frozen.", m.frozen_total),
+        "events_late": ("Events applied that are older than the last one of their stream.", m.late_total),
         "messages_redelivered": ("Messages recognised as copies of committed ones.", m.copies_total),
         "messages_own": ("Messages on our own output topics, not read.", m.own_total),
         "predictions_published": ("Predictions handed to the broker, one an event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
         "anomalies": (f"Events with an anomaly of {ALERT} or more.", m.anomalies_total),
-        "alerts": ("Incidents that began.", m.alerts_total),
+        "alerts": ("Incidents that began, or got far worse.", m.alerts_total),
         "streams_evicted": ("Streams that went to disk for want of room in memory.", m.evicted_total),
         "streams_fetched": ("Streams that came back from disk with an event.", m.fetched_total),
         "streams_forgotten": ("Streams dropped after limits.stream_ttl_seconds.", m.forgotten_total),
         "checkpoint_failures": ("Checkpoints that were not completed.", m.checkpoint_failures_total),
-        "error_deviations": ("Sum of |value - expected|, in deviations of its stream.", m.error_sum),
-        "persistence_error_deviations": ("Sum of |value - last value|, likewise.", m.persistence_sum),
+        "error_deviations": ("Sum of abs(value - expected), in deviations of its stream.", m.error_sum),
+        "persistence_error_deviations": (
+            "Sum of abs(value - last value), in deviations of its stream.",
+            m.persistence_sum,
+        ),
         "judged_values": ("Values that were compared with what was expected.", m.judged_total),
         "covered_values": ("Of the judged values, those inside their interval.", m.covered_total),
     }
     for name, (text, value) in plain.items():
         yield CounterMetricFamily(PREFIX + name, text, value)
     rejected = CounterMetricFamily(
-        PREFIX + "events_rejected", "What was refused, by reason.", labels=["reason"]
+        PREFIX + "events_rejected", "Events and messages refused, by reason.", labels=["reason"]
     )
     for reason in REASONS:
         rejected.add_metric([reason], m.rejected_total[reason])
@@ -121,7 +125,9 @@ def _histograms(m: Measures) -> Iterator[Metric]:
     )
     yield _histogram("commit_seconds", "Duration of a commit, fsync included.", m.commit)
     yield _histogram("batch_events", "Events committed together.", m.batch)
-    yield _histogram("event_age_seconds", "Arrival minus event time, of events with a time.", m.age)
+    yield _histogram(
+        "event_age_seconds", "Arrival minus event time, at least 0, of events with a time.", m.age
+    )
 
 
 def _histogram(name: str, text: str, tally: Tally) -> HistogramMetricFamily:
@@ -155,12 +161,19 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
             "Now minus the newest event time seen; NaN while no event carried a time.",
             present.now - m.newest_time if m.newest_time else float("nan"),
         ),
-        "checkpoint_age_seconds": ("Since the last complete checkpoint.", present.now - m.checkpoint_time),
+        "checkpoint_age_seconds": (
+            "Time since the last complete checkpoint.",
+            present.now - m.checkpoint_time,
+        ),
         "checkpoint_duration_seconds": ("Duration of the last checkpoint.", m.checkpoint_seconds),
         "restore_seconds": ("From the start until memory was recovered.", m.restore_seconds),
         "error_vs_persistence_ratio": (
             "Mean error by that of 'same as last time', since the start.",
             ratio(m.error_sum, m.persistence_sum),
+        ),
+        "interval_target_ratio": (
+            "Share of values that are to lie inside their interval: model.interval.",
+            present.interval,
         ),
         "interval_coverage_ratio": (
             "Share of values inside their interval, since the start.",
@@ -177,43 +190,35 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
     yield streams
 
 
-def _broker(present: Present) -> Iterator[Metric]:
-    yield GaugeMetricFamily(PREFIX + "broker_connected", "1 while connected.", present.broker_connected)
-    yield CounterMetricFamily(
-        PREFIX + "broker_reconnects", "Connections after the first.", max(present.connections_total - 1, 0)
-    )
-    yield CounterMetricFamily(
-        PREFIX + "messages_received", "Messages from the broker.", present.messages_total
-    )
-    yield CounterMetricFamily(
-        PREFIX + "messages_left_out", "Of QoS 0, lost for want of room.", present.left_out_total
-    )
-    yield CounterMetricFamily(
-        PREFIX + "publications_refused", "Predictions the broker did not take.", present.refused_total
-    )
-    yield CounterMetricFamily(
-        PREFIX + "received_bytes", "Bytes from the broker.", present.received_bytes_total
-    )
-    if present.broker_dropped_total is not None:  # 0 would claim what nobody has said
-        yield CounterMetricFamily(
-            PREFIX + "broker_messages_dropped",
-            "Messages that the broker says it has dropped, for any of its clients, since its start.",
-            present.broker_dropped_total,
-        )
-    yield GaugeMetricFamily(
-        PREFIX + "unacknowledged_messages", "Received, not acknowledged.", present.unacknowledged
-    )
-    yield GaugeMetricFamily(
-        PREFIX + "receive_maximum", "Messages the broker may have open.", present.receive_maximum
-    )
-    yield GaugeMetricFamily(
-        PREFIX + "reading_paused", "1 while the broker is held back.", present.reading_paused
-    )
+def _broker(p: Present) -> Iterator[Metric]:
+    counters = {
+        "broker_reconnects": ("Connections to the broker after the first.", max(p.connections_total - 1, 0)),
+        "messages_received": ("Messages from the broker, of whatever kind.", p.messages_total),
+        "messages_left_out": ("Messages of QoS 0, lost for want of room in the inbox.", p.left_out_total),
+        "publications_refused": (
+            "Predictions that the broker did not take: too large, or not allowed.",
+            p.refused_total,
+        ),
+        "received_bytes": ("Bytes from the broker.", p.received_bytes_total),
+    }
+    if p.broker_dropped_total is not None:  # 0 would claim what nobody has said
+        text = "Messages that the broker says it has dropped, for any of its clients, since its start."
+        counters["broker_messages_dropped"] = text, p.broker_dropped_total
+    gauges = {
+        "broker_connected": ("1 while connected to the broker.", p.broker_connected),
+        "unacknowledged_messages": ("Messages received and not acknowledged.", p.unacknowledged),
+        "receive_maximum": ("Messages that the broker may send ahead of that.", p.receive_maximum),
+        "reading_paused": ("1 while the socket is not read, so that the broker waits.", p.reading_paused),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(PREFIX + name, text, value)
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(PREFIX + name, text, value)
 
 
 def _info(present: Present) -> Iterator[Metric]:
     versions = {"version": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    build = GaugeMetricFamily(PREFIX + "build_info", "What is running.", labels=list(versions))
+    build = GaugeMetricFamily(PREFIX + "build_info", "Versions of what is running.", labels=list(versions))
     build.add_metric(list(versions.values()), 1)
     yield build
     model = GaugeMetricFamily(PREFIX + "model_info", "The model in use.", labels=["id"])

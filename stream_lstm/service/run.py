@@ -340,6 +340,7 @@ class Service:
             streams_max=self._settings.limits.streams_max,
             streams_stale=self._silence.stale if self._silence else 0,
             standing=self._standing,
+            interval=self._settings.model.interval,
             freezes=self._freezer.active,
             state_bytes=keeper.state_bytes if keeper else 0,
             broker_connected=self._connected,

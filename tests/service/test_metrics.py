@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ PRESENT = Present(
     streams_max=10,
     streams_stale=1,
     standing=lambda: Standing(judged=3, worse=1, covered=2),
+    interval=0.9,
     freezes=1,
     state_bytes=4_096,
     broker_connected=True,
@@ -138,3 +140,24 @@ def test_ages_fall_into_the_buckets_that_a_tally_would_choose() -> None:
     for age in ages:
         tally.add(1e9 - (1e9 - age))
     assert measures.age.counts == tally.counts
+    assert measures.age.total == pytest.approx(tally.total)
+
+
+def test_an_event_from_the_future_neither_lowers_the_sum_of_ages_nor_hides_a_backlog() -> None:
+    measures = Measures()
+    measures.aged(np.array([5_000.0]), 1_000.0)
+    assert math.isnan(samples(measures)["stream_lstm_backlog_seconds", ""])
+    measures.aged(np.array([990.0, 5_000.0]), 1_000.0)
+    assert measures.age.total == 10.0
+    assert measures.age.counts[0] == 2
+    assert samples(measures)["stream_lstm_backlog_seconds", ""] == 10.0
+    measures.aged(np.array([1_001.0]), 1_000.0)  # within what clocks differ by
+    assert samples(measures)["stream_lstm_backlog_seconds", ""] == -1.0
+
+
+def test_what_the_broker_dropped_is_absent_until_it_has_said_so() -> None:
+    name = "stream_lstm_broker_messages_dropped_total"
+    assert samples(Measures())[name, ""] == 5
+    silent = page(registry(Measures(), lambda: replace(PRESENT, broker_dropped_total=None))).decode()
+    assert name not in silent
+    assert "stream_lstm_messages_left_out_total 0.0" in silent
