@@ -123,16 +123,20 @@ def test_the_reasons_are_explained() -> None:
     assert sorted(table("docs/predictions.md", "## A rejection")) == sorted(REASONS)
 
 
-def test_the_metrics_are_explained() -> None:
+def table_of_metrics() -> list[tuple[str, str]]:
+    """Every metric that is explained, and its type."""
     document = (ROOT / "docs/metrics.md").read_text("utf-8")
-    documented = re.findall(r"^\| `(\w+)(?:{[\w,]+})?` \| (\w+) \|", document, re.M)
+    return re.findall(r"^\| `(\w+)(?:{[\w,]+})?` \| (\w+) \|", document, re.M)
+
+
+def test_the_metrics_are_explained() -> None:
     scraped = page(registry(Measures(), lambda: PRESENT)).decode()
     exposed = [
         (family.name + ("_total" if family.type == "counter" else ""), family.type)
         for family in text_string_to_metric_families(scraped)
         if family.name.startswith("stream_lstm_")
     ]
-    assert sorted(documented) == sorted(exposed)
+    assert sorted(table_of_metrics()) == sorted(exposed)
 
 
 def test_every_setting_is_in_the_default_configuration() -> None:
