@@ -77,9 +77,19 @@ class Shown:
         """How many there are."""
         return await self.page.locator(selector).count()
 
+    async def seen(self, state: str) -> None:
+        """Have the page think that it is `hidden`, or `visible` again."""
+        await self.page.evaluate(
+            f"Object.defineProperty(document, 'visibilityState', {{ value: '{state}', configurable: true }});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
     async def hindrances(self) -> list[str]:
-        """What axe-core finds serious or worse."""
-        found = await Axe().run(self.page)
+        """What axe-core finds serious or worse, while nothing moves."""
+        await self.seen("hidden")
+        async with asyncio.timeout(SECONDS_MAX):
+            found = await Axe().run(self.page)
+        await self.seen("visible")
         return [
             f"{rule['id']}: {node['html'][:200]} {json.dumps(node.get('any', [{}])[:1])[:300]}"
             for rule in found.response["violations"]

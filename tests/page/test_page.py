@@ -150,10 +150,7 @@ async def test_a_hidden_page_costs_nothing(browser: Browser, service: Running) -
 
     until(lambda: viewers() == 1, service)
     for state, many in (("hidden", 0), ("visible", 1)):
-        await page.page.evaluate(
-            f"Object.defineProperty(document, 'visibilityState', {{ value: '{state}', configurable: true }});"
-            "document.dispatchEvent(new Event('visibilitychange'))"
-        )
+        await page.seen(state)
         until(lambda many=many: viewers() == many, service)
     await page.until_live()
     page.assert_quiet()

@@ -69,6 +69,9 @@ class Teller:
         self._purse = purse
         self._described = view.engine.model.description
         self._naming = Naming(self._described)
+        self._blank = Anchor(
+            0, bytes(view.engine.memories.row_type.itemsize)
+        )  # of a stream before its first event
         numbers = len(self._described.features) + 6 * len(self._described.targets)
         self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._described.labels)), 1)
 
@@ -220,7 +223,8 @@ class Teller:
         recent = self._view.chronicle.recent
         with self._purse.spending():
             came = recent.of(stream, most + ANCHOR_EVENTS)
-            anchors = [*recent.anchors(stream, len(came) // ANCHOR_EVENTS + 2), *([since] if since else [])]
+            anchors = [self._blank, *recent.anchors(stream, len(came) // ANCHOR_EVENTS + 2)]
+            anchors += [since] if since else []
             parts = list(_parts(came, sorted(anchors), after=after))
         if not parts:
             return Telling([], [], None)

@@ -53,7 +53,7 @@ function wellOrNot(o) {
 
 feed.on("overview", wellOrNot);
 feed.on("state", (state) => {
-  toggle(document.body, "away", state !== "live");
+  toggle(document.body, "away", state === "away");
   if (state === "live") return;
   toggle(dot, "good", false);
   toggle(dot, "bad", state === "away");

@@ -162,7 +162,7 @@ class Visitor:
     async def ask(
         self, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, **query: Any
     ) -> tuple[int, Any, dict[str, str]]:
-        """Status, what came back (JSON if it is), headers by small names; of one that comes twice, two lines."""
+        """Status, what came back (JSON if it is), headers by small names; a line for each of one name."""
         async with self.session.request(method, self.url + path, params=query, headers=headers) as answer:
             body = await answer.read()
             found = {name.lower(): "\n".join(answer.headers.getall(name)) for name in answer.headers}
