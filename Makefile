@@ -16,7 +16,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example train lock clean
+.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example screenshots train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ quality: $(VENV)-bench/.bench ## how good predictions and alarms are: make quali
 example: $(VENV)/.train ## the wolf and the dog: train both nets, and draw
 	$(BIN)/python -m examples.wolf_and_dog.train
 	$(BIN)/python -m examples.wolf_and_dog.draw
+
+screenshots: $(VENV)/.test ## the pictures of the live page in docs/page
+	@tools/get-programs mosquitto chromium
+	PATH="$(TEST_PATH)" PYTHONPATH=. $(BIN)/python tools/screenshots.py
 
 train: $(VENV)/.train ## the default model, from its recipe
 	$(BIN)/stream-lstm train $(ARGS)

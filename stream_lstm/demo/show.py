@@ -65,7 +65,7 @@ def show(*, seconds: float | None, speed: float | None, plain: bool) -> int:
     begun = time.monotonic()
     try:
         with _children(folder) as (name, port, http):
-            screen.say(f"broker: {name} on port {port}; metrics: http://127.0.0.1:{http}/metrics")
+            screen.say(f"look at http://127.0.0.1:{http}/ while it runs; broker: {name} on port {port}")
             begun = time.monotonic()
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(_play(story, screen, port, seconds=seconds, speed=speed))

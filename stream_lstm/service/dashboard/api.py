@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from stream_lstm.core.description import LAYERS_MAX
 from stream_lstm.core.memory import row_type
 from stream_lstm.events import REASONS
 from stream_lstm.service.chronicle import Incident, Refusal
@@ -44,7 +45,10 @@ class Endpoint(NamedTuple):
 
 NAME = Parameter("name", "the stream's name")
 LAYER = Parameter(
-    "layer", "of the cell, counted from 0; the last is the one that the prediction is read from", 0
+    "layer",
+    "of the cell, counted from 0; the last is the one that the prediction is read from",
+    0,
+    most=LAYERS_MAX - 1,
 )
 LIVE = Endpoint(
     "/api/live",

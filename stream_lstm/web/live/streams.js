@@ -40,7 +40,7 @@ export function streams(feed) {
 
   const pieces = new Map(); // by number: { at, lines }
   const rows = []; // drawn, from the first in sight on
-  let first = 0, known = 0, now = Date.now() / 1e3, version = 0, rowHeight = 44, moved = 0, drawing = 0, typing = 0, ended = false;
+  let first = 0, known = 0, now = Date.now() / 1e3, version = 0, rowHeight = 46, moved = 0, drawing = 0, typing = 0, ended = false;
 
   function sorted(sort) {
     if (asked.sort === sort) asked.order = ascending() ? "descending" : "ascending";
@@ -64,7 +64,7 @@ export function streams(feed) {
     const name = el("bdi", { class: "name" }), link = el("a", null, name), marks = el("span", { class: "marks" });
     const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("i")), odd = el("span");
     const cells = { value: el("td", { class: "value" }), next: el("td", { class: "next" }), error: el("td", { class: "error" }), covered: el("td", { class: "covered" }), events: el("td", { class: "events" }), seen: el("td", { class: "seen" }) };
-    const made = el("tr", null, el("th", { scope: "row", class: "stream" }, link, marks), cells.value, cells.next, el("td", { class: "odd" }, bar, odd), cells.error, cells.covered, cells.events, cells.seen);
+    const made = el("tr", null, el("th", { scope: "row", class: "stream" }, el("div", null, link, marks)), cells.value, cells.next, el("td", { class: "odd" }, bar, odd), cells.error, cells.covered, cells.events, cells.seen);
     return { made, name, link, marks, bar, odd, cells };
   }
 
