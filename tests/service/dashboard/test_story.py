@@ -191,8 +191,17 @@ async def test_what_is_expected_further_ahead_is_what_was_published(kind: str, t
             assert_same(interval, one["interval"])
 
 
+@pytest.mark.parametrize("kind", MODELS)
+async def test_a_young_stream_is_told_from_its_first_event_on(kind: str, tmp_path: Path) -> None:
+    async with scene(tmp_path / "state.db", model=MODELS[kind]) as set_up:
+        await spoke(set_up, "a", ANCHOR_EVENTS - 1)
+        told = await teller(set_up).insides("a", layer=0, events=96)
+        assert [inside.seq for inside in told.events] == list(range(1, ANCHOR_EVENTS))
+        assert (told.seq, told.ltm) == (ANCHOR_EVENTS - 1, told.events[-1].ltm)
+
+
 async def test_without_a_record_nothing_can_be_told_but_memory_is_shown(tmp_path: Path) -> None:
-    async with scene(tmp_path / "state.db") as set_up:
+    async with scene(tmp_path / "state.db", kept=20) as set_up:  # its first events are kept no more
         await spoke(set_up, "a", ANCHOR_EVENTS - 1)
         told = await teller(set_up).insides("a", layer=0, events=96)
         assert (told.seq, told.events, told.forecast) == (ANCHOR_EVENTS - 1, [], [])
