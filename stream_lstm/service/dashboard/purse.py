@@ -28,12 +28,22 @@ class Busy(Exception):
 class Purse:
     """Fills with time, and is spent from.
 
+    Args:
+        clock: seconds, by which it fills.
+        meter: seconds of the processor that this thread has had: where others keep it busy, who looks pays
+            no more for it.
+
     Attributes:
         spent: seconds, in all.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._clock = clock
+        self._meter = meter
         self._turn = asyncio.Lock()
         self._left = SAVED_SECONDS_MAX
         self._filled = clock()
@@ -41,18 +51,19 @@ class Purse:
 
     def spend(self, seconds: float) -> None:
         """Take out what something took; it may be more than is there."""
-        self._left = min(self._left + (self._clock() - self._filled) * SHARE, SAVED_SECONDS_MAX) - seconds
-        self._filled = self._clock()
+        now = self._clock()
+        self._left = min(self._left + (now - self._filled) * SHARE, SAVED_SECONDS_MAX) - seconds
+        self._filled = now
         self.spent += seconds
 
     @contextmanager
     def spending(self) -> Iterator[None]:
         """Take out what is done inside, which does not wait for anything."""
-        begun = self._clock()
+        begun = self._meter()
         try:
             yield
         finally:
-            self.spend(self._clock() - begun)
+            self.spend(self._meter() - begun)
 
     @property
     def owed_seconds(self) -> float:

@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Held:
 
 
 async def test_what_is_saved_can_be_spent_at_once(clock: Held) -> None:
-    purse = Purse(clock)
+    purse = Purse(clock, clock)
     purse.spend(SAVED_SECONDS_MAX)
     assert purse.owed_seconds == 0.0
     before = clock.now
@@ -42,7 +42,7 @@ async def test_what_is_saved_can_be_spent_at_once(clock: Held) -> None:
 
 
 async def test_who_comes_when_it_is_empty_waits_as_long_as_it_takes_to_fill(clock: Held) -> None:
-    purse = Purse(clock)
+    purse = Purse(clock, clock)
     purse.spend(SAVED_SECONDS_MAX + 0.1)
     begun = clock.now
     await purse.afford()
@@ -51,7 +51,7 @@ async def test_who_comes_when_it_is_empty_waits_as_long_as_it_takes_to_fill(cloc
 
 
 async def test_no_more_is_saved_than_a_bound(clock: Held) -> None:
-    purse = Purse(clock)
+    purse = Purse(clock, clock)
     clock.now += 1e6
     purse.spend(SAVED_SECONDS_MAX)
     purse.spend(0.01)
@@ -59,7 +59,7 @@ async def test_no_more_is_saved_than_a_bound(clock: Held) -> None:
 
 
 async def test_what_is_done_inside_is_taken_out_even_where_it_fails(clock: Held) -> None:
-    purse = Purse(clock)
+    purse = Purse(clock, clock)
 
     def fail() -> None:
         with purse.spending():
@@ -72,7 +72,7 @@ async def test_what_is_done_inside_is_taken_out_even_where_it_fails(clock: Held)
 
 
 async def test_who_would_wait_too_long_is_told_when_to_come_again(clock: Held) -> None:
-    purse = Purse(clock)
+    purse = Purse(clock, clock)
     purse.spend(SAVED_SECONDS_MAX + PATIENCE_SECONDS * SHARE + 0.1)
     with pytest.raises(Busy, match="try again in 7 s") as caught:
         await purse.afford()
@@ -81,7 +81,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(clock: Held) -
 
 async def test_all_who_come_at_once_together_get_their_share(clock: Held) -> None:
     """However many come at once: none passes while another's work is not paid for."""
-    purse, begun = Purse(clock), clock.now
+    purse, begun = Purse(clock, clock), clock.now
 
     async def ask() -> None:
         await purse.afford()
@@ -121,3 +121,10 @@ async def test_who_stands_in_the_queue_for_too_long_is_sent_away(monkeypatch: py
     purse.spend(1.0)  # … but somebody spends
     found = await asyncio.gather(*queue, return_exceptions=True)
     assert [type(error) for error in found] == [Busy] * 3
+
+
+async def test_who_looks_does_not_pay_for_others_who_keep_the_machine_busy(clock: Held) -> None:
+    purse = Purse(clock, lambda: 7.0)
+    with purse.spending():
+        clock.now += 10.0
+    assert purse.spent == 0.0
