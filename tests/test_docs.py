@@ -15,11 +15,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.test_metrics import PRESENT
 
 from stream_lstm import cli
+from stream_lstm.core import recent
 from stream_lstm.core.encode import Prediction
 from stream_lstm.core.model import from_bytes
+from stream_lstm.core.skill import WARM_EVENTS
 from stream_lstm.events import REASONS
+from stream_lstm.service import chronicle, http, run, sections
+from stream_lstm.service.dashboard import feed, purse, site
+from stream_lstm.service.dashboard.api import ENDPOINTS, LIVE
 from stream_lstm.service.measures import Measures
 from stream_lstm.service.metrics import page, registry
+from stream_lstm.service.sections import HttpSettings
 from stream_lstm.service.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +133,50 @@ def table_of_metrics() -> list[tuple[str, str]]:
     """Every metric that is explained, and its type."""
     document = (ROOT / "docs/metrics.md").read_text("utf-8")
     return re.findall(r"^\| `(\w+)(?:{[\w,]+})?` \| (\w+) \|", document, re.M)
+
+
+def test_the_api_is_explained() -> None:
+    served = [*(endpoint.path for endpoint in ENDPOINTS.values()), LIVE.path]
+    assert table("docs/api.md", "# The API") == served
+    for heading, endpoint in [
+        ("## Streams", ENDPOINTS["streams"]),
+        ("## One stream", ENDPOINTS["stream"]),
+        ("## Its insides", ENDPOINTS["insides"]),
+        ("## Live", LIVE),
+    ]:
+        assert table("docs/api.md", heading) == [parameter.name for parameter in endpoint.parameters]
+    text = (ROOT / "docs/api.md").read_text("utf-8")
+    for endpoint in ENDPOINTS.values():
+        for parameter in endpoint.parameters:
+            for choice in filter(None, parameter.choices):
+                assert f"`{choice}`" in text, choice
+            if parameter.most and parameter.name not in ("offset", "layer"):
+                assert f"{parameter.default} unless said otherwise, {parameter.most:,} at most" in text
+
+
+def test_the_limits_of_the_api_are_those_of_the_code() -> None:
+    text = " ".join((ROOT / "docs/api.md").read_text("utf-8").split())
+    for said in [
+        f"`http.recent_events_max` ({HttpSettings().recent_events_max:,})",
+        f"`http.viewers_max` ({HttpSettings().viewers_max})",
+        f"the last {chronicle.INCIDENTS_MAX} alerts",
+        f"of each {chronicle.PAYLOAD_BYTES_MAX:,} bytes of payload and {chronicle.TEXT_MAX:,} characters",
+        f"{chronicle.ODD_STREAMS_MAX:,} streams that were odd",
+        f"kept every {recent.ANCHOR_EVENTS} events",
+        f"{recent.EVENTS_BYTES_MAX // 2**20} MB of events, {recent.ANCHORS_BYTES_MAX // 2**20} MB of records",
+        f"There are {run.CONNECTIONS_BESIDE_VIEWERS} more connections",
+        f"after {http.IDLE_SECONDS_MAX:.0f} seconds without a whole request",
+        f"or {http.TAKEN_SECONDS_MAX:.0f} in which it takes nothing",
+        f"headers have up to {http.HEADER_BYTES_MAX // 1024} kB",
+        f"more than {feed.BUSY_MESSAGES} messages wait",
+        f"more than {feed.EVENTS_MAX} events came",
+        f"takes nothing for {site.WRITE_SECONDS_MAX:.0f} seconds",
+        f"user `{sections.TOKEN_USER}`",
+        f"fewer than {WARM_EVENTS} events",
+    ]:
+        assert said in text, said
+    assert (purse.SHARE, feed.SHARE, feed.SHARE_BUSY) == (1 / 20, 1 / 20, 1 / 100)
+    assert (purse.SAVED_SECONDS_MAX, purse.PATIENCE_SECONDS, chronicle.EXAMPLES_MAX) == (0.5, 5.0, 10)
 
 
 def test_the_metrics_are_explained() -> None:
