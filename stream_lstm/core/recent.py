@@ -122,7 +122,7 @@ class Recent:
 
     def _anchor(self, rows: NDArray[np.intp]) -> None:
         """Keep the records of these rows."""
-        if len(rows) > 1:
+        if len(set(rows.tolist())) < len(rows):
             rows = np.unique(rows)  # a batch may hold a stream many times; what is kept is as it is after it
         memories = self._memories
         for ring, which in zip(self._anchors, self._apart(rows), strict=True):
@@ -174,7 +174,8 @@ class _Ring:
             which = np.arange(len(streams))[which]
         which = which[max(len(which) - self._size, 0) :]  # of more than there is room for, the last stay
         while len(which):
-            some, which = np.split(which, [self._size - self._at])
+            room = self._size - self._at
+            some, which = which[:room], which[room:]
             here = slice(self._at, self._at + len(some))
             for own, column in zip((self._streams, *self._columns), (streams, *columns), strict=True):
                 # Measured: by number, thrice as fast as by a mask; with `clip` nothing is buffered.
