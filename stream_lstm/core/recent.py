@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.description import Description
 from stream_lstm.core.engine import Predictions
-from stream_lstm.core.memory import Memories
+from stream_lstm.core.memory import Memories, row_type
 from stream_lstm.core.model import Model
 
+RINGS = 2
+STREAM = np.dtype(np.uint32)  # a stream's number
 ANCHOR_EVENTS = 32
 SELDOM_SECONDS = 5.0  # streams that are sometimes silent for longer have the rings of those that seldom speak
 # Of a wide model as many events and records are kept as fit in here, or in what the same number takes of a
@@ -45,22 +48,26 @@ class Anchor(NamedTuple):
     record: bytes
 
 
-class Recent:
-    """Notes events, and finds those of a stream again.
-
-    Args:
-        memories: whose rows the events belong to.
-        events_max: how many are kept in all; 0: none.
+class Plan(NamedTuple):
+    """What is kept, and how much of it.
 
     Attributes:
-        kind: of what `of` returns: seq, time, mark, kind, alert, anomaly, value (F,), prediction (T,) for the
-            event after it and reach (T,) of the interval around that, and probabilities (C,).
+        kind: of an event.
+        record: of a stream's record.
+        events: that a ring has room for.
+        anchors: records that a ring has room for.
     """
 
-    def __init__(self, model: Model, memories: Memories, *, events_max: int) -> None:
-        described = model.description
+    kind: np.dtype[Any]
+    record: np.dtype[Any]
+    events: int
+    anchors: int
+
+    @classmethod
+    def of(cls, described: Description, events_max: int) -> Plan:
+        """For so many events of all streams together."""
         features, targets, labels = len(described.features), len(described.targets), len(described.labels)
-        self.kind = np.dtype(
+        kind = np.dtype(
             [
                 ("seq", np.int64),
                 ("time", np.float64),
@@ -74,15 +81,39 @@ class Recent:
                 ("probabilities", np.float64, (labels,)),
             ]
         )
-        self._memories = memories
-        self._open = events_max > 0
-        record = np.dtype([("seq", np.int64), ("record", f"V{memories.row_type.itemsize}")])
-        events = min(events_max, _fitting(self.kind, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
+        record = np.dtype([("seq", np.int64), ("record", f"V{row_type(described).itemsize}")])
+        events = min(events_max, _fitting(kind, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
         anchors = events_max // ANCHOR_EVENTS
         anchors = min(anchors, _fitting(record, ANCHORS_BYTES_MAX, anchors * ANCHOR_BYTES))
+        return cls(kind, record, -(-events // RINGS), max(anchors // RINGS, 1))
+
+    @property
+    def full_bytes(self) -> int:
+        """What all rings take once they are full."""
+        event, anchor = (kind.itemsize + STREAM.itemsize for kind in (self.kind, self.record))
+        return RINGS * (self.events * event + self.anchors * anchor)
+
+
+class Recent:
+    """Notes events, and finds those of a stream again.
+
+    Args:
+        memories: whose rows the events belong to.
+        events_max: how many are kept in all; 0: none.
+
+    Attributes:
+        kind: of what `of` returns: seq, time, mark, kind, alert, anomaly, value (F,), prediction (T,) for the
+            event after it and reach (T,) of the interval around that, and probabilities (C,).
+    """
+
+    def __init__(self, model: Model, memories: Memories, *, events_max: int) -> None:
+        plan = Plan.of(model.description, events_max)
+        self.kind = plan.kind
+        self._memories = memories
+        self._open = events_max > 0
         # Of those that speak often, and of those that seldom do.
-        self._rings = [_Ring(self.kind, -(-events // 2)) for _ in range(2)]
-        self._anchors = [_Ring(record, max(anchors // 2, 1)) for _ in range(2)]
+        self._rings = [_Ring(plan.kind, plan.events) for _ in range(RINGS)]
+        self._anchors = [_Ring(plan.record, plan.anchors) for _ in range(RINGS)]
         self._waiting: list[tuple[NDArray[np.uint32], Came, Predictions]] = []
         self._events_waiting = 0
 
@@ -159,7 +190,7 @@ class _Ring:
 
     def __init__(self, kind: np.dtype[Any], size: int) -> None:
         self._kind, self._size, self._at = kind, size, 0
-        self._streams = np.zeros(size, np.uint32)  # 0: nobody's yet
+        self._streams = np.zeros(size, STREAM)  # 0: nobody's yet
         fields = [kind[name] for name in kind.names or ()]
         self._columns = [np.zeros((size, *field.shape), field.base) for field in fields]
 

@@ -23,6 +23,7 @@ from stream_lstm.core.recent import (
     WAITING_BATCHES_MAX,
     WAITING_EVENTS_MAX,
     Came,
+    Plan,
     Recent,
 )
 from stream_lstm.core.score import INTERVAL
@@ -108,6 +109,15 @@ def test_as_many_events_are_kept_as_asked_for(
     recent = Recent(running.model, running.memories, events_max=events_max)
     assert [ring._size for ring in recent._rings] == [events] * 2
     assert [ring._size for ring in recent._anchors] == [anchors] * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_takes_what_was_planned(kind: str) -> None:
+    running = engine(MODELS[kind], 1)
+    recent = Recent(running.model, running.memories, events_max=1_001)
+    rings = (*recent._rings, *recent._anchors)
+    taken = sum(column.nbytes for ring in rings for column in (ring._streams, *ring._columns))
+    assert Plan.of(running.model.description, 1_001).full_bytes == taken
 
 
 def test_a_wide_model_takes_bounded_memory() -> None:
