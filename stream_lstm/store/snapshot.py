@@ -11,6 +11,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
@@ -20,8 +21,28 @@ from stream_lstm.store.opening import locked, quoted
 BESIDE = ("", "-wal", "-shm")  # the files that make a database
 
 
-def take(state: Path, target: Path) -> str:
-    """Copy a state, whether or not somebody owns it; returns what is in it, in words.
+class Content(NamedTuple):
+    """What is in a copy.
+
+    Attributes:
+        entry: the last one that was committed.
+        entries: how many are kept, of the journal.
+    """
+
+    streams: int
+    model: str
+    entry: int
+    entries: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.streams:,} streams of model {self.model}, up to entry {self.entry:,}; "
+            f"{self.entries:,} entries of the journal"
+        )
+
+
+def take(state: Path, target: Path) -> Content:
+    """Copy a state, whether or not somebody owns it; returns what is in it.
 
     Raises:
         SettingsError: there is no such state, or the target is the state.
@@ -35,8 +56,8 @@ def take(state: Path, target: Path) -> str:
     return _copy(state, target)
 
 
-def put_back(snapshot: Path, state: Path, *, replace: bool) -> str:
-    """Put a snapshot in a state's place; returns what is in it, in words.
+def put_back(snapshot: Path, state: Path, *, replace: bool) -> Content:
+    """Put a snapshot in a state's place; returns what is in it.
 
     Args:
         replace: move a state that is there aside, to a name that ends with the time.
@@ -67,7 +88,7 @@ def put_back(snapshot: Path, state: Path, *, replace: bool) -> str:
         os.close(lock)
 
 
-def _copy(source: Path, target: Path) -> str:
+def _copy(source: Path, target: Path) -> Content:
     """A checked copy of one moment, under its name only once it is whole."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -88,15 +109,12 @@ def _copy(source: Path, target: Path) -> str:
         part.unlink(missing_ok=True)
 
 
-def _read_through(path: Path) -> str:
+def _read_through(path: Path) -> Content:
     """Hold everything in a state file against its checksums."""
     with closing(Database.peek(path)) as database:
         streams = sum(len(rows.keys) for rows in database.rows())
         entries = sum(1 for _ in database.entries(0))
-        return (
-            f"{streams:,} streams of model {database.identity.model}, up to entry {database.last_entry:,}; "
-            f"{entries:,} entries of the journal"
-        )
+        return Content(streams, database.identity.model, database.last_entry, entries)
 
 
 def _sync(folder: Path) -> None:

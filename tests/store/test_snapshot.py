@@ -18,7 +18,7 @@ from tests.store.entries import entry, filled, opened, record, same
 def test_a_snapshot_of_an_owned_state_is_of_one_moment(tmp_path: Path) -> None:
     owner = filled(tmp_path / "s.db")
     said = snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
-    assert said == "3 streams of model m:1, up to entry 5; 5 entries of the journal"
+    assert str(said) == "3 streams of model m:1, up to entry 5; 5 entries of the journal"
     owner.commit(entry(6))
     owner.close()
     copy = opened(tmp_path / "copy.db")
@@ -64,7 +64,8 @@ def test_snapshots_while_the_owner_writes_are_all_sound(tmp_path: Path) -> None:
 def test_a_snapshot_is_put_back_where_there_is_no_state(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
-    assert "3 streams" in snapshot.put_back(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
+    content = snapshot.put_back(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
+    assert content == (3, "m:1", 5, 5)
     database = opened(tmp_path / "new" / "s.db")
     assert database.last_entry == 5
     database.close()
