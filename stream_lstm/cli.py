@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from stream_lstm import __version__
-from stream_lstm.cli_options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained
-from stream_lstm.errors import SettingsError
+from stream_lstm.cli_options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained, json_option
+from stream_lstm.findings import in_json
+from stream_lstm.look_commands import healthcheck, inspect
 from stream_lstm.model_commands import convert, train
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -75,13 +76,15 @@ def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> Non
 @CONFIG
 @click.option("--print", "show", is_flag=True, help="Print the settings in force as JSON, secrets masked.")
 @click.option("--streams", type=click.IntRange(min=1), help="Estimate what so many streams need.")
+@json_option("One JSON object")
 @explained
-def check(config: Path | None, show: bool, streams: int | None) -> None:
-    """Check settings and model without connecting.
+def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -> None:
+    """Check settings and model without connecting; estimate memory and disk.
 
     \b
     Example:
       stream-lstm check --config configs/default.toml --streams 200000
+      stream-lstm check --json
     """
     import json
 
@@ -96,10 +99,16 @@ def check(config: Path | None, show: bool, streams: int | None) -> None:
     if show:
         click.echo(json.dumps(masked(settings), indent=2, default=str))
         return
+    needs = estimate(model, streams or settings.limits.streams_max, recent_events=settings.http.events_kept)
+    subscriptions = [{"filter": s.source().pattern.filter, "qos": s.qos} for s in settings.subscribe]
+    if as_json:
+        found = {"settings": "right", "model": model.id, "subscriptions": subscriptions}
+        click.echo(in_json(found | {"estimate": needs._asdict()}))
+        return
     click.echo(f"settings are right; model {model.id}")
-    for entry in settings.subscribe:
-        click.echo(f"  subscribes to {entry.source().pattern.filter} (QoS {entry.qos})")
-    for line in estimate(model, streams or settings.limits.streams_max):
+    for subscription in subscriptions:
+        click.echo("  subscribes to {filter} (QoS {qos})".format_map(subscription))
+    for line in needs.lines():
         click.echo(f"  {line}")
 
 
@@ -165,47 +174,24 @@ def backtest(
 
 
 @main.command()
-@click.argument("path", required=False, type=IN_FILE)
-@CONFIG
-@click.option("--stream", help="One stream: all that is remembered of it.")
-@click.option("--limit", default=50, show_default=True, help="How many streams are listed.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines instead of a table.")
-@explained
-def inspect(path: Path | None, config: Path | None, stream: str | None, limit: int, as_json: bool) -> None:
-    """Show the streams in a state file, or one stream's memory; a running service is not disturbed.
-
-    What is shown is the last checkpoint's; a running service is ahead of it. `error` is the mean error of the
-    last hundreds of events by that of "same as last time", `covered` the share of values inside their
-    interval (0.9 is meant).
-
-    \b
-    Example:
-      stream-lstm inspect stream_lstm.db
-      stream-lstm inspect stream_lstm.db --stream sensors/pump7/telemetry:temperature
-    """
-    from stream_lstm.service.inspect import inspect as look
-    from stream_lstm.service.settings import load
-
-    look(path or load(config).state.path, stream=stream, limit=limit, as_json=as_json)
-
-
-@main.command()
 @click.argument("file", type=OUT_FILE)
 @CONFIG
 @click.option("--state", type=IN_FILE, help="The state file; the settings' state.path if left out.")
+@json_option("One JSON object")
 @explained
-def snapshot(file: Path, config: Path | None, state: Path | None) -> None:
+def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool) -> None:
     """Copy the state of a running (or stopped) service to FILE: consistent, checked, and on disk at the end.
 
     \b
     Example:
       stream-lstm snapshot --config configs/default.toml backup.db
+      stream-lstm snapshot --json backup.db
     """
     from stream_lstm.service.settings import load
     from stream_lstm.store import snapshot as copies
 
     of = state or load(config).state.path
-    click.echo(f"{file}: {copies.take(of, file)}")
+    _copied(file, copies.take(of, file), as_json=as_json)
 
 
 @main.command()
@@ -213,8 +199,9 @@ def snapshot(file: Path, config: Path | None, state: Path | None) -> None:
 @CONFIG
 @click.option("--state", type=OUT_FILE, help="The state file to make; the settings' state.path if left out.")
 @click.option("--replace", is_flag=True, help="Move a state that is there aside.")
+@json_option("One JSON object")
 @explained
-def restore(file: Path, config: Path | None, state: Path | None, replace: bool) -> None:
+def restore(file: Path, config: Path | None, state: Path | None, replace: bool, as_json: bool) -> None:
     """Put the snapshot FILE in the place of a stopped service's state.
 
     Memory is then that of the snapshot: what came after it is not known, and `seq` goes on from there.
@@ -227,27 +214,12 @@ def restore(file: Path, config: Path | None, state: Path | None, replace: bool) 
     from stream_lstm.store import snapshot as copies
 
     to = state or load(config).state.path
-    click.echo(f"{to}: {copies.put_back(file, to, replace=replace)}")
+    _copied(to, copies.put_back(file, to, replace=replace), as_json=as_json)
 
 
-@main.command()
-@CONFIG
-@click.option("--ready", is_flag=True, help="Also: connected, memory restored, and the disk accepts.")
-@explained
-def healthcheck(config: Path | None, ready: bool) -> None:
-    """Ask the service that runs with these settings how it fares; exit code 0 says that it is well.
-
-    \b
-    Example:
-      stream-lstm healthcheck --config configs/default.toml --ready
-    """
-    from stream_lstm.service.healthcheck import ask
-    from stream_lstm.service.settings import load
-
-    http = load(config).http
-    if not http.enabled:
-        raise SettingsError("http.enabled", "is false: there is nobody to ask")
-    click.echo(ask(http, ready=ready))
+def _copied(to: Path, content: Any, *, as_json: bool) -> None:
+    """Say what is in a copy that was made."""
+    click.echo(in_json({"file": str(to), **content._asdict()}) if as_json else f"{to}: {content}")
 
 
 @main.command()
@@ -272,21 +244,23 @@ def completion(shell: str) -> None:
 @click.option(
     "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time."
 )
+@json_option("One JSON object")
 @explained
-def bench(model: Path | None, batches: tuple[int, ...]) -> None:
+def bench(model: Path | None, batches: tuple[int, ...], as_json: bool) -> None:
     """Time the engine on this machine: microseconds an event, by batch size.
 
     \b
     Example:
       stream-lstm bench --batch 1 --batch 256
+      stream-lstm bench --json
     """
     from stream_lstm.service.bench import bench as measure
 
-    measure(model, batches or (1, 16, 64, 256, 1024))
+    measure(model, batches or (1, 16, 64, 256, 1024), as_json=as_json)
 
 
-main.add_command(convert)
-main.add_command(train)
+for command in (inspect, healthcheck, convert, train):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

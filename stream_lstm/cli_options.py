@@ -33,6 +33,15 @@ MODEL = click.option(
 )
 
 
+def json_option(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The option `--json`, which is the same wherever there is something to find out.
+
+    Args:
+        what: comes out, beginning with how many JSON objects.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=f"{what}, instead of text.")
+
+
 def explained(call: Callable[P, R]) -> Callable[P, R]:
     """Show our own errors as one message; exit 2 for what the operator asked, 1 for what went wrong."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from stream_lstm.cli_options import IN_FILE, IN_FOLDER, OUT_FILE, explained
+from stream_lstm.cli_options import IN_FILE, IN_FOLDER, OUT_FILE, explained, json_option
 from stream_lstm.errors import SettingsError
+from stream_lstm.findings import in_json
 
 
 @click.command()
@@ -24,8 +25,9 @@ from stream_lstm.errors import SettingsError
 @click.option("--name", help="The model's name; the file's if left out.")
 @click.option("--lstm", help="Prefix of the LSTM's tensors, if there are several.")
 @click.option("--linear", help="Prefix of the linear layer's tensors, if there are several.")
+@json_option("One JSON object")
 @explained
-def convert(state_dict: Path, output: Path, name: str | None, **options: str | None) -> None:
+def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **options: str | None) -> None:
     """Make a model file of a trained torch.nn.LSTM and torch.nn.Linear.
 
     STATE_DICT is a safetensors file: safetensors.torch.save_file(model.state_dict(), "pump.safetensors").
@@ -55,6 +57,11 @@ def convert(state_dict: Path, output: Path, name: str | None, **options: str | N
     made = model.from_bytes(content)
     _write(output, content)
     of = made.description
+    if as_json:
+        named = {"features": of.features, "targets": of.targets, "labels": of.labels}
+        sizes = {"layers": of.layers, "units": of.units, "readout": of.readout}
+        click.echo(in_json({"file": str(output), "model": made.id, **sizes, **named}))
+        return
     click.echo(f"{output}: model {made.id}, {of.layers} layer(s) of {of.units} units, {of.readout} readout")
 
 
@@ -65,8 +72,11 @@ def convert(state_dict: Path, output: Path, name: str | None, **options: str | N
 @click.option("--seed", default=1, show_default=True, help="Of all that is random.")
 @click.option("--steps", default=7_200, show_default=True, type=click.IntRange(1), help="Of the optimizer.")
 @click.option("--units", default=64, show_default=True, type=click.IntRange(1, 1024), help="Of the LSTM.")
+@json_option("One JSON object")
 @explained
-def train(recordings: Path | None, output: Path, name: str, seed: int, steps: int, units: int) -> None:
+def train(
+    recordings: Path | None, output: Path, name: str, seed: int, steps: int, units: int, as_json: bool
+) -> None:
     """Train a model on recordings and generated streams, and say how good it is. Needs the extra `train`.
 
     \b
@@ -76,11 +86,14 @@ def train(recordings: Path | None, output: Path, name: str, seed: int, steps: in
     from stream_lstm.train.session import train as start
 
     with click.progressbar(length=steps, label="training", file=sys.stderr) as bar:
-        content, report = start(
+        content, judged = start(
             recordings, name=name, seed=seed, steps=steps, units=units, progress=lambda: bar.update(1)
         )
     _write(output, content)
-    click.echo("\n".join(report))
+    if as_json:
+        click.echo(in_json({"file": str(output), **judged.told()}))
+    else:
+        click.echo("\n".join(judged.lines()))
 
 
 def _names(text: str | None) -> list[str]:

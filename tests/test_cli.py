@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.numpy
 from brokers import Mosquitto
 from click.testing import CliRunner, Result
 from service.running import Running
 
 from stream_lstm import cli
+from stream_lstm.train.session import Judged
+from tests.train import states
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -79,6 +83,27 @@ def test_every_shipped_configuration_is_right(config: Path, monkeypatch: pytest.
 def test_check_prints_the_settings_in_force() -> None:
     printed = json.loads(call("check", "--print").output)
     assert printed["mqtt"]["url"] == "mqtt://127.0.0.1:1883"
+
+
+def test_check_as_json(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text('[[subscribe]]\ntopic = "a/{b}"\nqos = 2\n[http]\nrecent_events_max = 0\n')
+    found = json.loads(call("check", "--config", config, "--streams", 1_000, "--json").output)
+    assert found["settings"] == "right"
+    assert found["model"].startswith("default:")
+    assert found["subscriptions"] == [{"filter": "a/+", "qos": 2}]
+    assert found["estimate"]["streams"] == 1_000
+    without = found["estimate"]["memory_bytes"]
+    config.write_text("[http]\nrecent_events_max = 100_000\n")
+    needs = json.loads(call("check", "--config", config, "--streams", 1_000, "--json").output)["estimate"]
+    assert needs["memory_bytes"] - without == needs["recent_bytes"] > 100_000 * 60
+    words = call("check", "--config", config).output
+    assert f"{needs['recent_bytes'] / 1e6:.1f} MB are for the last 100,000 events" in words
+    assert json.loads(call("check", "--print", "--json").output) == json.loads(
+        call("check", "--print").output
+    )
+    config.write_text("[http]\nenabled = false\n")
+    assert "live page" not in call("check", "--config", config).output
 
 
 @pytest.mark.parametrize(
@@ -172,7 +197,9 @@ def test_options_of_replay_that_do_not_fit_are_refused(recording: Path) -> None:
 def test_the_streams_of_a_state_file(state: Path) -> None:
     lines = call("inspect", state).output.splitlines()
     assert "2 streams" in lines[0]
+    assert lines[1].split()[:2] == ["stream", "events"]
     assert lines[2].split()[:3] == ["sensors/pump:a", "3", "22"]
+    assert " ago " in lines[2] or " now " in lines[2]
     assert "1 more" in call("inspect", state, "--limit", 1).output
     told = [json.loads(line) for line in call("inspect", state, "--json").output.splitlines()]
     assert [(t["stream"], t["events"]) for t in told] == [("sensors/pump:a", 3), ("sensors/pump:b", 3)]
@@ -180,8 +207,16 @@ def test_the_streams_of_a_state_file(state: Path) -> None:
 
 def test_all_that_is_remembered_of_one_stream(state: Path) -> None:
     shown = call("inspect", state, "--stream", "sensors/pump:b").output
-    assert "layer 0: unit, LTM (for long), STM (for now)" in shown
+    assert shown.splitlines()[0] == "sensors/pump:b"
+    assert "3 events up to entry" in shown
+    assert "which are few: the stream is cold; last heard" in shown
+    assert "The last value is -2; expected next is " in shown
+    assert "layer 0: 64 units; LTM (for long)" in shown
     assert "█" in shown
+    largest = call("inspect", state, "--stream", "sensors/pump:b", "--largest").output
+    assert sorted(largest.split()) == sorted(shown.split())
+    first = largest.split("STM\n", 1)[1].splitlines()[0]
+    assert " ████████ " in first
     told = json.loads(call("inspect", state, "--stream", "sensors/pump:b", "--json").output)
     assert len(told["ltm"][0]) == len(told["stm"][0]) == 64
     assert told["value"] == [-2.0]
@@ -217,6 +252,14 @@ def test_a_snapshot_is_taken_and_put_back(state: Path, tmp_path: Path) -> None:
     assert call("restore", copy, "--state", new, "--replace").exit_code == 0
     assert len(list(tmp_path.glob("new.db.2*Z"))) == 1
     assert call("snapshot", copy, "--state", tmp_path / "copy.db").exit_code == 2
+    taken = json.loads(call("snapshot", copy, "--state", state, "--json").output)
+    put = json.loads(call("restore", copy, "--state", tmp_path / "third.db", "--json").output)
+    assert taken == put | {"file": str(copy)}
+    assert (put["file"], put["streams"]) == (str(tmp_path / "third.db"), 2)
+    assert put["entries"] == put["entry"] > 0
+    refused = call("restore", copy, "--state", new, "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: ")
 
 
 # bench, train
@@ -227,6 +270,12 @@ def test_bench_times_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = call("bench", "--batch", 1, "--batch", 20).output.splitlines()
     assert lines[0].startswith("model default:")
     assert [line.split()[0] for line in lines[1:]] == ["batch", "1", "20"]
+    found = json.loads(call("bench", "--batch", 1, "--batch", 20, "--json").output)
+    assert [each["batch"] for each in found["batches"]] == [1, 20]
+    assert all(
+        each["events_per_second"] == pytest.approx(1 / each["seconds_per_event"]) for each in found["batches"]
+    )
+    assert (found["layers"], found["units"]) == (1, 64)
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -235,3 +284,26 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         "convert", golden, "-o", tmp_path / "no" / "m.safetensors", "--features", "x", "--mean", "?"
     )
     assert (result.exit_code, "--mean" in result.output) == (2, True)
+
+
+def test_what_was_trained_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(folder: Path | None, **options: Any) -> tuple[bytes, Judged]:
+        options["progress"]()
+        return b"weights", Judged("mine:0", {})
+
+    monkeypatch.setattr("stream_lstm.train.session.train", train)
+    made = tmp_path / "m.safetensors"
+    assert json.loads(call("train", "-o", made, "--json").stdout) == {"file": str(made), "model": "mine:0"}
+    assert made.read_bytes() == b"weights"
+    assert call("train", "-o", made).stdout == "model mine:0\n"
+
+
+def test_what_was_converted_as_json(tmp_path: Path) -> None:
+    weights, made = tmp_path / "w.safetensors", tmp_path / "m.safetensors"
+    weights.write_bytes(safetensors.numpy.save(states.state(1, 8)))
+    options = ("-o", made, "--features", "a,b,c", "--targets", "a,b")
+    found = json.loads(call("convert", weights, *options, "--json").stdout)
+    assert found["file"] == str(made)
+    assert found["model"].startswith("w:")
+    assert (found["layers"], found["units"], found["features"]) == (1, 8, ["a", "b", "c"])
+    assert f"model {found['model']}, 1 layer(s) of 8 units" in call("convert", weights, *options).output

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stream_lstm import cli
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stream_lstm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -127,10 +129,11 @@ def said(script: str) -> str:
     return result.stdout.splitlines()[-1]
 
 
-def test_help_needs_no_numbers_no_network_no_database() -> None:
+@pytest.mark.parametrize("command", sorted(cli.main.commands))
+def test_help_needs_no_numbers_no_network_no_database(command: str) -> None:
     script = (
         "import sys; from stream_lstm.cli import main\n"
-        "try: main(['run', '--help'])\n"
+        f"try: main(['{command}', '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = 'numpy', 'aiohttp', 'pydantic', 'sqlite3', 'asyncio', 'mqtt5'\n"
         "print([name for name in heavy if name in sys.modules])"

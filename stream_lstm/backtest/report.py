@@ -17,6 +17,7 @@ from stream_lstm import __version__
 from stream_lstm.backtest.figures import FIRST_EVENTS, Course, Figures, median
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.oddity import ALERT, KINDS
+from stream_lstm.findings import in_json, plain
 
 BUCKETS = 1_500  # of a drawn course; each keeps its lowest, its highest and its oddest event
 ALERTS_LISTED_MAX = 1_000
@@ -30,11 +31,8 @@ def as_json(
         {"name": stream.name, **of._asdict(), "ratio": of.ratio, "alerted": _alerted(stream, course)}
         for stream, course, of in zip(streams, courses, figures, strict=True)
     ]
-    return json.dumps(
-        _plain({"version": __version__, "model": model, "all": summary(figures), "streams": told}),
-        indent=1,
-        allow_nan=False,
-    )
+    found = {"version": __version__, "model": model, "all": summary(figures), "streams": told}
+    return in_json(found, indent=1)
 
 
 def summary(figures: Sequence[Figures]) -> dict[str, float]:
@@ -78,7 +76,7 @@ def as_page(
         first=FIRST_EVENTS,
         courses="".join(_course(n, s.name, f) for n, (s, f) in enumerate(zip(streams, figures, strict=True))),
         footer=html.escape(f"stream-lstm {__version__}; charts by uPlot (MIT)"),
-        data=json.dumps(_plain(drawn), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps(plain(drawn), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         style=own.joinpath("report.css").read_text("utf-8"),
         script=own.joinpath("report.js").read_text("utf-8"),
         library_style=web.joinpath("uPlot.min.css").read_text("utf-8"),
@@ -184,14 +182,3 @@ def _standing_out(values: NDArray[np.float64], anomaly: NDArray[np.float64]) -> 
 
 def _short(number: float) -> float:
     return float(f"{number:.7g}") if abs(number) < 1e8 else number
-
-
-def _plain(found: Any) -> Any:
-    """Numbers that JSON has no word for become null."""
-    if isinstance(found, dict):
-        return {name: _plain(value) for name, value in found.items()}
-    if isinstance(found, list):
-        return [_plain(value) for value in found]
-    if isinstance(found, float) and not math.isfinite(found):
-        return None
-    return found

@@ -13,21 +13,29 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import Model
+from stream_lstm.findings import in_json
 from stream_lstm.service.build import load_model
 
 REPEATS = 7
 SECONDS_EACH = 0.15
 
 
-def bench(path: Path | None, batches: Sequence[int]) -> None:
-    """Print microseconds an event, the median of `REPEATS`, for each batch size."""
+def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
+    """Print microseconds an event, the median of `REPEATS`, for each batch size; or all of it as JSON."""
     model = load_model(path)
     described = model.description
-    click.echo(f"model {model.id}: {described.layers} layer(s) of {described.units} units")
-    click.echo(f"{'batch':>7} {'us/event':>10} {'events/s':>12}")
+    if not as_json:
+        click.echo(f"model {model.id}: {described.layers} layer(s) of {described.units} units")
+        click.echo(f"{'batch':>7} {'us/event':>10} {'events/s':>12}")
+    found = []
     for size in batches:
         seconds = statistics.median(seconds_an_event(model_engine(model, size), size) for _ in range(REPEATS))
-        click.echo(f"{size:7} {seconds * 1e6:10.2f} {1 / seconds:12,.0f}")
+        found.append({"batch": size, "seconds_per_event": seconds, "events_per_second": 1 / seconds})
+        if not as_json:
+            click.echo(f"{size:7} {seconds * 1e6:10.2f} {1 / seconds:12,.0f}")
+    if as_json:
+        of = {"model": model.id, "layers": described.layers, "units": described.units}
+        click.echo(in_json(of | {"batches": found}))
 
 
 def model_engine(model: Model, streams: int) -> Engine:

@@ -6,6 +6,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from typing import Any
 
 from stream_lstm.errors import StreamLstmError
 from stream_lstm.service.sections import HttpSettings
@@ -16,11 +17,19 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # where a ser
 
 
 class Unhealthy(StreamLstmError):
-    """The service does not answer, or says that something is wrong."""
+    """The service does not answer, or says that something is wrong.
+
+    Attributes:
+        answer: what it says, if it does.
+    """
+
+    def __init__(self, problem: str, answer: dict[str, Any] | None = None) -> None:
+        super().__init__(problem)
+        self.answer = answer
 
 
-def ask(http: HttpSettings, *, ready: bool) -> str:
-    """What the service says.
+def ask(http: HttpSettings, *, ready: bool) -> dict[str, Any]:
+    """What the service says: its `status`, and `obstacles` if it was asked whether it is ready.
 
     Args:
         http: where it listens.
@@ -39,16 +48,18 @@ def ask(http: HttpSettings, *, ready: bool) -> str:
     )
     try:
         with direct.open(url, timeout=SECONDS_MAX) as answer:
-            return str(json.loads(answer.read(ANSWER_BYTES_MAX))["status"])
+            told = json.loads(answer.read(ANSWER_BYTES_MAX))
+            return {"status": str(told["status"]), **told}
     except urllib.error.HTTPError as error:
         with error:
-            raise Unhealthy(_obstacles(error.read(ANSWER_BYTES_MAX))) from None
-    except (OSError, ValueError, KeyError) as error:
+            raise _unhealthy(error.read(ANSWER_BYTES_MAX)) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unhealthy(f"{url} does not answer: {getattr(error, 'reason', error)}") from None
 
 
-def _obstacles(answer: bytes) -> str:
+def _unhealthy(answer: bytes) -> Unhealthy:
     try:
-        return "not ready: " + "; ".join(json.loads(answer)["obstacles"])
+        told = json.loads(answer)
+        return Unhealthy("not ready: " + "; ".join(told["obstacles"]), told)
     except (ValueError, KeyError, TypeError):
-        return "not healthy"
+        return Unhealthy("not healthy")

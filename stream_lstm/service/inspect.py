@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import ast
-import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_lstm.core.skill import WARM_EVENTS, Skill
-from stream_lstm.errors import SettingsError
+from stream_lstm.errors import ModelError, SettingsError
+from stream_lstm.findings import in_json
+from stream_lstm.service import account
+from stream_lstm.service.build import load_model
+from stream_lstm.service.terminal import screen
 from stream_lstm.store.database import Database
 from stream_lstm.store.rows import Rows
 
-LAYER_UNITS_SHOWN_MAX = 256
 DIGITS = 3
 
 
-def inspect(path: Path, *, stream: str | None, limit: int, as_json: bool) -> None:
+class Wanted(NamedTuple):
+    """What is to be shown, and how.
+
+    Attributes:
+        stream: one stream; None: a list.
+        largest: of that stream, the units of the largest LTM first.
+        search: of the list, only names that hold this text.
+        sort: which are listed first.
+        limit: how many are listed.
+        as_json: a JSON object a stream.
+        model: whose names of features are used, if it is the state's; None: the default model.
+    """
+
+    stream: str | None = None
+    largest: bool = False
+    search: str = ""
+    sort: str = "entered"
+    limit: int = 50
+    as_json: bool = False
+    model: Path | None = None
+
+
+def inspect(path: Path, wanted: Wanted) -> None:
     """Print the streams of a state file, or all of one.
 
     Raises:
@@ -33,96 +58,122 @@ def inspect(path: Path, *, stream: str | None, limit: int, as_json: bool) -> Non
     database = Database.peek(path)
     try:
         kind = np.dtype(ast.literal_eval(database.identity.row))
-        if stream is not None:
-            _one(database, kind, stream, as_json=as_json)
-        else:
-            _list(database, kind, limit, as_json=as_json)
+        lines = (_list if wanted.stream is None else _one)(database, kind, wanted)
     finally:
         database.close()
+    if wanted.as_json:
+        click.echo("\n".join(lines), nl=bool(lines))
+    else:
+        screen.say(lines)
 
 
-def _list(database: Database, kind: np.dtype[Any], limit: int, *, as_json: bool) -> None:
-    total = database.streams
-    if not as_json:
-        model = database.identity.model
-        click.echo(f"{database.path}: {total:,} streams, {database.last_entry:,} entries, model {model}")
-        head = f"{'stream':50} {'events':>9} {'last value':>14} {'expected next':>14}"
-        click.echo(f"{head} {'error':>7} {'covered':>8}  last event (UTC)")
-    shown = 0
-    for key, entry, memory in _memories(database, kind):
-        if shown >= limit:
-            break
-        shown += 1
-        told = _told(key, entry, memory)
-        click.echo(json.dumps(told) if as_json else _line(told))
-    if shown < total and not as_json:
-        click.echo(f"… and {total - shown:,} more (--limit)")
+def _list(database: Database, kind: np.dtype[Any], wanted: Wanted) -> list[str]:
+    keys, found = _sorted(database, kind, wanted)
+    told = {stream["stream"]: stream for stream in _each(database.rows_of(keys), kind)}
+    streams = [told[key] for key in keys]
+    if wanted.as_json:
+        return [in_json(stream) for stream in streams]
+    about = account.About(
+        str(database.path), database.identity.model, database.streams, database.last_entry, found
+    )
+    return account.listed(about, streams, now=time.time(), columns=screen.columns(), colour=screen.coloured())
 
 
-def _memories(database: Database, kind: np.dtype[Any]) -> Iterator[tuple[str, int, np.void]]:
+def _sorted(database: Database, kind: np.dtype[Any], wanted: Wanted) -> tuple[list[str], int]:
+    """The names of the first streams that are wanted, in order; and how many are wanted in all."""
+    keys: list[str] = []
+    ranks: list[NDArray[np.float64]] = [np.empty(0)]
+    needle = wanted.search.casefold()
     for rows in database.rows():
-        yield from _each(rows, kind)
+        chosen = [n for n, key in enumerate(rows.keys) if needle in key.casefold()]
+        keys += [rows.keys[n] for n in chosen]
+        if wanted.sort in RANKS:
+            ranks.append(RANKS[wanted.sort](rows, np.frombuffer(rows.records, kind))[chosen])
+        elif wanted.sort == "entered" and not needle and len(keys) >= wanted.limit:
+            return keys[: wanted.limit], database.streams  # there is no need to read the others
+    if wanted.sort == "name":
+        keys.sort()
+    elif wanted.sort in RANKS:
+        order = np.argsort(-np.nan_to_num(np.concatenate(ranks), nan=-np.inf), kind="stable")
+        return [keys[n] for n in order[: wanted.limit].tolist()], len(keys)
+    return keys[: wanted.limit], len(keys)
 
 
-def _each(rows: Rows, kind: np.dtype[Any]) -> Iterator[tuple[str, int, np.void]]:
-    return zip(rows.keys, rows.entries.tolist(), np.frombuffer(rows.records, kind), strict=True)
+def _worst_ratio(memories: NDArray[Any]) -> NDArray[np.float64]:
+    ratio = _skill(memories).ratio()
+    return np.asarray(np.nan_to_num(ratio, nan=-np.inf).max(axis=1, initial=-np.inf))
 
 
-def _told(key: str, entry: int, memory: np.void) -> dict[str, Any]:
+# What the largest of comes first.
+RANKS: dict[str, Callable[[Rows, NDArray[Any]], NDArray[np.float64]]] = {
+    "seen": lambda rows, memories: rows.seen,
+    "events": lambda rows, memories: memories["seq"].astype(np.float64),
+    "error": lambda rows, memories: _worst_ratio(memories),
+    "covered": lambda rows, memories: np.asarray(memories["covered"].min(axis=1, initial=np.inf), np.float64),
+}
+
+
+def _skill(memories: Any) -> Skill:
+    return Skill(*(memories[name].astype(float) for name in Skill._fields))
+
+
+def _each(rows: Rows, kind: np.dtype[Any]) -> Iterator[dict[str, Any]]:
+    for key, entry, seen, memory in zip(
+        rows.keys, rows.entries.tolist(), rows.seen.tolist(), np.frombuffer(rows.records, kind), strict=True
+    ):
+        yield _told(key, entry, seen, memory)
+
+
+def _told(key: str, entry: int, seen: float, memory: np.void) -> dict[str, Any]:
     """A stream in a few numbers; `events` is 0 before its first checkpoint."""
     return {
         "stream": key,
         "entry": entry,
         "events": int(memory["seq"]),
         "time": float(memory["time"]),
+        "seen": seen,
         "value": memory["value"].tolist(),
         "expected": memory["expected"].tolist(),
         "warm": bool(memory["seq"] >= WARM_EVENTS),
-        "error_ratio": _ratios(memory),
+        "error_ratio": np.round(_skill(memory).ratio(), DIGITS).tolist(),
         "covered": np.round(memory["covered"].astype(float), DIGITS).tolist(),
         "usual_gap_seconds": round(float(10.0 ** memory["usual"]), DIGITS),
         "mean": memory["mean"].tolist(),
         "deviation": np.sqrt(memory["variance"]).tolist(),
+        "lowest": memory["lowest"].tolist(),
+        "highest": memory["highest"].tolist(),
     }
 
 
-def _ratios(memory: np.void) -> list[float | None]:
-    """Mean error of late by that of "same as last time", by target; None where nothing was judged."""
-    ratios = Skill(*(memory[name].astype(float) for name in Skill._fields)).ratio()
-    return [None if ratio != ratio else round(ratio, DIGITS) for ratio in ratios.tolist()]
-
-
-def _line(told: dict[str, Any]) -> str:
-    if not told["events"]:
-        return f"{told['stream']:50} {'–':>9}  (no checkpoint yet; its events are in the journal)"
-    when = datetime.fromtimestamp(told["time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    value, expected = (", ".join(f"{x:.6g}" for x in told[name][:3]) for name in ("value", "expected"))
-    error = ", ".join("–" if ratio is None else f"{ratio:.2f}" for ratio in told["error_ratio"][:3])
-    covered = ", ".join(f"{share:.0%}" for share in told["covered"][:3])
-    return (
-        f"{told['stream']:50} {told['events']:9,} {value:>14} {expected:>14} {error:>7} {covered:>8}  {when}"
-    )
-
-
-def _one(database: Database, kind: np.dtype[Any], stream: str, *, as_json: bool) -> None:
-    rows = database.rows_of([stream])
+def _one(database: Database, kind: np.dtype[Any], wanted: Wanted) -> list[str]:
+    assert wanted.stream is not None
+    rows = database.rows_of([wanted.stream])
     if not rows.keys:
-        raise SettingsError("--stream", f"{stream!r} is not in {database.path}")
-    ((key, entry, memory),) = _each(rows, kind)
-    told = _told(key, entry, memory) | {name: memory[name].tolist() for name in ("ltm", "stm")}
-    if as_json:
-        click.echo(json.dumps(told))
-        return
-    for name, value in told.items():
-        if name not in ("ltm", "stm"):
-            click.echo(f"{name:10} {value}")
-    for layer, (ltm, stm) in enumerate(zip(memory["ltm"], memory["stm"], strict=True)):
-        click.echo(f"layer {layer}: unit, LTM (for long), STM (for now)")
-        for unit in range(min(len(ltm), LAYER_UNITS_SHOWN_MAX)):
-            click.echo(f"  {unit:4} {ltm[unit]:+9.4f} {stm[unit]:+9.4f}  {_bar(float(stm[unit]))}")
+        raise SettingsError("--stream", f"{wanted.stream!r} is not in {database.path}")
+    (told,) = _each(rows, kind)
+    (memory,) = np.frombuffer(rows.records, kind)
+    ltm, stm = memory["ltm"].tolist(), memory["stm"].tolist()
+    if wanted.as_json:
+        return [in_json(told | {"ltm": ltm, "stm": stm})]
+    features, targets = _names(database.identity.model, wanted.model, told)
+    room, colour = screen.columns(), screen.coloured()
+    lines = account.paragraphs(
+        told, features, targets, database.identity.model, now=time.time(), columns=room, colour=colour
+    )
+    for layer, (long, short) in enumerate(zip(ltm, stm, strict=True)):
+        lines += ["", *account.layer(layer, long, short, largest=wanted.largest, columns=room, colour=colour)]
+    return lines
 
 
-def _bar(value: float) -> str:
-    """A number in [-1, 1] as a bar around a middle."""
-    size = round(abs(value) * 20)
-    return f"{('█' * size):>20}|" if value < 0 else f"{'':20}|{'█' * size}"
+def _names(model: str, path: Path | None, told: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What the numbers are called: by the model, if it is the one at hand; else they are counted."""
+    try:
+        at_hand = load_model(path)
+    except ModelError:
+        at_hand = load_model(None)
+    if at_hand.id == model:
+        return at_hand.description.features, at_hand.description.targets
+    return (
+        [f"feature {n}" for n in range(len(told["value"]))],
+        [f"target {n}" for n in range(len(told["expected"]))],
+    )

@@ -315,3 +315,27 @@ def test_who_listens_to_all_and_asks_nobody_says_so(tmp_path: Path) -> None:
     )
     with Serving(config) as service:
         service.until(lambda: "HTTP is open to whoever" in service.log.read_text())
+
+
+def test_health_as_json(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    port, broker = free_port(), mosquitto()
+    config = written(
+        tmp_path,
+        f'[mqtt]\nurl = "mqtt://127.0.0.1:{broker.port}"\n[state]\npath = "{tmp_path}/s.db"\n'
+        f"[http]\nport = {port}\n",
+    )
+    asked = ("healthcheck", "--config", str(config), "--ready", "--json")
+    away = command(*asked)
+    assert (away.returncode, away.stdout) == (1, "")
+    assert "does not answer" in away.stderr
+    with Serving(config) as service:
+        service.until(lambda: command(*asked).returncode == 0)
+        assert json.loads(command(*asked).stdout) == {"status": "ready", "obstacles": []}
+        assert json.loads(command(*asked[:3], "--json").stdout) == {"status": "alive"}
+        broker.kill()
+        service.until(lambda: command(*asked).returncode == 1)
+        unwell = command(*asked)
+        told = json.loads(unwell.stdout)
+        assert told["status"] == "not ready"
+        assert "not connected to the broker" in told["obstacles"][0]
+        assert unwell.stderr.startswith("error: not ready: ")

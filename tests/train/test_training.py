@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stream_lstm.backtest.figures import Figures
 from stream_lstm.core import inputs, model
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import SettingsError
+from stream_lstm.findings import in_json
 from stream_lstm.service.build import load_model
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit, sequences, varied
 from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
-from stream_lstm.train.session import train
+from stream_lstm.train.session import Judged, Part, train
 
 TINY = Recipe(seed=3, units=8, steps=3, length=64, window=32, batch=4)
 
@@ -124,6 +127,22 @@ def test_the_same_recipe_makes_the_same_model() -> None:
     assert model.from_bytes(first).description.made == {"by": "test"}
 
 
+def test_how_good_a_model_is_is_told_to_people_and_programs() -> None:
+    still = Figures(9, 0.0, 0.0, 1.0, float("nan"), 1.0, 0.5, 0, 0, 0.5)
+    named = [recordings.Named(name, stream(np.random.default_rng(1), 9), True) for name in ("a", "b")]
+    judged = Judged("mine:0", {"held_out": Part(named, [still, still._replace(error=2.0, persistence=4.0)])})
+    lines = judged.lines()
+    assert lines[0] == "model mine:0"
+    assert lines[1].split() == ["held", "out", "events", "error", "covered", "alerts"]
+    assert lines[3].split() == ["b", "9", "0.500", "50.0%", "0"]
+    told = json.loads(in_json(judged.told()))
+    assert told["model"] == "mine:0"
+    assert [s["ratio"] for s in told["held_out"]["streams"]] == [1.0, 0.5]
+    assert told["held_out"]["streams"][0]["least_squares"] is None
+    assert told["held_out"]["median_ratio"] == float(lines[4].split()[1])
+    assert "trained_on" not in told
+
+
 @pytest.mark.torch
 def test_training_lowers_the_loss_and_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "abcde")
@@ -142,4 +161,4 @@ def test_training_lowers_the_loss_and_is_reported(tmp_path: Path) -> None:
     )
     assert model.from_bytes(content).description.made["held_out"] == "d"
     assert len(ticks) == 2
-    assert any(line.startswith("held out") for line in report)
+    assert any(line.startswith("held out") for line in report.lines())

@@ -1,0 +1,85 @@
+"""The commands that look at a service and at what it remembers: `inspect`, `healthcheck`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stream_lstm.cli_options import CONFIG, IN_FILE, explained, json_option
+from stream_lstm.errors import SettingsError
+from stream_lstm.findings import in_json
+
+STATE_SORTS = ("entered", "name", "error", "seen", "events", "covered")
+
+
+@click.command()
+@click.argument("path", required=False, type=IN_FILE)
+@CONFIG
+@click.option("--stream", help="One stream: all that is remembered of it.")
+@click.option("--largest", is_flag=True, help="With --stream: the units of the largest LTM first.")
+@click.option("--search", default="", help="Only streams whose name holds this text, in any case.")
+@click.option(
+    "--sort",
+    type=click.Choice(STATE_SORTS),
+    default="entered",
+    show_default=True,
+    help="What is listed first.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="How many streams are listed."
+)
+@json_option("A JSON object a stream")
+@explained
+def inspect(path: Path | None, config: Path | None, **options: Any) -> None:
+    """Show the streams in a state file, or one stream's memory; a running service is not disturbed.
+
+    What is shown is the last checkpoint's; a running service is ahead of it. `error` is the mean error of the
+    last hundreds of events by that of "same as last time", `covered` the share of values inside their
+    interval (0.9 is meant).
+
+    \b
+    Example:
+      stream-lstm inspect stream_lstm.db
+      stream-lstm inspect stream_lstm.db --search pump --sort error --limit 10
+      stream-lstm inspect stream_lstm.db --stream sensors/pump7/telemetry:temperature
+      stream-lstm inspect stream_lstm.db --json | head
+    """
+    from stream_lstm.service.inspect import Wanted
+    from stream_lstm.service.inspect import inspect as look
+    from stream_lstm.service.settings import load
+
+    if path and not config:
+        look(path, Wanted(model=None, **options))
+        return
+    settings = load(config)
+    look(path or settings.state.path, Wanted(model=settings.model.path, **options))
+
+
+@click.command()
+@CONFIG
+@click.option("--ready", is_flag=True, help="Also: connected, memory restored, and the disk accepts.")
+@json_option("The service's answer as a JSON object")
+@explained
+def healthcheck(config: Path | None, ready: bool, as_json: bool) -> None:
+    """Ask the service that runs with these settings how it fares; exit code 0 says that it is well.
+
+    \b
+    Example:
+      stream-lstm healthcheck --config configs/default.toml --ready
+      stream-lstm healthcheck --ready --json
+    """
+    from stream_lstm.service.healthcheck import Unhealthy, ask
+    from stream_lstm.service.settings import load
+
+    http = load(config).http
+    if not http.enabled:
+        raise SettingsError("http.enabled", "is false: there is nobody to ask")
+    try:
+        answer = ask(http, ready=ready)
+    except Unhealthy as error:
+        if as_json and error.answer:
+            click.echo(in_json(error.answer))
+        raise
+    click.echo(in_json(answer) if as_json else answer["status"])
