@@ -12,7 +12,7 @@ import click
 from stream_lstm import __version__
 from stream_lstm.cli_options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained, json_option
 from stream_lstm.findings import in_json
-from stream_lstm.look_commands import healthcheck, inspect
+from stream_lstm.look_commands import healthcheck, inspect, watch
 from stream_lstm.model_commands import convert, train
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -259,7 +259,7 @@ def bench(model: Path | None, batches: tuple[int, ...], as_json: bool) -> None:
     measure(model, batches or (1, 16, 64, 256, 1024), as_json=as_json)
 
 
-for command in (inspect, healthcheck, convert, train):
+for command in (watch, inspect, healthcheck, convert, train):
     main.add_command(command)
 
 

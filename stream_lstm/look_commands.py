@@ -1,4 +1,4 @@
-"""The commands that look at a service and at what it remembers: `inspect`, `healthcheck`."""
+"""The commands that look at a service and at what it remembers: `watch`, `inspect`, `healthcheck`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,74 @@ from typing import Any
 
 import click
 
-from stream_lstm.cli_options import CONFIG, IN_FILE, explained, json_option
+from stream_lstm.cli_options import CONFIG, IN_FILE, OUT_FILE, explained, json_option
 from stream_lstm.errors import SettingsError
 from stream_lstm.findings import in_json
 
+# As the API has them; held against it by a test, since to ask it here would take numpy for a `--help`.
+STATES = ("all", "odd", "stale", "cold", "worse")
+SORTS = ("odd", "name", "error", "seen", "events", "covered")
+LIMIT_MAX = 500
 STATE_SORTS = ("entered", "name", "error", "seen", "events", "covered")
+
+
+@click.command()
+@CONFIG
+@click.option("--url", help="Another service: http://host:port or https://host:port.")
+@click.option("--token-file", type=OUT_FILE, help="Its token, for --url.")
+@click.option(
+    "--limit", type=click.IntRange(1, LIMIT_MAX), help="How many streams at most; as many as fit if left out."
+)
+@click.option("--search", default="", help="Only streams whose name holds this text, in any case.")
+@click.option(
+    "--state", type=click.Choice(STATES), default="all", show_default=True, help="Only such streams."
+)
+@click.option(
+    "--sort", type=click.Choice(SORTS), default="odd", show_default=True, help="What is listed first."
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(0.2, 3_600.0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Look again after so long.",
+)
+@click.option("--once", is_flag=True, help="Show it once (the default without a terminal).")
+@json_option("A JSON object a look, with the API's `overview` and `streams`")
+@explained
+def watch(**options: Any) -> None:
+    """Show the oddest streams of a running service, live.
+
+    Which service: the one that runs with these settings on this machine, or that of --url. `next` is the
+    prediction, give or take half its interval; `odd` how odd a stream is, or still is from the last minutes;
+    `error` its mean error by that of "same as last time", of late. Leave with q or Ctrl-C.
+
+    \b
+    Example:
+      stream-lstm watch --config configs/default.toml
+      stream-lstm watch --state stale --sort seen --once
+      stream-lstm watch --url https://plant.example:8080 --token-file token.txt
+      stream-lstm watch --json --every 10
+    """
+    from stream_lstm.service import client
+    from stream_lstm.service.settings import load
+    from stream_lstm.service.watch import Wanted
+    from stream_lstm.service.watch import watch as start
+
+    url, token_file = options["url"], options["token_file"]
+    if url is None and token_file is not None:
+        raise SettingsError("--token-file", "goes with --url; the settings have a token of their own")
+    place = (
+        client.of_settings(load(options["config"]).http) if url is None else client.of_url(url, token_file)
+    )
+    start(
+        client.Client(place),
+        Wanted(options["search"], options["state"], options["sort"], options["limit"]),
+        seconds=options["every"],
+        once=options["once"],
+        as_json=options["as_json"],
+    )
 
 
 @click.command()
