@@ -37,6 +37,14 @@ class PayloadError(StreamLstmError):
         self.reason = reason
         self.detail = detail
 
+    def told(self) -> PayloadError:
+        """The same to keep, without where it was raised.
+
+        A raised error holds the frames that it came through. Where one of them holds the error in turn, both
+        stay, with all messages at hand, until the garbage collector comes by.
+        """
+        return PayloadError(self.reason, self.detail)
+
 
 class SettingsError(StreamLstmError):
     """The operator asked for what cannot be.

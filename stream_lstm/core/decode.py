@@ -293,7 +293,7 @@ class _Reader:
                 del values[len(keys) :]
                 wrong.append(PayloadError(error.reason, f"{path[:64]}: {error.detail}"))
         if not keys:
-            raise wrong[0] if wrong else PayloadError("missing_field", self._nothing_found())
+            raise wrong[0].told() if wrong else PayloadError("missing_field", self._nothing_found())
         _extend(events, keys, time, clock, values)
         return wrong
 

@@ -126,7 +126,7 @@ class Streams:
             try:
                 row = memories.restore(key, waiting.stream, waiting.record)
             except PayloadError as error:
-                refused[key] = error
+                refused[key] = error.told()
                 continue
             memories.applied[row], memories.seen[row] = waiting.entry, waiting.seen
             self._keeper.note_written(row, waiting.entry)
@@ -136,7 +136,7 @@ class Streams:
             try:
                 memories.admit(key, self._next_stream)
             except PayloadError as error:
-                refused[key] = error
+                refused[key] = error.told()
                 continue
             named.append((self._next_stream, key))
             self._next_stream += 1

@@ -242,7 +242,7 @@ class Worker:
             try:
                 wrong = self._decoder.decode(topic, payload, arrival.time, events)
             except PayloadError as error:
-                wrong = (error,)
+                wrong = (error.told(),)
             for refusal in wrong:
                 read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if again:

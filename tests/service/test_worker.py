@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from stream_lstm.errors import DiskFailed, DiskFull
+from stream_lstm.errors import DiskFailed, DiskFull, PayloadError
+from stream_lstm.service import restore
+from stream_lstm.service.worker import Read
 from stream_lstm.store.journal import Entry
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
@@ -40,6 +45,41 @@ async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp
         assert running.measures.events_total == 4
         assert running.measures.applied_total == 1
         assert running.measures.rejected_total.total() == 3
+
+
+def kept() -> Counter[type]:
+    """Errors and batches that exist, whether or not anybody can reach them."""
+    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, Read))
+
+
+@pytest.mark.parametrize(
+    ("settings", "messages"),
+    [
+        ({}, [Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b"[1]"), Said("s/a", b"")]),
+        ({}, [Said("s/a", b"{"), Said("s/a", b'{"v": NaN}'), Said("s/a", b"x" * 70_000)]),
+        ({}, [Said("s/a", b'{"v": "x", "w": "x"}'), Said("s/a", b'{"v": 1, "w": "x"}'), Said("s/a", b"{}")]),
+        ({}, [Said("s/a", b'{"v": 1, "t": "soon"}'), Said("s/a", b'{"v": 1, "t": 9e99}')]),
+        ({}, [Said("stream_lstm/freeze", b"{"), Said("stream_lstm/freeze", b'["#/a"]')]),
+        ({"time": {"late_seconds_max": 1.0}}, [said("a", 1.0, 9), said("a", 2.0, 1)]),
+        ({"limits": {"new_streams_per_second": 0.05}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
+        ({"limits": {"streams_max": 2}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
+    ],
+)
+async def test_what_is_refused_leaves_nothing_for_the_garbage_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], messages: list[Said]
+) -> None:
+    monkeypatch.setattr(restore, "spare", lambda batch_events_max: 3)
+    async with line(tmp_path / "s.db", **settings) as running:
+        gc.collect()
+        gc.disable()
+        try:
+            before = kept()
+            running.link.say(*messages)
+            await running.link.until_delivered(1)
+            assert running.measures.rejected_total.total() > 0
+            assert kept() == before
+        finally:
+            gc.enable()
 
 
 async def test_events_that_nobody_can_date_are_marked_and_raise_no_alarm(tmp_path: Path) -> None:
