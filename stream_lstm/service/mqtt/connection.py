@@ -42,7 +42,7 @@ class Owner(Protocol):
     """Who uses a connection, and is told what happens on it; each call is within the event loop."""
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
-        """Messages came in one read, in order."""
+        """Messages came in one read, in order; with all bytes of theirs, also of reads before."""
 
     def acknowledged(self, packet_id: int, *, taken: bool) -> None:
         """A publication of ours has come to its end."""
@@ -107,16 +107,17 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = self._clock()
         self.bytes_received += nbytes
         messages: list[Message] = []
+        wire_bytes = nbytes
         take = messages.append if self._welcomed else partial(self._early, messages)
         try:
-            self._framing.take(nbytes, take, self._control)
+            wire_bytes = self._framing.take(nbytes, take, self._control)
         except Fault as fault:
             self._blame(fault)
         if self._replies:
             self.send(b"".join(self._replies))
             self._replies.clear()
         if messages:
-            self._owner.arrived(messages, nbytes)
+            self._owner.arrived(messages, wire_bytes)
         if self._moved:
             self._moved = False
             self._owner.moved()

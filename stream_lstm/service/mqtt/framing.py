@@ -73,7 +73,7 @@ class Framing:
 
     def take(
         self, count: int, message: Callable[[Message], object], control: Callable[[Packet], object]
-    ) -> None:
+    ) -> int:
         """Find the packets in what has arrived.
 
         Args:
@@ -81,12 +81,15 @@ class Framing:
             message: called with each PUBLISH, in order.
             control: called with each other packet, in its place among them.
 
+        Returns:
+            How many bytes the packets have that were found: not all of them may have come just now.
+
         Raises:
             Fault: the rest is not MQTT 5; what came before it was passed on. The buffer is of no more use.
         """
         self._held += count
         if self._held < self._wanted:  # a large packet is still arriving: nothing is looked at twice
-            return
+            return 0
         self._wanted = 0
         decode, limit, rest = self._read, self._packet_bytes_max, self._buffer[: self._held]
         while rest:
@@ -113,9 +116,11 @@ class Framing:
             else:
                 control(packet)
             rest = rest[size:]
+        found = self._held - len(rest)
         self._held = len(rest)
         if rest:
             self._buffer[: self._held] = rest
+        return found
 
     def _incomplete(self, rest: memoryview) -> int:
         """The size of the packet that begins here; 0 while its header is incomplete."""

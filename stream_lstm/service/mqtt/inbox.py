@@ -47,7 +47,7 @@ class Arrival:
         connection: which connection they came over; what an earlier one brought cannot be acknowledged.
         packets: in order.
         time: when, epoch seconds.
-        wire_bytes: of this read.
+        wire_bytes: of these packets, also where they took several reads.
         late: they may have waited at the broker while we were away: then `time` is not when they were sent.
     """
 

@@ -18,13 +18,14 @@ from mqtt5 import (
     PubAckPacket,
     PubAckReasonCode,
     PubCompPacket,
+    PublishPacket,
     PubRelPacket,
     SubAckPacket,
     SubAckReasonCode,
     UnsubAckPacket,
     UnsubAckReasonCode,
 )
-from mqtt_peers import Q0, Wire, message, until
+from mqtt_peers import Q0, Q1, Wire, message, until
 from test_mqtt_framing import MALFORMED, mutated, panics
 
 from stream_lstm.errors import BrokerError, BrokerRefused, ProtocolError, SessionTaken
@@ -236,6 +237,17 @@ async def test_bytes_are_counted() -> None:
     transport.feed(message(1) + message(2))
     assert connection.bytes_received == len(CONNACK + message(1) + message(2))
     assert owner.reads == [len(message(1) + message(2))]
+
+
+@pytest.mark.parametrize("cut", [1_000, 4_097, 1 << 20])
+async def test_a_message_counts_with_all_its_bytes_in_however_many_reads_it_comes(cut: int) -> None:
+    connection, wire, owner = await welcomed(packet_bytes_max=1_000_000)
+    large = PublishPacket("a", b"x" * 700_000, qos=Q1, packet_id=3).write()
+    wire.feed(message(1) + large + message(2), cut=cut)
+    assert len(owner.messages) == 3
+    assert sum(owner.reads) == len(message(1) + large + message(2))
+    connection.close(BrokerError("done"))
+    await connection.closed()
 
 
 async def test_flow_control_follows_the_transport() -> None:
