@@ -186,10 +186,7 @@ class Worker:
         """Decode one arrival's messages, leaving out copies and our own."""
         if arrival.connection != self._connection:
             self._connection = arrival.connection
-            verdict = self._link.verdict
-            # Without a verdict on this connection yet we are not subscribed either: so there is a session.
-            resumed = verdict is None or verdict.connection != arrival.connection or verdict.session_present
-            if resumed:
+            if arrival.resumed:
                 self._window.open(self._link.settled)
             else:
                 self._window.close()

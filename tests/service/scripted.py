@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 from stream_lstm.service.mqtt import Arrival, Message
 
@@ -25,19 +24,17 @@ class Said:
 class ScriptedLink:
     """Stands in for `Link`: arrivals are put in by the test, deliveries are taken out."""
 
-    def __init__(self, *, session_present: bool = True) -> None:
+    def __init__(self) -> None:
         self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
         self.delivered: list[tuple[int, list[tuple[str, bytes]], list[Message]]] = []
         self.confirmed = 0
         self.settled = 0  # the worst case: nothing is known
         self.connected_since = 1.0
-        self.verdict = SimpleNamespace(session_present=session_present, connection=1)
         self.happened = asyncio.Event()
 
-    def say(
-        self, *messages: Said, connection: int = 1, time: float = 1_700_000_000.0, late: bool = False
-    ) -> None:
-        self.arrivals.put_nowait(Arrival(connection, messages, time, late=late))
+    def say(self, *messages: Said, connection: int = 1, time: float = 1_700_000_000.0, **more: bool) -> None:
+        """Messages that come in one read; `more` as in `Arrival`."""
+        self.arrivals.put_nowait(Arrival(connection, messages, time, **more))
 
     async def receive(self, events_max: int, least: Callable[[], int]) -> list[Arrival]:
         return [await self.arrivals.get()]

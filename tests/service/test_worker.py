@@ -141,11 +141,9 @@ async def test_nothing_but_copies_is_acknowledged_without_a_commit(tmp_path: Pat
 
 async def test_without_a_session_nothing_is_taken_for_a_copy(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db") as running:
-        running.link.verdict.session_present = False
-        running.link.say(said("a", 1.0, 0), connection=1)
+        running.link.say(said("a", 1.0, 0), connection=1, resumed=False)
         await running.link.until_delivered(1)
-        running.link.verdict.connection = 2
-        running.link.say(said("a", 1.0, 0), connection=2)
+        running.link.say(said("a", 1.0, 0), connection=2, resumed=False)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2]
 

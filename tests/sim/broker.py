@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from stream_lstm.service.mqtt import Arrival
@@ -69,7 +68,6 @@ class SimLink:
         self._unconfirmed: deque[tuple[int, list[tuple[str, bytes]]]] = deque()
         self._number = 0
         self._last = resume
-        self.verdict = SimpleNamespace(session_present=True, connection=1)
         self.confirmed, self.settled = resume, settled
         self.alive = True
         self._connect()

@@ -62,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
 
     Attributes:
         bytes_received: so far.
+        session_present: the broker kept our session, as its CONNACK says, which comes before any message.
         ended: why the connection ended, once it has; a result, never an exception.
         writable: the transport's buffer has room.
         reading_paused: the socket is not being read.
@@ -84,6 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lost: asyncio.Future[None] = loop.create_future()
         self._heard = self._pinged = loop.time()
         self.ended: asyncio.Future[BrokerError] = loop.create_future()
+        self.session_present = False
         self.writable = True
         self.reading_paused = False
         self.pings_sent = self.pings_answered = 0
@@ -244,6 +246,10 @@ class Connection(asyncio.BufferedProtocol):
         act(self, packet)
         self._moved = True
 
+    def _connected(self, packet: ConnAckPacket) -> None:
+        self._answered(packet)
+        self.session_present = packet.session_present
+
     def _answered(self, packet: Packet) -> None:
         answer = self._answers.pop(type(packet), None)
         if answer is None:
@@ -291,7 +297,7 @@ def _unexpected(what: str) -> Fault:
 
 
 _ACTS: dict[type, Callable[[Connection, Any], None]] = {
-    ConnAckPacket: Connection._answered,
+    ConnAckPacket: Connection._connected,
     SubAckPacket: Connection._answered,
     UnsubAckPacket: Connection._answered,
     PubAckPacket: Connection._acknowledged,

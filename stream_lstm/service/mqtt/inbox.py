@@ -49,6 +49,7 @@ class Arrival:
         time: when, epoch seconds.
         wire_bytes: of these packets, also where they took several reads.
         late: they may have waited at the broker while we were away: then `time` is not when they were sent.
+        resumed: the broker had kept our session when their connection began: they may have come before.
     """
 
     connection: int
@@ -56,6 +57,7 @@ class Arrival:
     time: float
     wire_bytes: int = 0
     late: bool = False
+    resumed: bool = True
 
 
 class Inbox:

@@ -70,10 +70,9 @@ class Intake:
         self._late = away >= 0.0
         self._late_until = now + min(max(away, LATE_SECONDS_MIN), LATE_SECONDS_MAX)
 
-    def serve(self, *, session_present: bool) -> None:
-        """The connection serves; without a session nothing has waited for us."""
+    def serve(self) -> None:
+        """The connection serves."""
         self._serving = True
-        self._late = self._late and session_present
         self._balance()
 
     def end(self) -> None:
@@ -103,9 +102,10 @@ class Intake:
         if self._leaving_out or self._done or self.inbox.overfull:
             self._leave_out(messages)
             return
-        late = self._may_be_late()
+        resumed = self.connection is not None and self.connection.session_present
+        late = resumed and self._may_be_late()  # without a session nothing has waited for us
         self.unacknowledged += len(messages)
-        self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes, late))
+        self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes, late, resumed))
         self._arrived.set()
         if self.inbox.full:
             self._balance()

@@ -238,7 +238,7 @@ class Link:
                 self.connections_total += 1
                 self._backoff.connected()
                 self._connected_at = time.monotonic()
-                self._intake.serve(session_present=verdict.session_present)
+                self._intake.serve()
                 self._observer.connected(verdict)
             return await staying
         finally:

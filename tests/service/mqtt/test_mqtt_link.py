@@ -414,6 +414,22 @@ async def test_after_a_restart_only_a_kept_session_has_held_anything(session_pre
         assert [arrival.late for arrival in await take(link, 1)] == [session_present]
 
 
+@pytest.mark.parametrize("session_present", [True, False])
+async def test_what_comes_with_the_answer_to_subscribe_knows_whether_there_was_a_session(
+    session_present: bool,
+) -> None:
+    settings = {"session_expected": True}
+    async with Scripted() as broker, running(options(broker, **settings), connect=False) as link:
+        peer = await broker.peer()
+        await peer.expect(mqtt5.ConnectPacket)
+        peer.send(ConnAckPacket(session_present=session_present))
+        subscribe = await peer.expect(mqtt5.SubscribePacket)
+        answer = SubAckPacket(subscribe.packet_id, [SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE])
+        peer.send(answer, message(1))  # in one read: taken before the link knows itself connected
+        (arrival,) = await take(link, 1)
+        assert (arrival.resumed, arrival.late) == (session_present, session_present)
+
+
 async def test_messages_that_never_cease_are_late_for_as_long_as_we_were_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
