@@ -268,7 +268,7 @@ async def test_flow_control_follows_the_transport() -> None:
 
 async def test_an_idle_connection_is_pinged_and_stays() -> None:
     connection, transport, _ = await welcomed()
-    staying = asyncio.create_task(connection.stay(0.04))
+    staying = asyncio.create_task(connection.stay(0.4))
     for count in (1, 2, 3, 4):
         await until(lambda count=count: connection.pings_sent == count)
         transport.feed(PINGRESP)
@@ -278,7 +278,7 @@ async def test_an_idle_connection_is_pinged_and_stays() -> None:
 
 async def test_a_silent_broker_is_left() -> None:
     connection, transport, _ = await welcomed()
-    assert "no word from the broker" in str(await asyncio.wait_for(connection.stay(0.04), 5))
+    assert "no word from the broker" in str(await asyncio.wait_for(connection.stay(0.4), 5))
     assert transport.closed
     assert set(map(type, transport.packets())) == {PingReqPacket}  # there is nobody to say goodbye to
 

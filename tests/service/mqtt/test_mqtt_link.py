@@ -300,6 +300,7 @@ async def test_nothing_is_acknowledged_before_it_is_delivered_and_then_in_order(
 async def test_a_delivery_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Scripted() as broker, running(options(broker), connect=False) as link:
         peer = await welcome(broker)
+        await until(lambda: link.connected)  # its beginning writes, too
         peer.send(*[message(n) for n in range(1, 301)])
         arrivals = await take(link, 300)
         writes: list[bytes] = []
@@ -340,6 +341,7 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
         peer.send(message(1))
         arrivals = await take(link, 2)
         assert [a.connection for a in arrivals] == [1, 2]
+        await until(lambda: link.connected)
         assert link.verdict.connection == 2
         assert link.connections_total == 1
 
