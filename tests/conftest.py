@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import Mosquitto
@@ -14,6 +18,31 @@ from playwright.async_api import Browser
 # How fast a shared machine is today must not decide whether a property holds.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+_connections: list[sqlite3.Connection] = []
+
+
+def _note_connection(event: str, about: tuple[Any, ...]) -> None:
+    if event == "sqlite3.connect/handle":
+        _connections.append(about[0])
+
+
+sys.addaudithook(_note_connection)
+
+
+@pytest.fixture(autouse=True)
+def _no_database_is_left_open() -> Iterator[None]:
+    """Python 3.13 complains of one whenever the garbage collector finds it: in some later test."""
+    _connections.clear()
+    yield
+    left = []
+    for connection in _connections:
+        with suppress(sqlite3.ProgrammingError):  # it is closed
+            if connection.in_transaction in (True, False):
+                left.append(connection)
+                connection.close()
+    _connections.clear()
+    assert not left, "databases are left open"
 
 
 @pytest.fixture

@@ -303,7 +303,9 @@ async def test_frozen_streams_are_restored_as_they_were(tmp_path: Path) -> None:
             running.link.say(said("a", float(n), n))
         await running.link.until_delivered(91)
         before = running.records()
-    assert Line(tmp_path / "s.db").records() == before
+    again = Line(tmp_path / "s.db")
+    assert again.records() == before
+    await again.keeper.close(cleanly=False)
 
 
 async def test_late_and_repeated_events_are_refused_where_that_is_asked_for(tmp_path: Path) -> None:

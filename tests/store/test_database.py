@@ -271,7 +271,9 @@ def test_the_journal_is_cut_up_to_what_every_record_reflects(tmp_path: Path) -> 
     assert database.trim(10) == 3
     assert numbers(database) == [10]
     database.close()
-    assert opened(tmp_path / "s.db").horizon == 11
+    again = opened(tmp_path / "s.db")
+    assert again.horizon == 11
+    again.close()
 
 
 def test_what_the_replay_window_needs_stays(tmp_path: Path) -> None:
