@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from stream_lstm.service import log
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """The log goes where it went before: what a test captures it in is closed after it."""
+    logger = log.logger
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 def test_json_lines_hold_what_the_call_gave(capsys: pytest.CaptureFixture[str]) -> None:
