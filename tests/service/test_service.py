@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -465,7 +466,8 @@ async def test_of_two_services_with_one_client_id_the_later_one_stays(
     settings = SETTINGS.format(port=broker.port)
     with Running(tmp_path / "a", settings) as first, Running(tmp_path / "b", settings) as second:
         assert await asyncio.to_thread(first.wait) == 1
-        assert "another service that started later uses our client id 'under-test'" in first.log
+        # mosquitto says so since 2.0.15; before, the signs on the status topic do.
+        assert re.search("another (client connected with our|service .* uses our client id)", first.log)
         async with listening(broker) as listener:
             broker.publish("home/room", "20.5")
             await listener.complete(1)

@@ -1,9 +1,9 @@
 """Whether our client id is ours alone, at a broker that does not say so.
 
 A broker that lets somebody else in under our id shall dismiss us with a word (MQTT 5.0, section 3.1.4,
-SESSION_TAKEN_OVER), but mosquitto 2.0 hangs up without one, and two services that share an id would throw
-each other out for ever. So what is said on the status topic is signed, as a user property (3.3.2.3.7), and
-read: of two that share an id the one that started later stays.
+SESSION_TAKEN_OVER), but mosquitto before 2.0.15 hangs up without one, and two services that share an id
+would throw each other out for ever. So what is said on the status topic is signed, as a user property
+(3.3.2.3.7), and read: of two that share an id the one that started later stays.
 """
 
 from __future__ import annotations
