@@ -11,18 +11,21 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stream_lstm.core.window import ReplayWindow
 from stream_lstm.service.keeper import Keeper
 from stream_lstm.store.journal import Entry
-from tests.sim.world import World
+from tests.sim.world import FAST, World
 
 
 def without_recognition() -> None:
@@ -56,9 +59,9 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 }
 
 
-def live(seed: int, *, fsync: bool = True) -> tuple[int, str, Counter[str]]:
+def live(seed: int, *, place: Path, fsync: bool = True) -> tuple[int, str, Counter[str]]:
     """One world: its seed, what went wrong if anything did, and its faults."""
-    world = World(seed, fsync=fsync)
+    world = World(seed, place, fsync=fsync)
     try:
         world.run()
     except Exception as error:
@@ -68,6 +71,7 @@ def live(seed: int, *, fsync: bool = True) -> tuple[int, str, Counter[str]]:
 
 def prepare(without: str) -> None:
     """For each process that runs worlds."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     SAFEGUARDS[without]()
@@ -86,6 +90,11 @@ def side_by_side(without: str) -> Iterator[Callable[..., Iterable[tuple[int, str
             yield partial(pool.imap_unordered, chunksize=8)
 
 
+def leave(*_: object) -> None:
+    """SIGTERM, but with what is to be done at the end."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
@@ -93,11 +102,15 @@ def main() -> int:
     parser.add_argument(
         "--without", choices=list(SAFEGUARDS), default="nothing", help="a safeguard to take out"
     )
+    parser.add_argument("--place", default=FAST, help="a folder to make a folder in (memory)")
     options = parser.parse_args()
     begun, faults, failed = time.monotonic(), Counter[str](), []
     seeds = range(options.start, options.start + options.seeds)
-    with side_by_side(options.without) as run:
-        for seed, problem, found in run(partial(live, fsync=options.without != "fsync"), seeds):
+    # The worlds are ended before their folder goes. Who kills us can give a place, and remove it.
+    with TemporaryDirectory(prefix="sim-", dir=options.place) as place, side_by_side(options.without) as run:
+        signal.signal(signal.SIGTERM, leave)
+        world = partial(live, place=Path(place), fsync=options.without != "fsync")
+        for seed, problem, found in run(world, seeds):
             faults += found
             if problem:
                 failed.append(seed)

@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.sim.world import World
+from tests.sim.world import FAST, World
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 300
 SEEDS_TO_NOTICE = 1_000
 
 
-def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.sim", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory, gone when the test is over."""
+    with TemporaryDirectory(prefix="sim-", dir=FAST, ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
-def test_every_world_ends_as_it_must() -> None:
-    result = simulate("--seeds", str(SEEDS))
+def command(place: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tests.sim", "--place", str(place), *arguments]
+
+
+def simulate(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(command(place, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert list(place.iterdir()) == []
+    return result
+
+
+def test_every_world_ends_as_it_must(place: Path) -> None:
+    result = simulate(place, "--seeds", str(SEEDS))
     assert result.returncode == 0, result.stdout + result.stderr
     for fault in ("power cut", "torn write", "death within a commit", "redelivered", "return from disk"):
         assert fault in result.stdout
 
 
 @pytest.mark.parametrize("safeguard", ["recognition", "waiting", "fsync"])
-def test_a_safeguard_that_is_taken_out_is_missed(safeguard: str) -> None:
-    result = simulate("--seeds", str(SEEDS_TO_NOTICE), "--without", safeguard)
+def test_a_safeguard_that_is_taken_out_is_missed(place: Path, safeguard: str) -> None:
+    result = simulate(place, "--seeds", str(SEEDS_TO_NOTICE), "--without", safeguard)
     assert result.returncode == 1
     assert "seed " in result.stdout
 
 
-def test_a_seed_is_one_course_of_events() -> None:
-    first, second = World(9), World(9)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_stops_it_finds_nothing_left(place: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(command(place, "--seeds", "20000"), cwd=ROOT, stderr=subprocess.DEVNULL) as running:
+        try:
+            end = time.monotonic() + 60
+            while not any("state.db" in files for *_, files in os.walk(place)):
+                assert time.monotonic() < end
+                assert running.poll() is None
+                time.sleep(0.01)
+            running.send_signal(number)
+            assert running.wait(60) != 0
+        finally:
+            running.terminate()
+    assert list(place.iterdir()) == []
+
+
+def test_a_seed_is_one_course_of_events(tmp_path: Path) -> None:
+    first, second = World(9, tmp_path), World(9, tmp_path)
     assert first.run() == second.run()
     assert first.broker.heard == second.broker.heard
     assert first.broker.heard

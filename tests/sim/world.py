@@ -49,6 +49,7 @@ from tests.sim.loop import SimLoop
 MODEL = random_model(seed=5, units=8)
 LIVES_MAX = 60
 LIFE_SECONDS_MAX = 600.0  # by the simulated clock; most take less than one
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is some to write to
 POISON = (b"online", b"", b"{", b'{"v": "x"}', b'{"v": NaN}', b'{"v": 1e999, "t": 1}', b"[1]", b"\xff\xfe")
 
 
@@ -59,17 +60,19 @@ class Wrong(AssertionError):
 class World:
     """All that one seed decides.
 
+    Args:
+        place: a folder for it; what it makes there is gone after `run`, unless it is killed.
+
     Attributes:
         faults: what was done to it, by kind.
     """
 
-    def __init__(self, seed: int, *, fsync: bool = True) -> None:
+    def __init__(self, seed: int, place: Path, *, fsync: bool = True) -> None:
         self.draw = random.Random(seed)
         self.faults: Counter[str] = Counter()
         self.messages = self._messages()
         self.broker = Broker(self.draw, self.faults, self.messages)
-        fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self._folder = Path(tempfile.mkdtemp(prefix="sim-", dir=fast))
+        self._folder = Path(tempfile.mkdtemp(dir=place))
         self.disk = Disk(self._folder, self.draw, self.faults)
         self.disk.syncs = fsync
         self._fsync = fsync
