@@ -52,7 +52,7 @@ def run(config: Path | None) -> None:
 
 @main.command()
 @click.option("--seconds", default=60.0, show_default=True, help="How long to show it.")
-@click.option("--forever", is_flag=True, help="Until Ctrl-C.")
+@click.option("--forever", is_flag=True, help="Until Ctrl-C, or the recordings' end after ten minutes.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),

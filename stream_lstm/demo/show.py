@@ -59,7 +59,7 @@ def show(*, seconds: float | None, speed: float | None, plain: bool) -> int:
         plain: lines instead of a live table.
     """
     screen = picture.screen(plain=plain)
-    previous = signal.signal(signal.SIGTERM, _leave)
+    previous = {sign: signal.signal(sign, _leave) for sign in (signal.SIGTERM, signal.SIGHUP)}
     folder = Path(tempfile.mkdtemp(prefix="stream-lstm-demo-"))
     story = Story()
     begun = time.monotonic()
@@ -71,7 +71,8 @@ def show(*, seconds: float | None, speed: float | None, plain: bool) -> int:
                 asyncio.run(_play(story, screen, port, seconds=seconds, speed=speed))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        signal.signal(signal.SIGTERM, previous)
+        for sign, handler in previous.items():
+            signal.signal(sign, handler)
     screen.end(story, time.monotonic() - begun)
     return 0 if story.events else 1
 

@@ -31,7 +31,7 @@ const Course = (() => {
     };
     const drawClear = [lines(() => shown.alerts, "alert"), lines(() => shown.marked ?? [], "marked")];
     const upper = new uPlot({
-      ...common, height: UPPER, axes: [axis(), axis({ size: 64, values: (_, marks) => marks.map((m) => short.format(m)) })],
+      ...common, height: UPPER, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => short.format(m)) })],
       bands: [{ series: [4, 3], fill: color("band") }],
       series: [{}, { label: "value", stroke: color("value"), width: 1 },
         { label: "expected", stroke: color("expected"), width: 1 },
@@ -41,7 +41,7 @@ const Course = (() => {
       hooks: { drawClear },
     }, upperColumns(shown), place);
     const lower = new uPlot({
-      ...common, height: LOWER, axes: [axis(), axis({ size: 64, values: (_, marks) => marks.map((m) => m.toFixed(1)) })],
+      ...common, height: LOWER, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => m.toFixed(1)) })],
       scales: { y: { range: [0, 1] } }, legend: { show: false },
       series: [{}, { label: "anomaly", stroke: color("alert"), fill: color("alert"), width: 1 }],
       hooks: { drawClear: [drawClear[1]] },
@@ -56,9 +56,13 @@ const Course = (() => {
     sized.observe(place);
     return {
       show(course) {
+        const { min, max } = upper.scales.x, before = shown.time;
+        const zoomed = before.length > 1 && course.time.length > 1 && (min > before[0] || max < before.at(-1));
         shown = course;
-        upper.setData(upperColumns(course));
-        lower.setData([course.time, course.anomaly]);
+        for (const [chart, columns] of [[upper, upperColumns(course)], [lower, [course.time, course.anomaly]]]) {
+          chart.setData(columns, !zoomed); // who has zoomed stays there, until a double click
+          if (zoomed) chart.setScale("x", { min, max });
+        }
       },
       mark(times) { shown.marked = times; upper.redraw(false); lower.redraw(false); },
       end() { sized.disconnect(); upper.destroy(); lower.destroy(); },

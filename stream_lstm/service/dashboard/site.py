@@ -50,6 +50,7 @@ class Site:
         out = [
             web.get("/", partial(self._file, "index.html")),
             web.get("/static/{name}", self._static),
+            web.get("/api", self._description),
             web.get("/api/openapi.json", self._description),
             web.get(LIVE.path, self._live, allow_head=False),
         ]

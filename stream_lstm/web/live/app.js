@@ -21,7 +21,7 @@ function where() {
   const [, view = "", rest = ""] = location.hash.split("/");
   let name = "";
   try { name = decodeURIComponent(rest); } catch { /* not one of ours */ }
-  return [VIEWS[view] ? view : "", name];
+  return [VIEWS[view] && (view !== "stream" || name) ? view : "", name];
 }
 
 function route(first) {

@@ -73,7 +73,11 @@ export function cell() {
       ...GATES.flatMap((gate) => [el("dt", { class: gate }, TITLES[gate]), words[gate]])));
 
   // Only the memory is known: no event has been told since somebody looks.
-  function memory({ ltm, stm }) {
+  function memory({ ltm, stm }, prediction) {
+    say(boxes.prediction.more, clipped(prediction));
+    say(boxes.event.more, "");
+    barcode(boxes.event.bars, [], true);
+    barcode(boxes.stm.bars, [], true);
     for (const name of ["newLtm", "ltm"]) barcode(boxes[name].bars, name === "ltm" ? [] : ltm.map(Math.tanh), true);
     barcode(boxes.newStm.bars, stm, true);
     for (const gate of GATES) {

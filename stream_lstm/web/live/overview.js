@@ -21,6 +21,7 @@ function sparkline() {
     add(value) {
       rates.push(value);
       if (rates.length > REMEMBERED) rates.shift();
+      if (rates.length < 10) return;
       const ink = canvas.getContext("2d"), most = Math.max(...rates, 1e-9);
       ink.clearRect(0, 0, canvas.width, canvas.height);
       ink.strokeStyle = getComputedStyle(canvas).color;
@@ -76,7 +77,7 @@ export function overview(main, feed) {
     say(events.more, `${count(o.predictions)} predictions`);
     spark.add(o.events_per_second);
     say(delay.main, span(o.latency.median_seconds));
-    say(delay.more, `one in a hundred over ${span(o.latency.p99_seconds)}`);
+    say(delay.more, o.latency.p99_seconds === null ? "no events of late" : `one in a hundred over ${span(o.latency.p99_seconds)}`);
     say(known.main, count(o.streams.known));
     say(known.more, `${count(o.streams.active)} active${o.streams.disk ? `, ${count(o.streams.disk)} on disk` : ""}`);
     say(odd.main, count(o.streams.odd));
@@ -92,7 +93,7 @@ export function overview(main, feed) {
     say(error.main, ratio(o.error_ratio));
     say(error.more, o.covered === null ? "of “same as last time”" : `${percent(o.covered)} in the ${percent(o.interval)} interval`);
     say(behind.main, count(o.inbox_messages));
-    say(behind.more, o.backlog_seconds === null ? "messages wait; no event carries a time" : `messages wait; newest event ${span(o.backlog_seconds)} old`);
+    say(behind.more, o.backlog_seconds === null ? "messages wait; no event carries a time" : `messages wait; of events with a time, the newest is ${span(o.backlog_seconds)} old`);
     toggle(behind.place, "alarm", o.reading_paused);
     alerts.look(o.alerts);
     list.tick(o.now);

@@ -6,7 +6,7 @@ import { ago, around, count, number, of, percent, ratio, span, time } from "./fo
 import { strips } from "./strips.js";
 
 const INSIDES = 128; // that are shown at once
-const COUNTS = [100, 300, 1_000, 2_000]; // events in the chart
+const COUNTS = [150, 300, 1_000, 2_000]; // events in the chart
 const AGAIN_MS = 2_000;
 const ABOUT_MS = 5_000; // how well it is predicted is asked for anew after so long
 
@@ -20,6 +20,7 @@ export function stream(main, feed, name) {
   const step = el("input", { type: "range", id: "step", min: 0, max: 0, value: 0, "aria-label": "Event" });
   const back = el("button", { type: "button", "aria-label": "One event back" }, "‹"), on = el("button", { type: "button", "aria-label": "One event on" }, "›");
   const live = el("button", { type: "button", class: "live", "aria-pressed": "true" }, "Live");
+  const nothing = el("p", { hidden: true }, "No event of it has come since the service started, so there is none to draw. What it remembers is shown below.");
   const which = el("p", { class: "quiet", id: "which" });
   const picture = cell(), heat = strips((column) => choose(column));
   const body = el("div", { hidden: true }); // until there is something to show
@@ -32,7 +33,7 @@ export function stream(main, feed, name) {
     el("section", { "aria-labelledby": "course" },
       el("div", { class: "tools" }, el("h2", { id: "course" }, "Course"), targets, el("label", { for: "many" }, "Last"), many,
         el("p", { class: "quiet key" }, el("i", { class: "value" }), "value", el("i", { class: "expected" }), "expected one event before", el("i", { class: "band" }), el("span", { id: "share" }, "interval"), el("i", { class: "alert" }), "alert")),
-      plot),
+      nothing, plot),
     el("section", { "aria-labelledby": "cell" },
       el("div", { class: "tools" }, el("h2", { id: "cell" }, "The cell at work"), layers,
         el("div", { class: "steps", role: "group", "aria-label": "Step through recent events" }, back, step, on, live), which),
@@ -78,8 +79,12 @@ export function stream(main, feed, name) {
   function paint() {
     painting = 0;
     if (state.ended || !state.about) return;
-    const drawn = columns();
-    if (course) course.show(drawn);
+    const drawn = columns(), none = !state.events.length;
+    plot.hidden = none;
+    nothing.hidden = !none;
+    heat.place.hidden = !state.insides.length;
+    if (none) { course?.end(); course = null; }
+    else if (course) course.show(drawn);
     else course = Course.draw(plot, drawn, { choose: (n) => chooseTime(drawnTime(n)) });
     plot.setAttribute("aria-label", `Values, predictions and anomalies of the last ${state.events.length} events`);
     tellFacts();
@@ -119,7 +124,7 @@ export function stream(main, feed, name) {
     live.setAttribute("aria-pressed", String(state.live));
     heat.show(all, state.at, state.about.usual_gap_seconds);
     if (!inside) {
-      if (state.memory) picture.memory(state.memory);
+      if (state.memory) picture.memory(state.memory, around(of(state.about.prediction, target_()), of(state.about.interval, target_())));
       return say(which, "No event of it has been told yet: its gates open with the next one.");
     }
     const event = state.events.find((one) => one.seq === inside.seq), before = all[state.at - 1];
@@ -138,8 +143,7 @@ export function stream(main, feed, name) {
   }
 
   function chooseTime(at) {
-    const n = state.insides.findLastIndex((inside) => inside.time <= at);
-    if (n >= 0) choose(n);
+    choose(Math.max(state.insides.findLastIndex((inside) => inside.time <= at), 0)); // or the oldest that is told
   }
 
   async function load() {

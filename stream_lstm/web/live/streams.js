@@ -92,9 +92,9 @@ export function streams(feed) {
     say(cells.next, around(line.prediction, line.interval));
     bar.firstChild.style.width = `${Math.round(line.odd * 100)}%`;
     toggle(bar, "alarm", line.odd >= (feed.overview?.alert_from ?? 1));
-    say(odd, ratio(line.odd));
+    say(odd, line.anomaly === null && !line.odd ? ratio(null) : ratio(line.odd));
     say(cells.error, ratio(line.error_ratio));
-    toggle(cells.error, "worse", line.error_ratio > 1);
+    toggle(cells.error, "worse", line.error_ratio >= 1.005);
     say(cells.covered, line.covered === null ? "–" : `${Math.round(line.covered * 100)} %`);
     say(cells.events, count(line.events));
     say(cells.seen, ago(line.seen, now));
@@ -131,7 +131,7 @@ export function streams(feed) {
     if (!told) { pieces.delete(n); return; }
     pieces.set(n, { at, lines: told.streams });
     known = told.total;
-    say(total, `${count(known)} of ${count(told.memory)}${told.disk ? `; ${count(told.disk)} more wait on disk, unlisted` : ""}${known > ROWS_MAX ? `; the first ${count(ROWS_MAX)} are shown: narrow the search` : ""}`);
+    say(total, !known && told.memory ? "No stream matches." : `${count(known)} of ${count(told.memory)}${told.disk ? `; ${count(told.disk)} more wait on disk, unlisted` : ""}${known > ROWS_MAX ? `; the first ${count(ROWS_MAX)} are shown: narrow the search` : ""}`);
     redraw();
   }
 
