@@ -63,6 +63,8 @@ bench: $(VENV)-bench/.bench ## the line beside an echo and a handwritten script,
 	$(VENV)-bench/bin/python -m benchmarks.profile
 	$(VENV)-bench/bin/python -m benchmarks.engine
 	$(VENV)-bench/bin/python -m benchmarks.streams
+	@tools/get-programs chromium
+	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.page
 	$(VENV)-bench/bin/python -m benchmarks.draw
 
 quality: $(VENV)-bench/.bench ## how good predictions and alarms are: make quality ARGS="--streams DIR"
