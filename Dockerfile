@@ -10,12 +10,12 @@ RUN python -m venv /opt/stream-lstm \
     && /opt/build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY stream_lstm stream_lstm
-# What runs needs neither pip nor other packages' tests, headers and stubs.
+# What runs needs neither pip nor other packages' tests, headers, sources and stubs.
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/stream-lstm/bin/pip install --quiet --no-deps --no-index /wheels/*.whl \
     && /opt/stream-lstm/bin/pip uninstall --quiet --yes pip \
-    && find /opt/stream-lstm -type d \( -name tests -o -name f2py -o -path "*/_core/include" \) -prune -exec rm -rf {} + \
-    && find /opt/stream-lstm -name "*.pyi" -delete
+    && find /opt/stream-lstm -type d \( -name tests -o -name f2py -o -name _pyinstaller -o -path "*/_core/include" \) -prune -exec rm -rf {} + \
+    && find /opt/stream-lstm -type f -regex ".*\.\(pyi\|pyx\|pxd\|c\|h\|a\|hash\)" -delete
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="stream-lstm" \
