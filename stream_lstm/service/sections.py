@@ -295,7 +295,10 @@ class HttpSettings(Section):
         """
         out = []
         if token := _secret(self.token, self.token_file, "http.token_file"):
-            out.append(f"Bearer {token.decode()}")
+            try:
+                out.append(f"Bearer {token.decode()}")
+            except UnicodeDecodeError:
+                raise SettingsError("http.token_file", f"{self.token_file} is not text in UTF-8") from None
             out.append(_basic(TOKEN_USER, token))  # browsers can only be asked for name and password
         if password := _secret(self.password, self.password_file, "http.password_file"):
             out.append(_basic(str(self.username), password))

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import aiomqtt
@@ -46,9 +45,12 @@ def reading(sensor: int, n: int) -> float:
     return round(20.0 + sensor + 3.0 * math.sin(n / (6.0 + sensor)) + 0.1 * math.sin(n * 1.7) + jump, 3)
 
 
-async def speak(port: int) -> None:
+async def speak(port: int, enough: asyncio.Event) -> None:
+    """Until it is enough; not until cancelled, which Python 3.11's `wait_for`, in `publish`, may swallow."""
     async with aiomqtt.Client("127.0.0.1", port, identifier="sensors") as client:
         for n in itertools.count():
+            if enough.is_set():
+                return
             for sensor in range(SENSORS):
                 said = {"time": 1.7e9 + 60.0 * n, "value": reading(sensor, n)}
                 await client.publish(f"sensors/pump{sensor}", json.dumps(said), qos=1)
@@ -58,8 +60,9 @@ async def speak(port: int) -> None:
 @pytest_asyncio.fixture
 async def speaking(broker: Mosquitto, service: Running) -> AsyncIterator[Running]:
     """The service, with sensors that speak."""
-    talk = asyncio.create_task(speak(broker.port))
+    enough = asyncio.Event()
+    talk = asyncio.create_task(speak(broker.port, enough))
     yield service
-    talk.cancel()
-    with suppress(asyncio.CancelledError):
+    enough.set()
+    async with asyncio.timeout(20):
         await talk

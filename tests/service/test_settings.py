@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_lstm.errors import SettingsError
+from stream_lstm.service.sections import HttpSettings
 from stream_lstm.service.settings import Settings, load, masked
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +127,9 @@ def test_a_password_file_is_read_without_its_line_end(
 
 def test_no_password_is_none() -> None:
     assert load(None).mqtt.secret() is None
+
+
+def test_a_token_that_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is not text in UTF-8"):
+        HttpSettings(token_file=tmp_path / "token").credentials()
