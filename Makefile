@@ -16,7 +16,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example screenshots train lock clean
+.PHONY: help demo test test-train kernels sim chaos fuzz cover lint bench quality example screenshots train lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ test-train: $(VENV)/.train ## the tests that need PyTorch
 SEEDS ?= 10000
 sim: $(VENV)/.test ## the line on a simulated broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+KERNELS ?= Haswell Nehalem
+kernels: $(VENV)/.test ## core tests and some seeds under several BLAS kernels: make kernels KERNELS="Haswell Zen"
+	@for kernel in $(KERNELS); do echo "OPENBLAS_CORETYPE=$$kernel"; OPENBLAS_CORETYPE=$$kernel \
+		$(BIN)/python -m pytest tests/core && OPENBLAS_CORETYPE=$$kernel $(BIN)/python -m tests.sim --seeds 200 \
+		|| exit 1; done
 
 KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, counted: make chaos KILLS=200 ARGS="--what service"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-TILE_ROWS = 16  # measured: no slower than 32 or 64 rows a product, and the least padding for a lone event
+TILE_ROWS = 8  # the most that each BLAS kernel we know treats alike: with AVX2, sixteen rows fall into three classes
 
 
 class Memory(NamedTuple):

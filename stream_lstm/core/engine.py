@@ -29,7 +29,7 @@ LEARNT = (
     *("tail", "shape", "excesses", "lowest", "highest", "records"),
     *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst"),
 )
-TILES_AT_ONCE = 16  # measured: what the gates need of more no longer fits the cache
+TILES_AT_ONCE = 32  # measured: what the gates need of more no longer fits the cache
 LOG_10 = np.log(10.0)
 UNCERTAIN = int(Clock.UNCERTAIN)  # plain: an enum takes its time in a comparison
 LEAST = 1e-12  # of shares, so that nothing is divided by zero
