@@ -11,10 +11,11 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -65,6 +66,8 @@ class World:
 
     Attributes:
         faults: what was done to it, by kind.
+        records: of each stream by its key, as they are on disk at the end.
+        journal: its rows at the end, as bytes.
     """
 
     def __init__(self, seed: int, place: Path, *, fsync: bool = True) -> None:
@@ -204,12 +207,13 @@ class World:
         await keeper.checkpoint(link.confirm)
         self.faults["eviction"] += measures.evicted_total
         self.faults["return from disk"] += measures.fetched_total
-        self._records = {
+        self.records = {
             key: rows.records[n * rows_bytes : (n + 1) * rows_bytes]
             for rows in database.rows()
             for rows_bytes in [database.identity.row_bytes]
             for n, key in enumerate(rows.keys)
         }
+        self.journal = _journal(self.disk.path)
         await keeper.close(cleanly=self.draw.random() < 0.5)
         link.alive = False
         return True
@@ -231,9 +235,9 @@ class World:
     def _judge(self) -> None:
         """Hold memory and predictions against the plain fold over the distinct events."""
         expected = self._fold()
-        if self._records != expected:
-            known = {*expected, *self._records}
-            wrong = sorted(key for key in known if expected.get(key) != self._records.get(key))
+        if self.records != expected:
+            known = {*expected, *self.records}
+            wrong = sorted(key for key in known if expected.get(key) != self.records.get(key))
             raise Wrong(f"memory of {wrong} is not the fold over its events")
         values: dict[str, list[float]] = {}
         for key, event in self._events():
@@ -272,3 +276,12 @@ class World:
             engine.run(row, np.array([event.get("t", ARRIVAL)]), np.array([[event["v"]]]))
         keys = [memories.key(row) for row in memories.taken().tolist()]
         return dict(zip(keys, memories.records(memories.taken()), strict=True))
+
+
+def _journal(path: Path) -> list[bytes]:
+    """The journal's rows, in order."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute(
+            "SELECT number, time, messages, blob FROM journal ORDER BY number"
+        ).fetchall()
+    return [repr(row[:3]).encode() + row[3] for row in found]
