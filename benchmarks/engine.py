@@ -25,9 +25,10 @@ from msgspec import structs
 from onnx import TensorProto, helper
 
 from benchmarks import machine
-from stream_lstm.core import cell, model
-from stream_lstm.core.description import Description
-from stream_lstm.service.bench import model_engine, seconds_an_event
+from stream_lstm.cli.bench import model_engine, seconds_an_event
+from stream_lstm.core.model import cell
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model.spec import Description
 
 UNITS = (16, 32, 64, 128)
 BATCHES = (1, 16, 64, 256, 1_024)
@@ -39,13 +40,13 @@ Step = Callable[[], object]
 def described() -> Description:
     """The default model."""
     shipped = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
-    return model.from_bytes(shipped).description
+    return model_file.from_bytes(shipped).description
 
 
 INPUTS = described().inputs_width
 
 
-def sized(units: int) -> model.Model:
+def sized(units: int) -> model_file.Model:
     """The default model's description, with other units and random weights."""
     wanted = structs.replace(described(), units=units, name=f"random{units}")
     rng = np.random.default_rng(0)
@@ -60,7 +61,7 @@ def sized(units: int) -> model.Model:
         "readout.weight": drawn(units, wanted.outputs),
         "readout.bias": drawn(wanted.outputs),
     }
-    return model.from_bytes(model.to_bytes(wanted, tensors))
+    return model_file.from_bytes(model_file.to_bytes(wanted, tensors))
 
 
 def our_cell(units: int, batch: int) -> Step:

@@ -8,10 +8,10 @@ import numpy as np
 
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.service.build import identity, load_model
+from stream_lstm.service.assembly import identity, load_model
+from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
-from stream_lstm.store.rows import Record
 
 BATCH = 4_096
 EVENTS = 4  # of each stream

@@ -19,7 +19,7 @@ from benchmarks.load import Frames
 EVENTS, WINDOW, TOPICS = 1_500_000, 20_000, 1_000
 # The first of these that a stack holds, from its inside, is its stage.
 STAGES = {
-    "step (stream_lstm/core/cell.py": "the four gates",
+    "step (stream_lstm/core/model/cell.py": "the four gates",
     "Engine.apply (": "the engine beside the gates",
     "parts (stream_lstm/core/batch.py": "cutting batches",
     "Encoder.encode (": "predictions to JSON",

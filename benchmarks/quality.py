@@ -29,8 +29,8 @@ from stream_lstm.backtest.files import Series, read
 from stream_lstm.core.batch import Batch
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import Model
-from stream_lstm.service.build import load_model
+from stream_lstm.core.model.file import Model
+from stream_lstm.service.assembly import load_model
 
 DATA = Path(__file__).parent / "data"
 WINDOWS = "anomaly_windows.json"

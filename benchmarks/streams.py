@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from stream_lstm.core.encode import Encoder
-from stream_lstm.service.build import identity, load_model
-from stream_lstm.service.keeper import Keeper
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.outbox import Outbox
-from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.sections import PublishSettings, StateSettings
+from stream_lstm.core.codec.encoder import Encoder
+from stream_lstm.service.assembly import identity, load_model
+from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.publications import Outbox
+from stream_lstm.service.settings.sections import PublishSettings, StateSettings
+from stream_lstm.service.state.recovery import Restored, restore
+from stream_lstm.service.state.writer import Keeper
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 

@@ -1,6 +1,6 @@
 """A memory for every sensor: LSTM predictions over MQTT; what it remembers counts each event once.
 
-Start reading at `stream_lstm.core.cell` (the four gates), then
+Start reading at `stream_lstm.core.model.cell` (the four gates), then
 `stream_lstm.core.engine.Engine.apply`, the only call that changes a memory.
 """
 

@@ -29,7 +29,7 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.demo import embedded
-from stream_lstm.service.build import load_model
+from stream_lstm.service.assembly import load_model
 from stream_lstm.service.mqtt import Filter, Link, LinkOptions
 from stream_lstm.store.database import Database
 from tests.brokers import Mosquitto, free_port

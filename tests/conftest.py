@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto
-from browsers import chromium
 from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser
+
+from tests.brokers import Mosquitto
+from tests.browsers import chromium
 
 # How fast a shared machine is today must not decide whether a property holds.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

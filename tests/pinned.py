@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_lstm.service.dashboard.openapi import document
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.metrics import page, registry
-from stream_lstm.service.settings import Settings
+from stream_lstm.service.http.openapi import document
+from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.exporter import page, registry
+from stream_lstm.service.settings.load import Settings
 from tests.core.models import KINDS, engine, random_model
-from tests.service.test_metrics import PRESENT
+from tests.service.metrics.test_exporter import PRESENT
 from tests.sim.world import FAST, World
 
 PLACE = Path(__file__).with_suffix(".json")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import browsers
 import pytest
 from playwright.async_api import Browser
+
+from tests import browsers
 
 FAMILIES = ["serif", "sans-serif", "monospace", "system-ui"]
 LETTERS = "aZ019üßé°±µσ→∞≥–"

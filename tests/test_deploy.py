@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from stream_lstm.service.settings import load
+from stream_lstm.service.settings.load import load
 from tests.test_house import ROOT
 
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))

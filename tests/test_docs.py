@@ -12,21 +12,23 @@ from typing import NamedTuple, get_args
 import click
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from service.test_metrics import PRESENT
 
 from stream_lstm import cli
-from stream_lstm.core import recent
-from stream_lstm.core.encode import Prediction
-from stream_lstm.core.model import from_bytes
-from stream_lstm.core.skill import WARM_EVENTS
+from stream_lstm.core.codec.encoder import Prediction
+from stream_lstm.core.model.file import from_bytes
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
+from stream_lstm.core.views import history
 from stream_lstm.events import REASONS
-from stream_lstm.service import chronicle, http, run, sections
-from stream_lstm.service.dashboard import feed, purse, site
-from stream_lstm.service.dashboard.api import ENDPOINTS, LIVE
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.metrics import page, registry
-from stream_lstm.service.sections import HttpSettings
-from stream_lstm.service.settings import Settings, load
+from stream_lstm.service import app
+from stream_lstm.service.http import cpu_budget, live_feed, routes, server
+from stream_lstm.service.http.api import ENDPOINTS, LIVE
+from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.exporter import page, registry
+from stream_lstm.service.pipeline import recorder
+from stream_lstm.service.settings import sections
+from stream_lstm.service.settings.load import Settings, load
+from stream_lstm.service.settings.sections import HttpSettings
+from tests.service.metrics.test_exporter import PRESENT
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -159,24 +161,29 @@ def test_the_limits_of_the_api_are_those_of_the_code() -> None:
     for said in [
         f"`http.recent_events_max` ({HttpSettings().recent_events_max:,})",
         f"`http.viewers_max` ({HttpSettings().viewers_max})",
-        f"the last {chronicle.INCIDENTS_MAX} alerts",
-        f"of each {chronicle.PAYLOAD_BYTES_MAX:,} bytes of payload and {chronicle.TEXT_MAX:,} characters",
-        f"{chronicle.ODD_STREAMS_MAX:,} streams that were odd",
-        f"kept every {recent.ANCHOR_EVENTS} events",
-        f"{recent.EVENTS_BYTES_MAX // 2**20} MB of events, {recent.ANCHORS_BYTES_MAX // 2**20} MB of records",
-        f"There are {run.CONNECTIONS_BESIDE_VIEWERS} more connections",
-        f"after {http.IDLE_SECONDS_MAX:.0f} seconds without a whole request",
-        f"or {http.TAKEN_SECONDS_MAX:.0f} in which it takes nothing",
-        f"headers have up to {http.HEADER_BYTES_MAX // 1024} kB",
-        f"more than {feed.BUSY_MESSAGES} messages wait",
-        f"more than {feed.EVENTS_MAX} events came",
-        f"takes nothing for {site.WRITE_SECONDS_MAX:.0f} seconds",
+        f"the last {recorder.INCIDENTS_MAX} alerts",
+        f"of each {recorder.PAYLOAD_BYTES_MAX:,} bytes of payload and {recorder.TEXT_MAX:,} characters",
+        f"{recorder.ODD_STREAMS_MAX:,} streams that were odd",
+        f"kept every {history.ANCHOR_EVENTS} events",
+        f"{history.EVENTS_BYTES_MAX // 2**20} MB of events, "
+        f"{history.ANCHORS_BYTES_MAX // 2**20} MB of records",
+        f"There are {app.CONNECTIONS_BESIDE_VIEWERS} more connections",
+        f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a whole request",
+        f"or {server.TAKEN_SECONDS_MAX:.0f} in which it takes nothing",
+        f"headers have up to {server.HEADER_BYTES_MAX // 1024} kB",
+        f"more than {live_feed.BUSY_MESSAGES} messages wait",
+        f"more than {live_feed.EVENTS_MAX} events came",
+        f"takes nothing for {routes.WRITE_SECONDS_MAX:.0f} seconds",
         f"user `{sections.TOKEN_USER}`",
         f"fewer than {WARM_EVENTS} events",
     ]:
         assert said in text, said
-    assert (purse.SHARE, feed.SHARE, feed.SHARE_BUSY) == (1 / 20, 1 / 20, 1 / 100)
-    assert (purse.SAVED_SECONDS_MAX, purse.PATIENCE_SECONDS, chronicle.EXAMPLES_MAX) == (0.5, 5.0, 10)
+    assert (cpu_budget.SHARE, live_feed.SHARE, live_feed.SHARE_BUSY) == (1 / 20, 1 / 20, 1 / 100)
+    assert (cpu_budget.SAVED_SECONDS_MAX, cpu_budget.PATIENCE_SECONDS, recorder.EXAMPLES_MAX) == (
+        0.5,
+        5.0,
+        10,
+    )
 
 
 def test_the_metrics_are_explained() -> None:

@@ -18,9 +18,9 @@ import safetensors.torch
 import torch
 
 from examples.wolf_and_dog.events import FEATURES, LABELS, QUIET, tests, walks
-from stream_lstm.core import model
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
+from stream_lstm.core.model import file as model_file
 from stream_lstm.train.convert import convert
 
 HERE = Path(__file__).parent
@@ -99,7 +99,7 @@ def accuracy(net: Net, lag: int, seed: int) -> float:
 
 def engine_accuracy(content: bytes, lag: int, seed: int) -> float:
     """The same of the converted model, in the service's engine."""
-    made = model.from_bytes(content)
+    made = model_file.from_bytes(content)
     rng, right = np.random.default_rng(seed), 0
     for _ in range(TESTS // TESTS_AT_ONCE):
         asked = tests(rng, TESTS_AT_ONCE, lag)

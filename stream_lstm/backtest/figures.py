@@ -13,8 +13,8 @@ from stream_lstm.backtest import baselines
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import Model
-from stream_lstm.core.oddity import ALERT
+from stream_lstm.core.model.file import Model
+from stream_lstm.core.trackers.anomaly import ALERT
 
 Doubles = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from stream_lstm import __version__
 from stream_lstm.backtest.figures import FIRST_EVENTS, Course, Figures, median
 from stream_lstm.backtest.files import Series
-from stream_lstm.core.oddity import ALERT, KINDS
-from stream_lstm.findings import in_json, plain
+from stream_lstm.core.trackers.anomaly import ALERT, KINDS
+from stream_lstm.json_output import in_json, plain
 
 BUCKETS = 1_500  # of a drawn course; each keeps its lowest, its highest and its oddest event
 ALERTS_LISTED_MAX = 1_000

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import cell, inputs, oddity, pace, readout, scaling, score, skill, trust, yesterday
 from stream_lstm.core.batch import Batch, parts
 from stream_lstm.core.memory import Columns, Memories
-from stream_lstm.core.model import Model
-from stream_lstm.core.scaling import Doubles, Scale
+from stream_lstm.core.model import cell, inputs, readout
+from stream_lstm.core.model.file import Model
+from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
+from stream_lstm.core.trackers.scale import Doubles, Scale
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock
 
 EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squares would overflow
@@ -24,8 +25,8 @@ EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squa
 
 # What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
 LEARNT = (
-    *("usual", "mean", "variance", "lead", "lead_repeated", *skill.Skill._fields, "width"),
-    *yesterday.Scaled._fields,
+    *("usual", "mean", "variance", "lead", "lead_repeated", *accuracy.Skill._fields, "width"),
+    *seasonal.Scaled._fields,
     *("tail", "shape", "excesses", "lowest", "highest", "records"),
     *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst"),
 )
@@ -47,7 +48,7 @@ class Predictions(NamedTuple):
     alert: NDArray[np.bool_]  # (B,) an incident begins with it
     forecast: Doubles  # (B, K, T) for the next event, and further ahead
     reach: Doubles  # (B, K, T) half the width of the interval around it
-    trust: Doubles  # (B, T) the model's share in it, see `stream_lstm.core.trust`
+    trust: Doubles  # (B, T) the model's share in it, see `stream_lstm.core.trackers.experts`
     probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
     error: Doubles  # (B, T) |value - expected|, in deviations
     persistence: Doubles  # (B, T) the error of "same as last time", in deviations
@@ -87,7 +88,7 @@ class Engine:
         interval: share of values that are to lie inside their interval.
     """
 
-    def __init__(self, model: Model, memories: Memories, *, interval: float = score.INTERVAL) -> None:
+    def __init__(self, model: Model, memories: Memories, *, interval: float = interval.INTERVAL) -> None:
         self.model = model
         self._interval = interval
         self.memories = memories
@@ -140,27 +141,29 @@ class Engine:
         scale = _scale(before, values, seq, frozen)
         each = scale.deviation()
         deviation = self._of_targets(each, missing=1.0)
-        timed = pace.follow(pace.Pace(*_some(before, pace.Pace)), times, seq, uncertain)
+        timed = event_time.follow(event_time.Pace(*_some(before, event_time.Pace)), times, seq, uncertain)
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
         then, forecast = self.forecast(before)
-        judged = score.judge(forecast, before["width"], seen, deviation, seq, self._interval)
+        judged = interval.judge(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
-        skilled = skill.follow(skill.Skill(*_some(before, skill.Skill)), error, step, judged.missed, seq)
-        event = oddity.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
-        routine = oddity.Routine(self.memories.routine, rows, frozen | doubtful)
-        odd, past = oddity.look(oddity.Past(*_some(before, oddity.Past)), routine, event)
+        skilled = accuracy.follow(
+            accuracy.Skill(*_some(before, accuracy.Skill)), error, step, judged.missed, seq
+        )
+        event = anomaly.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
+        routine = anomaly.Routine(self.memories.routine, rows, frozen | doubtful)
+        odd, past = anomaly.look(anomaly.Past(*_some(before, anomaly.Past)), routine, event)
         scaled = self._scaled(values, last, scale.mean, each)
         entering = inputs.Seen(*scaled, times, seq, timed.after.usual, timed.gap)
         outlook, odds = self._outlook(self._step(rows, entering), values, scale, each)
         after: Columns = {"value": values, "width": judged.width}
         for part in (timed.after, skilled, past, scale):
             after |= part._asdict()
-        days = yesterday.Days(self.memories.day, rows, frozen)
+        days = seasonal.Days(self.memories.day, rows, frozen)
         expected, share = self._rely(before, after, days, outlook, seq, Deviation(deviation, then), step)
         reach = (judged.width * deviation)[:, None] * outlook.spread
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
-        _keep(after, before, doubtful, oddity.Past._fields)
+        _keep(after, before, doubtful, anomaly.Past._fields)
         _keep(after, before, frozen, LEARNT)
         self._remember(batch.rows, heads, seq, after)
         said = Predictions(
@@ -185,11 +188,11 @@ class Engine:
             said = said.begun(first)
         return said if len(rows) == count else Predictions._make(column[:count] for column in said)
 
-    def forecast(self, before: Columns) -> tuple[Doubles, score.Forecast]:
+    def forecast(self, before: Columns) -> tuple[Doubles, interval.Forecast]:
         """The targets' deviation when the last prediction was made, and what it said; of unpacked heads."""
         then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
         reach = before["width"] * then * before["spread"]
-        return then, score.Forecast(before["expected"], before["spread"], reach)
+        return then, interval.Forecast(before["expected"], before["spread"], reach)
 
     def _remember(
         self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
@@ -203,7 +206,7 @@ class Engine:
         self,
         before: Columns,
         after: Columns,
-        days: yesterday.Days,
+        days: seasonal.Days,
         outlook: readout.Outlook,
         seq: NDArray[np.int64],
         deviation: Deviation,
@@ -211,15 +214,15 @@ class Engine:
     ) -> tuple[Doubles, Doubles]:
         """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
         if self.model.description.readout != "step":
-            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *yesterday.Scaled._fields)
+            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *seasonal.Scaled._fields)
             after |= {name: before[name] for name in unused}
             return outlook.expected, np.ones_like(outlook.expected[:, 0])
         values, moved = after["value"], after["moved"]
         steps = np.array([before["model_step"], before["repeated_step"]]) * deviation.then
         error = np.abs(values - before["value"] - steps) / deviation.now
         leads = np.array([before["lead"], before["lead_repeated"]])
-        after["lead"], after["lead_repeated"] = leads = trust.follow(leads, error, step, moved, seq)
-        model, repeated = trust.weights(leads)
+        after["lead"], after["lead_repeated"] = leads = experts.follow(leads, error, step, moved, seq)
+        model, repeated = experts.weights(leads)
         again = self._again(before, after, days, seq, deviation.now)
         after["model_step"] = (outlook.expected[:, 0] - values) / deviation.now
         after["repeated_step"] = again / deviation.now
@@ -232,13 +235,13 @@ class Engine:
         self,
         before: Columns,
         after: Columns,
-        days: yesterday.Days,
+        days: seasonal.Days,
         seq: NDArray[np.int64],
         deviation: Doubles,
     ) -> Doubles:
         """The step to the next event that was made a day ago."""
-        scaled, step = yesterday.follow(
-            yesterday.Scaled(*_some(before, yesterday.Scaled)),
+        scaled, step = seasonal.follow(
+            seasonal.Scaled(*_some(before, seasonal.Scaled)),
             days,
             Scale(after["mean"], deviation),
             before["value"],
@@ -327,7 +330,7 @@ def _some(columns: Columns, fields: type[NamedTuple]) -> list[NDArray[Any]]:
 def _scale(before: Columns, values: Doubles, seq: NDArray[np.int64], frozen: NDArray[np.bool_]) -> Scale:
     """The streams' scales with these events, or as they were frozen."""
     old = Scale(before["mean"], before["variance"])
-    new = scaling.follow(old, values, seq)
+    new = scale.follow(old, values, seq)
     if not np.count_nonzero(frozen):
         return new
     return Scale(*(np.where(frozen[:, None], *pair) for pair in zip(old, new, strict=True)))

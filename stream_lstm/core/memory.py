@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core import oddity, skill, yesterday
-from stream_lstm.core.description import Description
+from stream_lstm.core.model.spec import Description
+from stream_lstm.core.trackers import accuracy, anomaly, seasonal
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
@@ -32,7 +32,7 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
     # What each of those trusted expected by itself, in deviations, and by how much it leads: see `trust`.
     *("model_step", "repeated_step", "lead", "lead_repeated"),
-    *skill.Skill._fields,
+    *accuracy.Skill._fields,
     *("tail", "records", "near_records", "run", "run_longest"),
     "unit",
 )
@@ -59,8 +59,8 @@ def row_type(model: Description) -> np.dtype[np.void]:
             *((name, head[name]) for name in head.names or ()),
             ("ltm", "<f4", (model.layers, model.units)),
             ("stm", "<f4", (model.layers, model.units)),
-            ("routine", "<u1", (targets, oddity.HOURS)),
-            ("day", "<i1", (targets, yesterday.PIECES)),
+            ("routine", "<u1", (targets, anomaly.HOURS)),
+            ("day", "<i1", (targets, seasonal.PIECES)),
         ]
     )
 
@@ -96,8 +96,8 @@ class Memories:
         row_type: the numpy dtype of a row.
         ids: (rows,) the stream's number on disk, by row.
         ltm, stm: (rows, L, H), where they lie.
-        routine: (rows, T, hours), likewise; see `stream_lstm.core.oddity`.
-        day: (rows, T, pieces), likewise; see `stream_lstm.core.yesterday`.
+        routine: (rows, T, hours), likewise; see `stream_lstm.core.trackers.anomaly`.
+        day: (rows, T, pieces), likewise; see `stream_lstm.core.trackers.seasonal`.
         applied: (rows,) number of the last commit that changed a row; the service's to set.
         seen: (rows,) when the stream was last heard of, whole epoch seconds; the service's to set.
         rhythm: (rows,) its longest silence of late, seconds; likewise.

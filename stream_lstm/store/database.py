@@ -22,10 +22,9 @@ from pathlib import Path
 
 from stream_lstm.errors import StateMismatch
 from stream_lstm.store import journal
+from stream_lstm.store.checkpoint import Reader, Record, Rows
 from stream_lstm.store.faults import explained
-from stream_lstm.store.journal import Entry, damaged
-from stream_lstm.store.log import verify_log
-from stream_lstm.store.opening import (
+from stream_lstm.store.files import (
     BUSY_SECONDS_MAX,
     Identity,
     connected,
@@ -35,7 +34,8 @@ from stream_lstm.store.opening import (
     quoted,
     verify,
 )
-from stream_lstm.store.rows import Reader, Record, Rows
+from stream_lstm.store.journal import Entry, damaged
+from stream_lstm.store.wal import verify_log
 
 WINDOW_MESSAGES = 65_536
 _COMMIT = "INSERT INTO journal VALUES (?, ?, ?, ?)"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.faults import explained
-from stream_lstm.store.opening import locked, quoted
+from stream_lstm.store.files import locked, quoted
 
 BESIDE = ("", "-wal", "-shm")  # the files that make a database
 

@@ -15,8 +15,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from stream_lstm.core import model
-from stream_lstm.core.description import FORMAT_VERSION, Description
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model.spec import FORMAT_VERSION, Description
 from stream_lstm.errors import ModelError
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -78,7 +78,7 @@ def convert(
         made={"converted": source.rsplit("/", 1)[-1]},
     )
     _fits(described, found, source)
-    return model.to_bytes(described, found)
+    return model_file.to_bytes(described, found)
 
 
 def _loaded(content: bytes, source: str) -> Tensors:

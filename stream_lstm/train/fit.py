@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from stream_lstm.core import inputs, model, pace, scaling
-from stream_lstm.core.description import FORMAT_VERSION, Description
-from stream_lstm.core.inputs import WEEK_SECONDS
-from stream_lstm.core.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model import inputs
+from stream_lstm.core.model.inputs import WEEK_SECONDS
+from stream_lstm.core.model.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
+from stream_lstm.core.model.spec import FORMAT_VERSION, Description
+from stream_lstm.core.trackers import event_time, scale
 from stream_lstm.errors import SettingsError
 from stream_lstm.train.convert import from_state
 from stream_lstm.train.generate import Stream, stream
@@ -90,19 +92,19 @@ def sequences(streams: Sequence[Stream], recipe: Description, length: int) -> Se
         size = min(length, len(what))
         times[:size, n], values[:size, n], known[:size, n] = when[:size], what[:size], True
         times[size:, n], values[size:, n] = when[size - 1], what[size - 1]
-    scale = scaling.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
-    timed = pace.Pace(*np.zeros((3, count)))
+    running = scale.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
+    timed = event_time.Pace(*np.zeros((3, count)))
     events = np.empty((length, count, recipe.inputs_width), np.float32)
     deviations = np.empty((length, count))
     last = values[0][:, None]
     for t in range(length):
         now, seq = values[t][:, None], np.full(count, t + 1)
-        scale = scaling.follow(scale, now, seq)
-        timed, gap, _ = pace.follow(timed, times[t], seq)
-        deviation = scale.deviation()
+        running = scale.follow(running, now, seq)
+        timed, gap, _ = event_time.follow(timed, times[t], seq)
+        deviation = running.deviation()
         deviations[t] = deviation[:, 0]
         seen = inputs.Seen(
-            (now - scale.mean) / deviation, (now - last) / deviation, times[t], seq, timed.usual, gap
+            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, timed.usual, gap
         )
         events[t] = inputs.make(recipe.inputs, seen, "running")
         last = now
@@ -203,7 +205,7 @@ def fit(
             step += 1
             progress(step, float(loss.detach()))
             if step == recipe.steps:
-                return model.to_bytes(replace(recipe.description, made=made), tensors(net, out))
+                return model_file.to_bytes(replace(recipe.description, made=made), tensors(net, out))
     raise AssertionError("batches never end")
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from stream_lstm.backtest import figures as judging
 from stream_lstm.backtest.figures import Figures
 from stream_lstm.backtest.files import Series
-from stream_lstm.core import model
+from stream_lstm.core.model import file as model_file
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit
 from stream_lstm.train.recordings import Named
@@ -89,7 +89,7 @@ def train(
     }
     used = [r.stream for r in found if not r.held_out]
     content = fit(recipe, used, made=made, progress=lambda step, loss: progress())
-    made_of = model.from_bytes(content)
+    made_of = model_file.from_bytes(content)
     parts = {
         title: Part(part, judging.evaluate(made_of, [Series(r.name, *r.stream) for r in part]))
         for title, part in (

@@ -8,7 +8,7 @@ import pytest
 from stream_lstm.backtest import baselines
 from stream_lstm.backtest.figures import FIRST_EVENTS, Figures, evaluate, follow, judge, median_ratio
 from stream_lstm.backtest.files import Series
-from stream_lstm.service.build import load_model
+from stream_lstm.service.assembly import load_model
 from stream_lstm.train.generate import stream
 from tests.core.models import engine, random_model
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from stream_lstm.core import model
-from stream_lstm.core.description import FORMAT_VERSION, Description
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model.spec import FORMAT_VERSION, Description
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
@@ -43,9 +43,9 @@ def tensors(of: Description, seed: int = 0) -> Tensors:
     return made
 
 
-def random_model(seed: int = 0, **changes: Any) -> model.Model:
+def random_model(seed: int = 0, **changes: Any) -> model_file.Model:
     of = description(**changes)
-    return model.from_bytes(model.to_bytes(of, tensors(of, seed)))
+    return model_file.from_bytes(model_file.to_bytes(of, tensors(of, seed)))
 
 
 FIXED = {
@@ -78,7 +78,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def engine(made: model.Model, streams: int, *, streams_max: int = 400) -> Engine:
+def engine(made: model_file.Model, streams: int, *, streams_max: int = 400) -> Engine:
     """An engine with streams in rows 1, 2, …"""
     running = Engine(made, Memories(made.description, rows_max=streams_max))
     for n in range(streams):

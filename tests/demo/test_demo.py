@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from brokers import find
 from click.testing import CliRunner
 
 from stream_lstm import cli
 from stream_lstm.demo import broker, show
+from tests.brokers import find
 
 
 def children() -> set[str]:

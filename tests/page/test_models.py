@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from stream_lstm.core import model
+from stream_lstm.core.model import file as model_file
 from tests.brokers import Mosquitto
 from tests.core.models import KINDS, description, tensors
 from tests.page.conftest import SETTINGS
@@ -27,7 +27,7 @@ def serve(broker: Mosquitto, tmp_path: Path) -> Serve:
     def start(kind: str) -> Running:
         of = description(**KINDS[kind])
         file = tmp_path / f"{of.name}.safetensors"
-        file.write_bytes(model.to_bytes(of, tensors(of)))
+        file.write_bytes(model_file.to_bytes(of, tensors(of)))
         fields = f'fields = {json.dumps(of.features)}\n[model]\npath = "{file}"'
         stream = 'stream = "{topic}"\n' + (fields if len(of.features) > 1 else fields.split("\n", 1)[1])
         return Running(tmp_path / "service", SETTINGS.format(port=broker.port) + stream)

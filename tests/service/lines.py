@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from stream_lstm.core.encode import Encoder
-from stream_lstm.service.build import decoder, identity, load_model
-from stream_lstm.service.chronicle import Chronicle
-from stream_lstm.service.freeze import freezer
-from stream_lstm.service.keeper import Keeper
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.order import Order
-from stream_lstm.service.outbox import Outbox
-from stream_lstm.service.restore import Restored, restore
-from stream_lstm.service.settings import Settings
-from stream_lstm.service.silence import Change, Silence
-from stream_lstm.service.streams import Streams
-from stream_lstm.service.worker import Worker
+from stream_lstm.core.codec.encoder import Encoder
+from stream_lstm.service.assembly import decoder, identity, load_model
+from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.pipeline.freeze import freezer
+from stream_lstm.service.pipeline.lateness import Order
+from stream_lstm.service.pipeline.pipeline import Worker
+from stream_lstm.service.pipeline.recorder import Chronicle
+from stream_lstm.service.pipeline.staleness import Change, Silence
+from stream_lstm.service.publications import Outbox
+from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.state.recovery import Restored, restore
+from stream_lstm.service.state.residency import Streams
+from stream_lstm.service.state.writer import Keeper
 from stream_lstm.store.database import Database
 from tests.service.scripted import Said, ScriptedLink
 

@@ -17,25 +17,9 @@ import pytest
 
 from tests.brokers import Mosquitto
 from tests.service.running import Running, until
-from tests.service.test_service import SETTINGS, UNLIMITED, listening
+from tests.service.test_app import SETTINGS, UNLIMITED, listening
 
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "small", str(place)], capture_output=True
-        ).returncode
-    ):
-        pytest.skip("a file system can only be mounted by root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 class Disk:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from examples.wolf_and_dog.send import walk
-from stream_lstm.core import model
-from stream_lstm.service.settings import load
+from stream_lstm.core.model import file as model_file
+from stream_lstm.service.settings.load import load
 from tests.brokers import Mosquitto
 from tests.service.running import Running
 
@@ -46,7 +46,7 @@ async def test_what_was_seen_a_thousand_events_ago_tells_the_wolf_from_the_dog(
 
 def test_the_settings_and_the_model_fit_each_other_and_the_page_tells_what_was_measured() -> None:
     settings = load(EXAMPLE / "service.toml")
-    made = model.from_bytes((EXAMPLE / "model.safetensors").read_bytes())
+    made = model_file.from_bytes((EXAMPLE / "model.safetensors").read_bytes())
     assert settings.subscribe[0].fields == made.description.features
     assert made.description.labels == ["wolf", "dog"]
     found = json.loads((EXAMPLE / "accuracy.json").read_text())

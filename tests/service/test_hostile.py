@@ -11,7 +11,7 @@ import aiomqtt
 
 from tests.brokers import Mosquitto
 from tests.service.running import Running
-from tests.service.test_service import UNLIMITED, client, listening, remembered
+from tests.service.test_app import UNLIMITED, client, listening, remembered
 
 SETTINGS = """[mqtt]
 url = "mqtt://127.0.0.1:{port}"

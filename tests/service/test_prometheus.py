@@ -22,8 +22,7 @@ from tests import grafana
 from tests.brokers import Mosquitto, find
 from tests.prometheuses import JOB, RULES, Prometheus, promtool
 from tests.service.running import Running, until
-from tests.service.test_disk import small_disk  # noqa: F401
-from tests.service.test_service import SETTINGS, UNLIMITED
+from tests.service.test_app import SETTINGS, UNLIMITED
 from tests.test_grafana import DASHBOARD
 
 TELLING = (*UNLIMITED, "sys_interval 1")
@@ -109,7 +108,7 @@ def test_a_broker_that_is_gone_is_told_and_then_a_service_that_is(
 def test_a_full_disk_is_told(
     prometheus: Prometheus,
     mosquitto: Callable[..., Mosquitto],
-    small_disk: Path,  # noqa: F811
+    small_disk: Path,
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     with watched(prometheus, "full", small_disk, SETTINGS.format(port=broker.port)) as service:

@@ -18,9 +18,9 @@ import trustme
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.service import tls
-from stream_lstm.service.build import link_options
-from stream_lstm.service.mqtt import Link, Verdict, tls_faults
-from stream_lstm.service.settings import load
+from stream_lstm.service.assembly import link_options
+from stream_lstm.service.mqtt import Link, Verdict, tls_errors
+from stream_lstm.service.settings.load import load
 from tests.brokers import Mosquitto, find
 
 SECONDS_MAX = 15.0
@@ -269,9 +269,9 @@ def strangers_key(folder: Path) -> Path:
 def test_what_has_no_words_of_its_own_is_still_said() -> None:
     odd = ssl.SSLError(1, "something new")
     odd.reason = "SOMETHING_NEW"
-    assert tls_faults.explained(odd) == "TLS failed: something new"
-    assert tls_faults.explained(OSError("no route")) is None
+    assert tls_errors.explained(odd) == "TLS failed: something new"
+    assert tls_errors.explained(OSError("no route")) is None
     for code, part in ((9, "not valid yet"), (26, "is not believed")):
         unverified = ssl.SSLCertVerificationError(1, "x")
         unverified.verify_code, unverified.verify_message = code, "unsuitable"
-        assert part in (tls_faults.explained(unverified) or "")
+        assert part in (tls_errors.explained(unverified) or "")

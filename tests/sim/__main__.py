@@ -22,8 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stream_lstm.core.window import ReplayWindow
-from stream_lstm.service.keeper import Keeper
+from stream_lstm.core.dedup import ReplayWindow
+from stream_lstm.service.state.writer import Keeper
 from stream_lstm.store.journal import Entry
 from tests.sim.world import FAST, World
 

@@ -22,24 +22,24 @@ from unittest.mock import patch
 
 import numpy as np
 
-from stream_lstm.core.encode import Encoder
+from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import DiskFull
-from stream_lstm.service import keeper as keeping
-from stream_lstm.service import restore as restoring
-from stream_lstm.service.build import decoder, identity
-from stream_lstm.service.chronicle import Chronicle
-from stream_lstm.service.freeze import freezer
-from stream_lstm.service.keeper import Keeper
-from stream_lstm.service.measures import Measures
-from stream_lstm.service.order import Order
-from stream_lstm.service.outbox import Outbox
-from stream_lstm.service.restore import restore
-from stream_lstm.service.settings import Settings
-from stream_lstm.service.silence import Silence
-from stream_lstm.service.streams import Streams
-from stream_lstm.service.worker import Worker
+from stream_lstm.service.assembly import decoder, identity
+from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.pipeline.freeze import freezer
+from stream_lstm.service.pipeline.lateness import Order
+from stream_lstm.service.pipeline.pipeline import Worker
+from stream_lstm.service.pipeline.recorder import Chronicle
+from stream_lstm.service.pipeline.staleness import Silence
+from stream_lstm.service.publications import Outbox
+from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.state import recovery as restoring
+from stream_lstm.service.state import writer as keeping
+from stream_lstm.service.state.recovery import restore
+from stream_lstm.service.state.residency import Streams
+from stream_lstm.service.state.writer import Keeper
 from stream_lstm.store.database import Database
 from tests.core.models import random_model
 from tests.service.scripted import Said

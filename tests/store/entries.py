@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
+from stream_lstm.store.files import Identity
 from stream_lstm.store.journal import Entry, Rejected
-from stream_lstm.store.opening import Identity
-from stream_lstm.store.rows import Record
 
 IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from stream_lstm.errors import DiskFailed, DiskFull, StateCorrupt, StateError, StateLocked, StateMismatch
 from stream_lstm.store import recovery
+from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import TRIMMED_AT_ONCE_MAX, Database
 from stream_lstm.store.faults import explained
-from stream_lstm.store.opening import Identity
-from stream_lstm.store.rows import Record
+from stream_lstm.store.files import Identity
 from tests.store.entries import IDENTITY, entry, filled, opened, record, same
 
 

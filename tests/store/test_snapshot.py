@@ -10,8 +10,8 @@ import pytest
 
 from stream_lstm.errors import DiskFailed, SettingsError, StateCorrupt, StateLocked
 from stream_lstm.store import snapshot
+from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
-from stream_lstm.store.rows import Record
 from tests.store.entries import entry, filled, opened, record, same
 
 

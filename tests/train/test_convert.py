@@ -10,9 +10,9 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from stream_lstm.core import model
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
+from stream_lstm.core.model import file as model_file
 from stream_lstm.errors import ModelError
 from stream_lstm.train.convert import convert
 from tests.train.states import FEATURES, OUTPUTS, SHAPES, State, events, state
@@ -21,17 +21,17 @@ NAMES = [f"f{n}" for n in range(FEATURES)]
 GOLDEN = safetensors.numpy.load_file(Path(__file__).parent / "golden" / "golden.safetensors")
 
 
-def converted(made: State, **changes: Any) -> model.Model:
+def converted(made: State, **changes: Any) -> model_file.Model:
     options: dict[str, Any] = {
         "source": "pump.safetensors",
         "name": "pump",
         "features": NAMES,
         "targets": [f"t{n}" for n in range(OUTPUTS)],
     }
-    return model.from_bytes(convert(safetensors.numpy.save(made), **(options | changes)))
+    return model_file.from_bytes(convert(safetensors.numpy.save(made), **(options | changes)))
 
 
-def said(made: model.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
+def said(made: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """What the engine predicts for one stream, event by event."""
     memories = Memories(made.description, rows_max=1)
     engine = Engine(made, memories)
@@ -60,7 +60,7 @@ def test_every_one_of_a_thousand_steps_is_torchs_within_1e_5(layers: int, units:
 def test_one_step_from_any_memory_is_torchs_within_1e_6(units: int) -> None:
     import torch
 
-    from stream_lstm.core import cell
+    from stream_lstm.core.model import cell
 
     made = converted(state(1, units))
     torch_cell = torch.nn.LSTMCell(FEATURES, units)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from stream_lstm.backtest.figures import Figures
-from stream_lstm.core import inputs, model
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model import inputs
 from stream_lstm.errors import SettingsError
-from stream_lstm.findings import in_json
-from stream_lstm.service.build import load_model
+from stream_lstm.json_output import in_json
+from stream_lstm.service.assembly import load_model
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit, sequences, varied
 from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
@@ -124,7 +125,7 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_same_recipe_makes_the_same_model() -> None:
     first, second = (fit(TINY, [], made={"by": "test"}) for _ in range(2))
     assert first == second
-    assert model.from_bytes(first).description.made == {"by": "test"}
+    assert model_file.from_bytes(first).description.made == {"by": "test"}
 
 
 def test_how_good_a_model_is_is_told_to_people_and_programs() -> None:
@@ -159,6 +160,6 @@ def test_training_lowers_the_loss_and_is_reported(tmp_path: Path) -> None:
     content, report = train(
         tmp_path, name="mine", seed=1, steps=2, units=8, progress=lambda: ticks.append(None)
     )
-    assert model.from_bytes(content).description.made["held_out"] == "d"
+    assert model_file.from_bytes(content).description.made["held_out"] == "d"
     assert len(ticks) == 2
     assert any(line.startswith("held out") for line in report.lines())

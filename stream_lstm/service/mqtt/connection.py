@@ -1,6 +1,6 @@
 """One network connection: its handshake, its keep-alive, its flow control and its end.
 
-Holds nothing that outlives the connection; `stream_lstm.service.mqtt.link` does. What a server may send, and
+Holds nothing that outlives the connection; `client` does. What a server may send, and
 when: MQTT 5.0, sections 3.1.4 (CONNACK first), 3.1.2.10 (keep alive), 3.6 and 3.7 (PUBREL, PUBCOMP), 3.14
 (DISCONNECT), 4.13 (faults).
 """
@@ -25,7 +25,7 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import BrokerError, HungUp, ProtocolError
-from stream_lstm.service.mqtt import packets, refusals, tls_faults
+from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.mqtt.inbox import Message
 
@@ -127,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._lost.set_result(None)
-        said = tls_faults.explained(exc)
+        said = tls_errors.explained(exc)
         if said:
             self._end(BrokerError(said))
             return
@@ -259,7 +259,7 @@ class Connection(asyncio.BufferedProtocol):
             answer.set_result(packet)
 
     def _acknowledged(self, packet: PubAckPacket) -> None:
-        self._owner.acknowledged(packet.packet_id, taken=int(packet.reason_code) < refusals.REFUSED)
+        self._owner.acknowledged(packet.packet_id, taken=int(packet.reason_code) < reason_codes.REFUSED)
 
     def _released(self, packet: PubRelPacket) -> None:
         self._replies.append(packets.pubcomp(packet.packet_id))
@@ -270,7 +270,7 @@ class Connection(asyncio.BufferedProtocol):
         self.pings_answered += 1
 
     def _dismissed(self, packet: DisconnectPacket) -> None:
-        self.close(refusals.dismissed(packet))
+        self.close(reason_codes.dismissed(packet))
 
     def _watch(self, keep_alive_seconds: float) -> None:
         now = self._clock()

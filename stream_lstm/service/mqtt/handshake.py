@@ -12,12 +12,12 @@ from dataclasses import replace
 from mqtt5 import ConnAckPacket, SubAckPacket
 
 from stream_lstm.errors import BrokerError, ProtocolError, SessionTaken, SettingsError
-from stream_lstm.service.mqtt import packets, refusals, tls_faults
+from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
+from stream_lstm.service.mqtt.granted import Verdict, judge
 from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
-from stream_lstm.service.mqtt.ownership import Mark
 from stream_lstm.service.mqtt.packets import Terms
-from stream_lstm.service.mqtt.verdict import Verdict, judge
+from stream_lstm.service.mqtt.takeover import Mark
 
 TLS_HINT = (
     "does it speak MQTT 5 over TLS on this port (without TLS, write mqtt://), "
@@ -81,7 +81,7 @@ class Handshake:
         except TimeoutError:
             raise BrokerError(f"{where} does not answer") from None
         except (OSError, UnicodeError) as error:
-            why = tls_faults.explained(error) or str(error)
+            why = tls_errors.explained(error) or str(error)
             if isinstance(error, ConnectionResetError):
                 why += f": {hint}"
             raise BrokerError(f"cannot connect to {where}: {why}") from None
@@ -138,14 +138,14 @@ class Handshake:
     def _accept(self, answer: ConnAckPacket) -> None:
         """Raise what a CONNACK refuses; next time ask for no more than this broker can do."""
         code = int(answer.reason_code)
-        if code == refusals.NO_RETAIN:
+        if code == reason_codes.NO_RETAIN:
             self._terms = replace(self._terms, retain=False)
-        if code == refusals.NO_QOS:
+        if code == reason_codes.NO_QOS:
             self._terms = replace(self._terms, will_qos=0)
         if code:
-            raise refusals.refused(answer)
+            raise reason_codes.refused(answer)
         if self._options.publish_qos > int(answer.max_qos):
-            raise refusals.publishes_at_0_only()
+            raise reason_codes.publishes_at_0_only()
 
     async def _agree(self, connection: Connection) -> list[int]:
         """Which topics we get; returns the QoS granted to each filter."""
@@ -160,8 +160,8 @@ class Handshake:
             raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
         del codes[len(filters) :]  # where we may not read who is there, we go without
         for entry, code in zip(filters, codes, strict=True):
-            if int(code) >= refusals.REFUSED:
-                raise refusals.not_granted(entry, code)
+            if int(code) >= reason_codes.REFUSED:
+                raise reason_codes.not_granted(entry, code)
         return [int(code) for code in codes]
 
     async def _subscribe(self, connection: Connection) -> tuple[SubAckPacket, int]:

@@ -28,7 +28,7 @@ from mqtt5 import (
 from stream_lstm.service.mqtt.framing import frame_bytes
 from stream_lstm.service.mqtt.inbox import Message
 from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
-from stream_lstm.service.mqtt.ownership import Mark
+from stream_lstm.service.mqtt.takeover import Mark
 
 ONLINE, OFFLINE = b"online", b"offline"
 SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use what is above, so that none is ever taken twice

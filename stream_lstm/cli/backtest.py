@@ -1,0 +1,91 @@
+"""`stream-lstm backtest`: what the service would have said of recorded streams, and how good that was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from stream_lstm.backtest import files, report
+from stream_lstm.backtest.figures import Course, Figures, follow, judge
+from stream_lstm.backtest.files import Series
+from stream_lstm.core.model.file import Model
+from stream_lstm.errors import SettingsError
+
+NAME_WIDTH = 44
+
+
+def backtest(
+    paths: Sequence[Path],
+    model: Model,
+    *,
+    time: str | None,
+    values: Sequence[str],
+    page: Path | None,
+    numbers: Path | None,
+) -> None:
+    """Print the figures, and write the page and the JSON that were asked for.
+
+    Raises:
+        SettingsError: a file cannot be read or written, or the model predicts no single number.
+    """
+    if model.description.features != model.description.targets or len(model.description.features) != 1:
+        raise SettingsError("--model", f"{model.id} does not predict the one number that it reads")
+    streams = [series for path in paths for series in files.read(path, time=time, values=values)]
+    total = sum(len(stream.values) for stream in streams)
+    with click.progressbar(length=total, label="predicting", file=sys.stderr) as bar:
+        courses = follow(model, streams, bar.update)
+    with click.progressbar(length=total, label="comparing", file=sys.stderr) as bar:
+        figures = []
+        for stream, course in zip(streams, courses, strict=True):
+            figures.append(judge(stream, course))
+            bar.update(len(stream.values))
+    click.echo("\n".join(table(streams, figures)))
+    for path, text in _reports(model, streams, courses, figures, page, numbers):
+        try:
+            path.write_text(text, "utf-8")
+        except OSError as error:
+            raise SettingsError(str(path), f"cannot be written: {error.strerror}") from None
+        click.echo(f"written: {path}", err=True)
+
+
+def _reports(
+    model: Model,
+    streams: Sequence[Series],
+    courses: Sequence[Course],
+    figures: Sequence[Figures],
+    page: Path | None,
+    numbers: Path | None,
+) -> list[tuple[Path, str]]:
+    out = []
+    if page:
+        out.append((page, report.as_page("Backtest", model.id, streams, courses, figures)))
+    if numbers:
+        out.append((numbers, report.as_json(model.id, streams, courses, figures)))
+    return out
+
+
+def table(streams: Sequence[Series], figures: Sequence[Figures]) -> list[str]:
+    """The figures in lines."""
+    lines = [
+        f"{'stream':{NAME_WIDTH}} {'events':>9} {'ours':>7} {'day ago':>8} {'squares':>8} {'first 50':>9} "
+        f"{'covered':>8} {'alerts':>7}"
+    ]
+    for stream, of in zip(streams, figures, strict=True):
+        day, squares = of.by_persistence(of.seasonal), of.by_persistence(of.least_squares)
+        lines.append(
+            f"{stream.name[-NAME_WIDTH:]:{NAME_WIDTH}} {of.events:9,} {of.ratio:7.3f} {day:8.3f} "
+            f"{squares:8.3f} {of.first:9.3f} {of.covered:8.1%} {of.alerts:7,}"
+        )
+    all_ = report.summary(figures)
+    lines.append(
+        f"{'median':{NAME_WIDTH}} {all_['events']:9,} {all_['median_ratio']:7.3f} "
+        f"{all_['median_ratio_seasonal']:8.3f} {all_['median_ratio_least_squares']:8.3f} "
+        f"{all_['median_ratio_first_events']:9.3f} {all_['median_covered']:8.1%} {all_['alerts']:7,}"
+    )
+    lines.append(
+        "ours, day ago, squares, first 50: mean error by that of 'same as last time'; below 1 is better"
+    )
+    return lines

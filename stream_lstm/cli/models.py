@@ -1,0 +1,114 @@
+"""The commands that make model files: `convert` and `train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from stream_lstm.cli.options import IN_FILE, IN_FOLDER, OUT_FILE, explained, json_option
+from stream_lstm.errors import SettingsError
+from stream_lstm.json_output import in_json
+
+
+@click.command()
+@click.argument("state_dict", type=IN_FILE)
+@click.option("--output", "-o", required=True, type=OUT_FILE, help="The model file to write.")
+@click.option("--features", required=True, help="Names of what goes in, in order, with commas.")
+@click.option("--targets", default="", help="Names of what comes out; the features if left out.")
+@click.option("--labels", default="", help="Names of the classes, for a classifying model.")
+@click.option("--mean", default="", help="Subtracted from each feature.")
+@click.option("--deviation", default="", help="Each feature is divided by it.")
+@click.option("--target-mean", default="", help="Added to each output, after the next.")
+@click.option("--target-deviation", default="", help="Each output is multiplied by it.")
+@click.option("--name", help="The model's name; the file's if left out.")
+@click.option("--lstm", help="Prefix of the LSTM's tensors, if there are several.")
+@click.option("--linear", help="Prefix of the linear layer's tensors, if there are several.")
+@json_option("One JSON object")
+@explained
+def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **options: str | None) -> None:
+    """Make a model file of a trained torch.nn.LSTM and torch.nn.Linear.
+
+    STATE_DICT is a safetensors file: safetensors.torch.save_file(model.state_dict(), "pump.safetensors").
+    Any number of layers; bidirectional ones and proj_size are refused.
+
+    \b
+    Example:
+      stream-lstm convert pump.safetensors -o model.safetensors --features temperature,vibration
+    """
+    from stream_lstm.core.model import file as model_file
+    from stream_lstm.train.convert import convert as make
+
+    content = make(
+        state_dict.read_bytes(),
+        source=str(state_dict),
+        name=name or state_dict.name.split(".")[0],
+        features=_names(options["features"]),
+        targets=_names(options["targets"]),
+        labels=_names(options["labels"]),
+        mean=_numbers("--mean", options["mean"]),
+        deviation=_numbers("--deviation", options["deviation"]),
+        target_mean=_numbers("--target-mean", options["target_mean"]),
+        target_deviation=_numbers("--target-deviation", options["target_deviation"]),
+        lstm=options["lstm"],
+        linear=options["linear"],
+    )
+    made = model_file.from_bytes(content)
+    _write(output, content)
+    of = made.description
+    if as_json:
+        named = {"features": of.features, "targets": of.targets, "labels": of.labels}
+        sizes = {"layers": of.layers, "units": of.units, "readout": of.readout}
+        click.echo(in_json({"file": str(output), "model": made.id, **sizes, **named}))
+        return
+    click.echo(f"{output}: model {made.id}, {of.layers} layer(s) of {of.units} units, {of.readout} readout")
+
+
+@click.command()
+@click.option("--recordings", type=IN_FOLDER, help="CSV files (timestamp,value); every fourth is held out.")
+@click.option("--output", "-o", required=True, type=OUT_FILE, help="The model file to write.")
+@click.option("--name", default="default", show_default=True, help="The model's name.")
+@click.option("--seed", default=1, show_default=True, help="Of all that is random.")
+@click.option("--steps", default=7_200, show_default=True, type=click.IntRange(1), help="Of the optimizer.")
+@click.option("--units", default=64, show_default=True, type=click.IntRange(1, 1024), help="Of the LSTM.")
+@json_option("One JSON object")
+@explained
+def train(
+    recordings: Path | None, output: Path, name: str, seed: int, steps: int, units: int, as_json: bool
+) -> None:
+    """Train a model on recordings and generated streams, and say how good it is. Needs the extra `train`.
+
+    \b
+    Example:
+      stream-lstm train --recordings streams/ --output mine.safetensors --steps 2000
+    """
+    from stream_lstm.train.session import train as start
+
+    with click.progressbar(length=steps, label="training", file=sys.stderr) as bar:
+        content, judged = start(
+            recordings, name=name, seed=seed, steps=steps, units=units, progress=lambda: bar.update(1)
+        )
+    _write(output, content)
+    if as_json:
+        click.echo(in_json({"file": str(output), **judged.told()}))
+    else:
+        click.echo("\n".join(judged.lines()))
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _numbers(option: str, text: str | None) -> list[float]:
+    try:
+        return [float(number) for number in _names(text)]
+    except ValueError:
+        raise SettingsError(option, f"{text!r} is not a list of numbers with commas") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise SettingsError(str(path), f"cannot be written: {error.strerror}") from None

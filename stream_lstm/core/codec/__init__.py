@@ -1,0 +1,1 @@
+"""Payload formats: messages to events, predictions to bytes, topics and timestamps."""

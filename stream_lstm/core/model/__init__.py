@@ -1,0 +1,1 @@
+"""The model: LSTM cell, inputs, readout, specification and file format."""

@@ -1,0 +1,1 @@
+"""Read-only views of streams: recent history, gate trace, summary."""

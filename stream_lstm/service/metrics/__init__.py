@@ -1,0 +1,1 @@
+"""Prometheus metrics: counters that the pipeline changes, and their export at a scrape."""

@@ -1,0 +1,1 @@
+"""The pipeline: messages to events, events to predictions, predictions to the broker."""

@@ -1,0 +1,178 @@
+"""What happened lately, for whoever looks: recent events, what was refused, what was odd.
+
+The line writes it in passing, all of it bounded; nobody who reads it can hold the line up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.engine import Predictions
+from stream_lstm.core.memory import Memories
+from stream_lstm.core.model.file import Model
+from stream_lstm.core.trackers.anomaly import ALERT, KINDS
+from stream_lstm.core.views.history import Came, Recent
+from stream_lstm.events import REASONS
+from stream_lstm.service.log import Seldom, logger
+from stream_lstm.store.journal import Entry, Rejected
+
+INCIDENTS_MAX = 200
+ODD_STREAMS_MAX = 4_096
+ODD_AT_ONCE_MAX = 64  # of a batch: when everything is odd at once, so many say so
+ODD_HALF_SECONDS = 300.0  # an oddity of 1 is taken for half as odd after so long
+EXAMPLES_MAX = 10  # a reason
+PAYLOAD_BYTES_MAX = 1_024  # of a refused message, what is kept
+TEXT_MAX = 1_024  # likewise of its topic
+
+OddRows = tuple[NDArray[np.intp], NDArray[np.float32]]  # (B,) rows, each once, and how odd they are
+
+
+class Incident(NamedTuple):
+    """An alert: an incident began with this event, or got far worse."""
+
+    stream: str
+    seq: int
+    time: float  # of the event, epoch seconds
+    at: float  # when it was predicted, epoch seconds
+    anomaly: float
+    kind: str
+    value: list[float]
+    expected: list[float]  # NaN where nothing was
+
+
+class Refusal(NamedTuple):
+    """A message that was refused, shortened."""
+
+    topic: str
+    detail: str
+    time: float
+    payload: bytes
+    payload_bytes: int
+
+
+class Odd(NamedTuple):
+    """The oddest event of a stream of late."""
+
+    row: int
+    anomaly: float
+    at: float  # epoch seconds
+
+    def now(self, now: float) -> float:
+        """How odd that still is."""
+        # Whichever way the clock was set: what was long ago is, and what is to come will not stay for ever.
+        return float(self.anomaly * 0.5 ** (abs(now - self.at) / ODD_HALF_SECONDS))
+
+
+class Chronicle:
+    """Written by the line, read by whoever looks.
+
+    Args:
+        recent_events_max: how many events are kept, see `history`; 0: nothing is kept at all.
+
+    Attributes:
+        recent: the last events of all streams.
+        incidents: the last alerts, newest last.
+        refusals: the last refused messages by reason, newest last.
+    """
+
+    def __init__(self, model: Model, memories: Memories, *, recent_events_max: int) -> None:
+        self._memories = memories
+        self._open = recent_events_max > 0
+        self.recent = Recent(model, memories, events_max=recent_events_max)
+        self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_MAX)
+        self.refusals: dict[str, deque[Refusal]] = {r: deque(maxlen=EXAMPLES_MAX) for r in REASONS}
+        self._odd: OrderedDict[int, Odd] = OrderedDict()  # by the stream's number
+        self._seldom = Seldom(time.monotonic)
+
+    def applied(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
+        """Events were applied: the entry's, to these rows, a moment ago."""
+        if not self._open:
+            return
+        try:
+            self._write(entry, rows, predictions, now)
+        except Exception:
+            self._stumbled()
+
+    def _stumbled(self) -> None:
+        """Say so, and go on: a fault in what is only looked at must not end the line."""
+        if self._seldom.due("stumbled") is not None:
+            logger.exception("what happens is not noted for those who look")
+
+    def _write(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
+        self.recent.note(Came(rows, entry.times, entry.marks, entry.values), predictions)
+        anomaly = predictions.anomaly
+        self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
+        if not np.count_nonzero(anomaly >= ALERT):  # mostly, and then there is no alert either
+            return
+        odd = np.flatnonzero(anomaly >= ALERT)[:ODD_AT_ONCE_MAX]
+        for row, much in zip(rows[odd].tolist(), anomaly[odd].tolist(), strict=True):
+            self._note_odd(row, much, now)
+        for n in np.flatnonzero(predictions.alert)[:ODD_AT_ONCE_MAX].tolist():
+            self.incidents.append(self._incident(entry, rows, predictions, n, now))
+
+    def _note_odd(self, row: int, anomaly: float, now: float) -> None:
+        stream = int(self._memories.ids[row])
+        known = self._odd.pop(stream, None)
+        if known is None or known.now(now) <= anomaly:
+            known = Odd(row, anomaly, now)
+        self._odd[stream] = known._replace(row=row)
+        if len(self._odd) > ODD_STREAMS_MAX:
+            self._odd.popitem(last=False)
+
+    def _incident(
+        self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, n: int, now: float
+    ) -> Incident:
+        return Incident(
+            stream=self._memories.key(int(rows[n])),
+            seq=int(predictions.seq[n]),
+            time=float(entry.times[n]),
+            at=now,
+            anomaly=float(predictions.anomaly[n]),
+            kind=KINDS[predictions.kind[n]],
+            value=entry.values[n].tolist(),
+            expected=predictions.expected[n].tolist(),
+        )
+
+    def refused(self, rejected: Rejected) -> None:
+        """A message was refused."""
+        if not self._open:
+            return
+        try:
+            refusal = Refusal(
+                topic=rejected.topic[:TEXT_MAX],
+                detail=rejected.detail[:TEXT_MAX],
+                time=rejected.time,
+                payload=rejected.payload[:PAYLOAD_BYTES_MAX],
+                payload_bytes=len(rejected.payload),
+            )
+            self.refusals[rejected.reason].append(refusal)
+        except Exception:
+            self._stumbled()
+
+    def odd(self, now: float) -> OddRows:
+        """The rows of streams that were odd within the last minutes, and how odd they still are."""
+        if not self._odd:
+            return np.empty(0, np.intp), np.empty(0, np.float32)
+        count, known = len(self._odd), self._odd.values()
+        streams = np.fromiter(self._odd, np.int64, count)
+        rows = np.fromiter((odd.row for odd in known), np.intp, count)
+        anomaly = np.fromiter((odd.anomaly for odd in known), np.float64, count)
+        at = np.fromiter((odd.at for odd in known), np.float64, count)
+        here = self._memories.ids[rows] == streams  # those that have left memory meanwhile are not
+        much = anomaly * 0.5 ** (np.abs(now - at) / ODD_HALF_SECONDS)
+        return rows[here], much[here].astype(np.float32)
+
+    def oddness(self, rows: NDArray[np.intp], odd: OddRows) -> NDArray[np.float32]:
+        """How odd each of these rows is, (B,): its last event, or what `odd` says."""
+        known = np.nan_to_num(self._memories.anomaly[rows].astype(np.float32))
+        if not len(odd[0]):
+            return known
+        order = np.argsort(odd[0])
+        which, much = odd[0][order], odd[1][order]
+        at = np.minimum(np.searchsorted(which, rows), len(which) - 1)
+        return np.where(which[at] == rows, np.maximum(known, much[at]), known)

@@ -1,0 +1,142 @@
+"""Memory after a restart: the checkpoint's rows, and the journal applied to them once more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.core.dedup import ReplayWindow
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import NOBODY, Memories
+from stream_lstm.core.model.file import Model
+from stream_lstm.core.trackers.interval import INTERVAL
+from stream_lstm.events import Events
+from stream_lstm.service.publications import Outbox, Publication
+from stream_lstm.store import recovery
+from stream_lstm.store.checkpoint import Rows
+from stream_lstm.store.database import Database
+from stream_lstm.store.journal import Entry
+
+
+@dataclass
+class Restored:
+    """Everything that an undisturbed run would have now.
+
+    Attributes:
+        memories: as after the last committed entry.
+        written: (rows,) the entry that each row's record on disk reflects.
+        number: of the last committed entry.
+        next_stream: the number of the next new stream.
+        resend: entries whose publications may not have left, and these, oldest first.
+        away: how many streams wait on disk.
+        replayed: how many events were applied again.
+    """
+
+    engine: Engine
+    memories: Memories
+    window: ReplayWindow
+    written: NDArray[np.int64]
+    number: int
+    sent: int
+    settled: int
+    next_stream: int
+    away: int
+    resend: list[tuple[int, list[Publication]]]
+    replayed: int
+
+
+def spare(batch_events_max: int) -> int:
+    """Rows beside `streams_max`, for streams that must be there at once before others can leave."""
+    return max(4 * batch_events_max, 4_096)
+
+
+def restore(
+    database: Database,
+    model: Model,
+    outbox: Outbox,
+    *,
+    streams_max: int,
+    batch_events_max: int = 1_024,
+    interval: float = INTERVAL,
+) -> Restored:
+    """Read the state and bring memory up to the last committed entry.
+
+    Where more streams are known than memory is meant to hold, only those come that the journal speaks of;
+    the others wait on disk for their next event.
+
+    Raises:
+        StateError: the state cannot be read.
+    """
+    found = recovery.load(database)
+    most = streams_max + spare(batch_events_max)
+    if database.streams <= streams_max:
+        chunks = database.rows()
+    else:
+        spoken_of = [entry.streams for entry in database.entries(found.horizon - 1)]
+        needed = np.unique(np.concatenate([np.empty(0, np.int64), *spoken_of])).tolist()
+        most = max(most, len(needed))
+        chunks = iter([database.rows_by_id(needed)])
+    memories = Memories(model.description, rows_max=most)
+    engine = Engine(model, memories, interval=interval)
+    keys, row_of = _read_rows(chunks, memories, found.next_stream_id)
+    written = memories.applied.copy()
+    resend: list[tuple[int, list[Publication]]] = []
+    replayed = 0
+    for entry in database.entries(found.horizon - 1):
+        publications, count = _replay(entry, engine, outbox, keys, row_of)
+        replayed += count
+        if entry.number > found.sent:
+            resend.append((entry.number, publications))
+    return Restored(
+        engine=engine,
+        memories=memories,
+        window=ReplayWindow(map(tuple, found.window.tolist())),
+        written=written,
+        number=found.last_entry,
+        sent=found.sent,
+        settled=found.settled,
+        next_stream=found.next_stream_id,
+        away=database.streams - len(memories),
+        resend=resend,
+        replayed=replayed,
+    )
+
+
+def _read_rows(
+    chunks: Iterator[Rows], memories: Memories, next_stream: int
+) -> tuple[dict[int, str], NDArray[np.intp]]:
+    """Fill memory from the checkpoint; returns keys and rows by stream number (row 0: not there)."""
+    keys: dict[int, str] = {}
+    row_of = np.full(next_stream, NOBODY, np.intp)
+    for chunk in chunks:
+        rows = memories.restore_all(chunk.keys, chunk.ids, chunk.records)
+        memories.applied[rows] = chunk.entries
+        memories.seen[rows] = np.where(chunk.entries, chunk.seen, time.time())
+        row_of[chunk.ids] = rows
+        keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
+    return keys, row_of
+
+
+def _replay(
+    entry: Entry, engine: Engine, outbox: Outbox, keys: dict[int, str], row_of: NDArray[np.intp]
+) -> tuple[list[Publication], int]:
+    """Apply those events of an entry that their rows do not reflect yet."""
+    memories = engine.memories
+    rows = row_of[entry.streams]
+    fresh = (rows != NOBODY) & (memories.applied[rows] < entry.number)
+    rows, times, values = rows[fresh], entry.times[fresh], entry.values[fresh]
+    marks = entry.marks[fresh]
+    predictions = engine.run(rows, times, values, marks)
+    memories.applied[rows] = entry.number
+    memories.seen[rows] = time.time()  # at worst forgotten late
+    events = Events(
+        keys=[keys[stream] for stream in entry.streams[fresh].tolist()],
+        times=times.tolist(),
+        marks=marks.tolist(),
+        values=values.ravel().tolist(),
+    )
+    return outbox.publications(events, predictions, entry.rejected), len(rows)

@@ -1,0 +1,121 @@
+"""`inspect` on state files of models of every kind: streams found, sorted and shown, whatever their names."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_lstm.cli.inspect import Wanted, inspect
+from stream_lstm.core.model import file as model_file
+from stream_lstm.core.model.file import Model
+from stream_lstm.service.assembly import identity
+from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.database import Database
+from tests.cli.emulated import Terminal
+from tests.core.models import KINDS, description, engine, random_model, tensors
+from tests.store.entries import entry
+
+NAMES = ["x/steady", "x/Wild", "y/\x1b[2Jred", "z/young", "z/new"]
+
+
+def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
+    """A state file: of the last stream there is no checkpoint, of the one before a single event."""
+    running, rng = engine(model, 4), np.random.default_rng(1)
+    wide = len(model.description.features)
+    for n in range(150):
+        rows = np.array([1, 2, 3] if n < 149 else [1, 2, 3, 4])
+        values = rng.normal(20, 1, (len(rows), wide)) * np.array([1.0, 50.0, 5.0, 1.0])[: len(rows), None]
+        running.run(rows, np.full(len(rows), 1e9 + n), values)
+    records = running.memories.records(np.array([1, 2, 3, 4]))
+    with closing(Database.open(path, identity(model))) as database:
+        database.commit(
+            entry(1, named=[(n + 1, name) for n, name in enumerate(NAMES)], values=np.zeros((3, wide)))
+        )
+        database.checkpoint([Record(n + 1, 1, seen + n, bytes(record)) for n, record in enumerate(records)])
+    return path
+
+
+def listed(capsys: pytest.CaptureFixture[str], path: Path, **options: object) -> list[str]:
+    inspect(path, Wanted(as_json=True, **options))  # type: ignore[arg-type]
+    return [json.loads(line)["stream"] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_streams_are_found_and_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "s.db", random_model())
+    assert listed(capsys, path) == NAMES
+    assert listed(capsys, path, limit=2) == NAMES[:2]
+    assert listed(capsys, path, search="WILD") == NAMES[1:2]
+    assert listed(capsys, path, search="z/", sort="name") == ["z/new", "z/young"]
+    assert listed(capsys, path, search="nobody") == []
+    assert listed(capsys, path, sort="seen") == [*NAMES[3::-1], NAMES[4]]  # the last heard of first
+    assert listed(capsys, path, sort="events")[-2:] == ["z/young", "z/new"]
+    assert set(listed(capsys, path, sort="covered")[-2:]) == {"z/young", "z/new"}
+    inspect(path, Wanted(as_json=True, sort="error"))
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ratios = [stream["error_ratio"][0] for stream in told]
+    assert ratios[3:] == [None, None]
+    assert ratios[:3] == sorted(ratios[:3], reverse=True)
+    inspect(path, Wanted(search="z/", limit=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("; 2 match")
+    assert lines[-1] == "… and 1 more (--limit)"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_of_every_kind_of_model(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = description(**KINDS[kind])
+    content = model_file.to_bytes(of, tensors(of))
+    (tmp_path / "m.safetensors").write_bytes(content)
+    path = written(tmp_path / "s.db", model_file.from_bytes(content), seen=time.time() - 60.0)
+    inspect(path, Wanted(model=tmp_path / "m.safetensors"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(NAMES)
+    assert "y/\\x1b[2Jred" in lines[4]
+    for name in NAMES:
+        for as_json in (False, True):
+            options = Wanted(stream=name, as_json=as_json, model=tmp_path / "m.safetensors", largest=True)
+            inspect(path, options)
+            shown = capsys.readouterr().out
+            assert "\x1b" not in shown
+            assert as_json == shown.startswith("{")
+            assert "NaN" not in shown
+    inspect(path, Wanted(stream=NAMES[0], model=tmp_path / "m.safetensors"))
+    shown = capsys.readouterr().out
+    assert shown.count("units; LTM") == of.layers
+    if len(of.features) > 1:
+        assert [line.split()[0] for line in shown.splitlines() if line[:2] in ("a ", "b ")][:2] == ["a", "b"]
+
+
+def test_numbers_of_a_model_that_is_not_at_hand_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "s.db", random_model(**KINDS["pair"]))
+    for model in (None, tmp_path / "none.safetensors"):
+        inspect(path, Wanted(stream=NAMES[0], model=model))
+        shown = capsys.readouterr().out
+        assert "feature 0 " in shown
+        assert "target 1 " in shown
+
+
+def test_on_a_terminal_it_fits(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.db", random_model())
+    for arguments in ([], ["--stream", NAMES[1]]):
+        for columns in (40, 80):
+            with Terminal(["inspect", str(path), *arguments], columns=columns, lines=40) as terminal:
+                assert terminal.wait() == 0
+                lines = [line for line in terminal.picture.text if "random:" not in line]
+                assert terminal.picture.coloured
+                assert any("Wild" in line for line in lines)
+            with Terminal(
+                ["inspect", str(path), *arguments], columns=columns, lines=40, NO_COLOR="1"
+            ) as plain:
+                assert plain.wait() == 0
+                assert plain.picture.text == terminal.picture.text
+                assert not plain.picture.coloured

@@ -1,0 +1,126 @@
+"""Predictions as they are published."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_lstm.core.codec import encoder
+from stream_lstm.events import FROZEN, Events
+from tests.core.models import KINDS, engine, random_model
+
+
+def strict(payload: bytes) -> dict[str, Any]:
+    """JSON without the NaN that Python would let pass."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    told = json.loads(payload, parse_constant=refuse)
+    assert isinstance(told, dict)
+    return told
+
+
+def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
+    made = random_model(**KINDS[kind])
+    wide = len(made.description.features)
+    values = np.arange(events * wide, dtype=float).reshape(events, wide)
+    times = np.arange(events) + 1.7e9
+    marks = [0, 1, 2, *[FROZEN] * (events - 3)]
+    said = engine(made, 1).run(np.ones(events, np.intp), times, values, np.array(marks, np.uint8))
+    columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
+    return encoder.Encoder(made.id, made.description, **options).encode(columns, said)
+
+
+def test_a_number_has_every_field() -> None:
+    first, second, third = map(strict, published("step"))
+    assert list(first) == [
+        *("stream", "seq", "time", "clock", "value", "expected"),
+        *("prediction", "interval", "anomaly", "alert", "kind", "trust", "model"),
+    ]
+    assert (first["alert"], first["kind"], first["trust"]) == (False, None, 0.5)
+    assert third["anomaly"] is None
+    assert (first["expected"], first["interval"], first["seq"]) == (None, None, 1)
+    assert second["expected"] == first["prediction"]
+    assert [told["clock"] for told in (first, second, third)] == ["event", "arrival", "uncertain"]
+    assert second["interval"][0] < second["prediction"] < second["interval"][1]
+    assert second["model"].startswith("random:")
+
+
+def test_several_numbers_go_by_their_names() -> None:
+    first, second, _ = map(strict, published("fixed"))
+    assert first["value"] == {"a": 0.0, "b": 1.0}
+    assert first["expected"] is None
+    assert first["interval"] is None
+    assert set(second["expected"]) == set(second["prediction"]) == {"b", "soft"}
+    assert len(second["interval"]["b"]) == 2
+    assert 0.0 <= second["anomaly"] <= 1.0
+    assert second["alert"] is False
+    assert "trust" not in second
+
+
+def test_each_number_is_trusted_on_its_own() -> None:
+    first, second, _ = map(strict, published("pair"))
+    assert first["trust"] == {"a": 0.5, "b": 0.5}
+    assert set(second["trust"]) == {"a", "b"}
+    assert all(0.0 <= share <= 1.0 for share in second["trust"].values())
+
+
+def test_on_request_it_says_how_far_it_can_be_relied_on() -> None:
+    first, second, *_ = said = list(map(strict, published("step", 120, details=True)))
+    assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
+    assert second["details"]["error_ratio"] > 0.0
+    assert next(one["seq"] for one in said if one["details"]["warm"]) == 100
+    pair = strict(published("pair", details=True)[1])
+    assert set(pair["details"]["covered"]) == {"a", "b"}
+    assert "details" not in strict(published("classes", details=True)[1])
+
+
+def test_on_request_it_looks_further_ahead() -> None:
+    first, second, _ = map(strict, published("far", forecast=True))
+    assert [step["ahead"] for step in second["forecast"]] == [1, 2, 6]
+    assert second["forecast"][0]["value"] == second["prediction"]
+    assert second["forecast"][0]["interval"] == second["interval"]
+    assert second["forecast"][2]["interval"][0] < second["forecast"][2]["value"]
+    assert first["forecast"][0]["interval"] is None
+    pair = strict(published("pair", forecast=True)[1])
+    assert set(pair["forecast"][0]["value"]) == set(pair["forecast"][0]["interval"]) == {"a", "b"}
+    assert strict(published("pair", forecast=True)[0])["forecast"][0]["interval"] is None
+
+
+def test_what_was_frozen_says_so() -> None:
+    told = list(map(strict, published("step", 5)))
+    assert [one.get("frozen") for one in told] == [None, None, None, True, True]
+    assert told[3]["clock"] == "event"
+
+
+def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:
+    told = strict(published("classes")[1])
+    assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
+    assert sum(told["probabilities"].values()) == pytest.approx(1.0)
+    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(told)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_events_give_the_same_bytes(kind: str) -> None:
+    assert published(kind) == published(kind)
+
+
+def test_a_rejection_carries_the_original_bytes() -> None:
+    told = strict(encoder.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
+    assert base64.b64decode(told.pop("payload_base64")) == b"\xff\x00"
+    assert told == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
+    large = strict(encoder.rejection("a", b"x" * 70_000, reason="too_large", detail="", time=0.0))
+    assert len(base64.b64decode(large["payload_base64"])) == encoder.REJECTED_BYTES_MAX
+    assert large["payload_bytes"] == 70_000
+
+
+@pytest.mark.parametrize(
+    ("template", "topics"), [("p/{stream}", ["p/a", "p/b"]), ("p/{stream}/x", ["p/a/x", "p/b/x"])]
+)
+def test_each_stream_has_its_topic(template: str, topics: list[str]) -> None:
+    assert encoder.topics(template, ["a", "b"]) == topics

@@ -1,0 +1,69 @@
+"""Scaling from the first event on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_lstm.core.model import inputs
+from stream_lstm.core.trackers.scale import MEMORY_EVENTS, Scale, follow
+
+
+def scales(values: list[float]) -> list[tuple[float, float, float]]:
+    """Mean, deviation and scaled value after each event."""
+    scale, out = Scale(np.zeros((1, 1)), np.zeros((1, 1))), []
+    for n, value in enumerate(values, 1):
+        scale = follow(scale, np.array([[value]]), np.array([n]))
+        deviation = float(scale.deviation()[0, 0])
+        out.append((float(scale.mean[0, 0]), deviation, (value - float(scale.mean[0, 0])) / deviation))
+    return out
+
+
+def test_the_first_500_events_have_their_plain_mean_and_deviation() -> None:
+    values = np.random.default_rng(0).normal(5, 2, int(MEMORY_EVENTS)).tolist()
+    mean, deviation, _ = scales(values)[-1]
+    assert mean == pytest.approx(np.mean(values))
+    assert deviation == pytest.approx(np.std(values))
+
+
+@given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=80))
+def test_a_scaled_value_is_bounded_from_the_first_event_on(values: list[float]) -> None:
+    for n, (_, deviation, scaled) in enumerate(scales(values), 1):
+        assert deviation > 0
+        assert abs(scaled) <= n**0.5 * 1.01
+
+
+def test_a_flat_stream_is_scaled_to_zero_and_its_first_move_is_seen() -> None:
+    out = scales([21.5] * 600 + [22.0])
+    assert out[599][2] == 0.0
+    assert 20 < out[600][2] < 23
+
+
+def test_a_large_offset_hides_no_movement() -> None:
+    values = (1e9 + np.random.default_rng(1).normal(0, 1e-3, 2_000)).tolist()
+    assert scales(values)[-1][1] == pytest.approx(1e-3, rel=0.1)
+
+
+def test_a_scale_follows_its_sensor() -> None:
+    rng = np.random.default_rng(2)
+    mean, deviation, _ = scales([*rng.normal(0, 1, 1_000).tolist(), *rng.normal(100, 5, 4_000).tolist()])[-1]
+    assert mean == pytest.approx(100, abs=1.5)
+    assert deviation == pytest.approx(5, rel=0.15)
+
+
+def test_inputs_are_as_wide_as_said_and_clipped() -> None:
+    seen = inputs.Seen(
+        np.array([[50.0, -50.0]]),
+        np.array([[1.0, 2.0]]),
+        np.array([21_600.0]),
+        np.array([500]),
+        np.array([0.0]),
+        np.array([3.0]),
+    )
+    names = list(inputs.MAKERS)
+    made = inputs.make(names, seen, "running")
+    assert made.shape == (1, inputs.width(names, 2))
+    assert made[0].tolist() == pytest.approx([10, -10, 1, 2, 1, 0, 0.2225209, 0.9749279, -1, 3, 1], abs=1e-6)
+    assert inputs.make(["value"], seen, "fixed")[0].tolist() == [50.0, -50.0]

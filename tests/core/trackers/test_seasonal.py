@@ -1,0 +1,85 @@
+"""A step that comes every day is expected again; what nobody knows is no step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_lstm.core.trackers import seasonal
+from stream_lstm.core.trackers.scale import Scale
+from stream_lstm.core.trackers.seasonal import PIECE_SECONDS, PIECES, STEPS, Days, Scaled
+
+Doubles = NDArray[np.float64]
+
+
+def followed(
+    values: Doubles,
+    every: float = PIECE_SECONDS,
+    deviations: Doubles | None = None,
+    means: Doubles | None = None,
+) -> list[float]:
+    """The step that is expected after each value."""
+    days = Days(np.full((3, 1, PIECES), 7, np.int8), np.array([1]), np.zeros(1, np.bool_))  # another's so far
+    written, out = Scaled(*np.full((2, 1, 1), 5.0)), []
+    last, before = 0.0, 1.7e9
+    for n, value in enumerate(values.tolist()):
+        time = 1.7e9 + n * every
+        mean, deviation = (0.0 if means is None else means[n]), (1.0 if deviations is None else deviations[n])
+        written, step = seasonal.follow(
+            written,
+            days,
+            Scale(np.array([[mean]]), np.array([[deviation]])),
+            np.array([[last]]),
+            np.array([before]),
+            np.array([time]),
+            np.array([every]),
+            np.array([n + 1]),
+        )
+        before, last = time, value
+        out.append(float(step[0, 0]))
+    assert (days.steps[[0, 2]] == 7).all()
+    return out
+
+
+@pytest.mark.parametrize("every", [PIECE_SECONDS, 3 * PIECE_SECONDS])
+def test_what_happened_yesterday_at_this_time_is_expected(every: float) -> None:
+    count = int(86_400 / every)
+    one = np.where(np.arange(count) % count < count // 3, -1.0, 2.0)
+    found = followed(np.tile(one, 3), every)
+    assert not any(found[: count - 1])
+    steps = np.append(np.diff(np.tile(one, 3)), 0.0)
+    assert np.allclose(found[2 * count : -1], steps[2 * count : -1], atol=2 / STEPS)
+
+
+def test_several_events_in_a_piece_are_one_and_no_step_lies_between_them() -> None:
+    found = followed(np.tile(np.repeat([0.0, 3.0], 50), 200), 10.0)  # a change every 500 s
+    inside = [step for n, step in enumerate(found) if n * 10 % PIECE_SECONDS < PIECE_SECONDS - 10.0]
+    assert not any(inside[100:200])
+
+
+def test_a_scale_that_changes_does_not_change_what_was() -> None:
+    one = np.where(np.arange(PIECES) < 100, 20.0, 22.0)
+    rng = np.random.default_rng(1)
+    deviations = np.exp(np.cumsum(rng.normal(0, 0.05, 3 * PIECES))).clip(0.5, 5.0)
+    means = 21.0 + np.cumsum(rng.normal(0, 0.05, 3 * PIECES))
+    found = followed(np.tile(one, 3), deviations=deviations, means=means)
+    steps = np.append(np.diff(np.tile(one, 3)), 0.0)
+    assert np.allclose(found[2 * PIECES : -1], steps[2 * PIECES : -1], atol=1.0)
+
+
+def test_what_lies_far_out_is_no_routine() -> None:
+    values = np.zeros(3 * PIECES)
+    values[[100, 100 + PIECES]] = 50.0
+    assert not any(followed(values))
+
+
+@pytest.mark.parametrize("last", [1e100, -1e100, np.nan])
+def test_numbers_at_the_edge_are_not_kept(last: float) -> None:
+    days = Days(np.zeros((1, 1, PIECES), np.int8), np.array([0]), np.zeros(1, np.bool_))
+    one = np.ones((1, 1))
+    times = np.array([0.0]), np.array([86_700.0]), np.array([1e6])
+    with np.errstate(all="raise", under="ignore"):
+        _, step = seasonal.follow(Scaled(one, one), days, Scale(one, one), one * last, *times, np.array([5]))
+    assert not days.steps.any()
+    assert step.tolist() == [[0.0]]

@@ -1,0 +1,27 @@
+"""How all streams stand at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_lstm.core.memory import Memories
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
+from stream_lstm.service.metrics.standing import Standing, standing
+from tests.core.models import description
+
+
+def test_warm_streams_that_move_are_judged_by_their_error_and_their_interval() -> None:
+    memories = Memories(description(), rows_max=5)
+    rows = np.array([memories.admit(str(n), n + 1) for n in range(5)])
+    records = memories.take(rows)
+    records["seq"] = [WARM_EVENTS, WARM_EVENTS, WARM_EVENTS, WARM_EVENTS - 1, WARM_EVENTS]
+    records["erred"][:, 0] = [0.5, 1.5, 0.9, 9.0, 0.0]  # the last one is flat, the one before cold
+    records["moved"][:, 0] = [1.0, 1.0, 1.0, 1.0, 0.0]
+    records["covered"][:, 0] = [0.9, 0.94, 0.8, 0.0, 1.0]
+    memories.put(rows, records)
+    assert standing(memories, 0.9) == Standing(judged=3, worse=1, covered=2)
+    assert standing(memories, 0.8) == Standing(judged=3, worse=1, covered=1)
+
+
+def test_nobody_is_no_trouble() -> None:
+    assert standing(Memories(description(), rows_max=5), 0.9) == Standing(0, 0, 0)

@@ -1,0 +1,168 @@
+"""What the broker says it has dropped: read where it can be, and never a message for the line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import mqtt5
+import pytest
+from mqtt5 import ConnAckPacket, DisconnectPacket, DisconnectReasonCode, PubAckPacket, PublishPacket, QoS
+
+from stream_lstm.demo import embedded
+from stream_lstm.demo.broker import Child, free_port, until_listening
+from stream_lstm.errors import SessionTaken
+from stream_lstm.service.assembly import link_options
+from stream_lstm.service.mqtt import Filter
+from stream_lstm.service.mqtt.broker_stats import Drops
+from stream_lstm.service.settings.load import Settings
+from tests.service.mqtt.peers import Peer, Scripted, message, options, payloads, running, take, until
+from tests.service.scripted import Said
+
+TOPIC = "$SYS/broker/publish/messages/dropped"
+
+
+def said(payload: bytes, topic: str = TOPIC) -> Said:
+    return Said(topic, payload, qos=0, packet_id=None, retain=True)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "total"),
+    [
+        ([], None),
+        ([b"0"], 0),
+        ([b"17"], 17),
+        ([b"18446744073709551615"], 2**64 - 1),
+        ([b"17", b"3"], 3),  # the broker was restarted
+        ([b"17", b"many", b""], 17),
+        ([b""], None),
+        ([b"-1"], None),
+        ([b"1.5"], None),
+        ([b"1e3"], None),
+        ([b" 1"], None),
+        ([b"1_000"], None),
+        ([b"\xff"], None),
+        (["²".encode()], None),
+        ([b"9" * 21], None),
+        ([b"9" * 60_000], None),
+    ],
+)
+def test_the_last_plain_count_is_taken_and_nothing_else(payloads: list[bytes], total: int | None) -> None:
+    drops = Drops(TOPIC)
+    drops.hear([said(payload) for payload in payloads] + [said(b"99", "status")])
+    assert drops.total == total
+
+
+def count(n: int, **more: Any) -> PublishPacket:
+    return PublishPacket(TOPIC, b"%d" % n, **more)
+
+
+async def test_counts_among_events_are_read_and_leave_no_trace_in_the_line() -> None:
+    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+        peer = await broker.peer()
+        await peer.welcome(granted=1)
+        await until(lambda: link.connected)
+        assert link.broker_dropped_total is None
+        burst = [count(n) for n in range(5_000)]
+        peer.send(message(1), *burst, message(2), count(5_000), message(3))
+        arrivals = await take(link, 3)
+        assert payloads(arrivals) == [b"1", b"2", b"3"]
+        assert link.broker_dropped_total == 5_000
+        assert (link.messages_received_total, link.unacknowledged, link.inbox_messages) == (3, 3, 0)
+        await link.deliver(1, [], arrivals, fresh=True)
+        assert [await peer.expect(PubAckPacket) for _ in range(3)] == [PubAckPacket(n) for n in (1, 2, 3)]
+        assert link.unacknowledged == 0
+        peer.send(PublishPacket(TOPIC, b"nonsense"))
+        peer.close()
+        await (await broker.peer()).welcome(granted=1)
+        await until(lambda: link.connections_total == 2)
+        assert link.broker_dropped_total == 5_000  # what was heard last still holds
+
+
+async def test_at_qos_1_it_would_be_a_message_like_any_other() -> None:
+    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+        peer = await broker.peer()
+        await peer.welcome(granted=1)
+        peer.send(count(7, qos=QoS.AT_LEAST_ONCE, packet_id=1))
+        await link.deliver(1, [], await take(link, 1), fresh=True)
+        assert await peer.expect(PubAckPacket) == PubAckPacket(1)
+        assert link.broker_dropped_total is None
+
+
+async def asked(broker: Scripted, session_present: bool) -> tuple[Peer, list[tuple[str, int]]]:
+    """The next connection, whose SUBSCRIBE is not answered yet, and what it asks for."""
+    peer = await broker.peer()
+    await peer.expect(mqtt5.ConnectPacket)
+    peer.send(ConnAckPacket(session_present=session_present))
+    subscribe = await peer.expect(mqtt5.SubscribePacket)
+    return peer, [(entry.pattern, int(entry.max_qos)) for entry in subscribe.topic_filters]
+
+
+@pytest.mark.parametrize("session_present", [False, True])
+@pytest.mark.parametrize("word", [None, DisconnectReasonCode.NOT_AUTHORIZED])
+async def test_a_broker_that_ends_the_connection_for_it_is_not_asked_again(
+    session_present: bool, word: DisconnectReasonCode | None
+) -> None:
+    async with Scripted() as broker:
+        settings = options(broker, dropped_topic=TOPIC, watched=[Filter("freeze", 1)])
+        async with running(settings, connect=False) as link:
+            peer, filters = await asked(broker, session_present)
+            assert filters == [("sensors/#", 1), (TOPIC, 0), ("freeze", 1)]
+            if word:
+                peer.send(DisconnectPacket(reason_code=word))
+            peer.close()
+            peer, filters = await asked(broker, session_present)
+            assert filters == [("sensors/#", 1), ("freeze", 1)]
+            assert f"the next attempt does not ask for {TOPIC}" in link.seen.losses[0][0]
+            peer.close()  # so it was not that
+            peer, filters = await asked(broker, session_present)
+            assert (TOPIC, 0) in filters
+            assert "mqtt.dropped_topic" not in link.seen.losses[1][0]
+            peer.close()
+            for _ in range(2):  # and from then on without
+                peer, filters = await asked(broker, session_present)
+                assert (TOPIC, 0) not in filters
+                peer.send(mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE] * 2))
+                await until(lambda: link.connected)
+                peer.close()
+                await until(lambda: not link.connected)
+
+
+async def test_who_is_replaced_while_subscribing_leaves_all_the_same() -> None:
+    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+        peer, _ = await asked(broker, session_present=False)
+        peer.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER))
+        with pytest.raises(SessionTaken):
+            await link.task
+
+
+async def test_rumqttd_does_without(tmp_path: Path) -> None:
+    """It hangs up on who asks for a topic that begins with $."""
+    port = free_port()
+    (tmp_path / "broker.toml").write_text(embedded.CONFIG.format(port=port))
+    command = [sys.executable, "-m", "stream_lstm.demo.embedded", str(tmp_path / "broker.toml")]
+    with Child(command, log=tmp_path / "log") as child:
+        until_listening(port, child)
+        settings = link_options(Settings(mqtt={"url": f"mqtt://127.0.0.1:{port}"}))
+        async with running(settings) as link:
+            assert [TOPIC in reason for reason, _ in link.seen.losses] == [True]
+
+
+@pytest.mark.parametrize(
+    ("source", "topic"),
+    [
+        ("sensors/#", TOPIC),
+        ("#", TOPIC),  # which does not match what begins with $
+        ("$SYS/#", ""),
+        ("$share/group/$SYS/broker/#", ""),
+        (TOPIC, ""),
+    ],
+)
+def test_where_its_topic_is_a_source_it_stays_one(source: str, topic: str) -> None:
+    settings = Settings(subscribe=[{"topic": source}])
+    assert link_options(settings).dropped_topic == topic
+
+
+def test_who_wants_none_asks_for_none() -> None:
+    assert link_options(Settings(mqtt={"dropped_topic": ""})).dropped_topic == ""

@@ -1,0 +1,85 @@
+"""Which streams are not to learn: planned by the clock, and asked for by a message."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+
+import pytest
+
+from stream_lstm.core.codec.topics import Pattern
+from stream_lstm.errors import PayloadError
+from stream_lstm.service.pipeline.freeze import FILTERS_MAX, Freezer, Window
+
+NIGHT = Window(time(22), time(6), ())
+FRIDAY_NIGHT = Window(time(22), time(6), ("fri",))
+NOON = Window(time(11, 30), time(12, 30), ("mon", "tue"))
+WEEKEND = Window(None, None, ("sat", "sun"))
+ALWAYS = Window(None, None, ())
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("window", "moment", "holds"),
+    [
+        (NIGHT, "2026-11-24T21:59", False),
+        (NIGHT, "2026-11-24T22:00", True),
+        (NIGHT, "2026-11-25T05:59", True),
+        (NIGHT, "2026-11-25T06:00", False),
+        (FRIDAY_NIGHT, "2026-11-27T23:00", True),  # a Friday
+        (FRIDAY_NIGHT, "2026-11-28T05:00", True),
+        (FRIDAY_NIGHT, "2026-11-28T23:00", False),
+        (FRIDAY_NIGHT, "2026-11-27T05:00", False),
+        (NOON, "2026-11-23T12:00", True),  # a Monday
+        (NOON, "2026-11-25T12:00", False),
+        (NOON, "2026-11-23T12:30", False),
+        (WEEKEND, "2026-11-28T12:00", True),
+        (WEEKEND, "2026-11-27T12:00", False),
+        (ALWAYS, "2026-11-27T12:00", True),
+    ],
+)
+def test_windows_hold_by_the_clock(window: Window, moment: str, holds: bool) -> None:
+    assert window.holds(at(moment)) is holds
+
+
+def test_plans_and_messages_add_up_and_the_last_message_counts() -> None:
+    freezer = Freezer([(Pattern("night/#"), NIGHT)], "freeze")
+    keys = ["night/a:v", "plant/b:v", "plant/c/d"]
+    freezer.look(at("2026-11-24T12:00"))
+    assert freezer.frozen(keys) is None
+    freezer.look(at("2026-11-24T23:00"))
+    assert freezer.frozen(keys) == [True, False, False]
+    freezer.hear(b'["plant/+", "other"]')
+    freezer.look(at("2026-11-24T23:01"))
+    assert (freezer.frozen(keys), freezer.active) == ([True, True, False], 3)
+    freezer.hear(b'["plant/#"]')
+    freezer.look(at("2026-11-25T12:00"))
+    assert freezer.frozen(keys) == [False, True, True]
+    freezer.hear(b"")
+    freezer.look(at("2026-11-25T12:01"))
+    assert (freezer.frozen(keys), freezer.active) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"plant/#", "malformed"),
+        (b"\xff", "malformed"),
+        (b"[" * 5_000, "malformed"),
+        (b'{"streams": []}', "wrong_type"),
+        (b"[1]", "wrong_type"),
+        (b'["a/#/b"]', "malformed"),
+        (b'[""]', "malformed"),
+        (b'["' + b'","'.join([b"a"] * (FILTERS_MAX + 1)) + b'"]', "too_large"),
+    ],
+)
+def test_a_message_that_cannot_be_understood_changes_nothing(payload: bytes, reason: str) -> None:
+    freezer = Freezer([], "freeze")
+    freezer.hear(b'["a"]')
+    with pytest.raises(PayloadError) as caught:
+        freezer.hear(payload)
+    assert caught.value.reason == reason
+    freezer.look(0.0)
+    assert freezer.frozen(["a", "b"]) == [True, False]
