@@ -28,7 +28,7 @@ from benchmarks import machine
 from stream_lstm.cli.bench import model_engine, seconds_an_event
 from stream_lstm.core.model import cell
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model.spec import Description
+from stream_lstm.core.model.spec import ModelSpec
 
 UNITS = (16, 32, 64, 128)
 BATCHES = (1, 16, 64, 256, 1_024)
@@ -37,10 +37,10 @@ COLUMNS = ("engine", "cell", "torch", "onnx")
 Step = Callable[[], object]
 
 
-def described() -> Description:
+def described() -> ModelSpec:
     """The default model."""
     shipped = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
-    return model_file.from_bytes(shipped).description
+    return model_file.from_bytes(shipped).spec
 
 
 INPUTS = described().inputs_width

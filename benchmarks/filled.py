@@ -25,7 +25,7 @@ def name(n: int) -> str:
 def fill(path: Path, streams: int) -> None:
     """Make the file."""
     model = load_model(None)
-    memories = Memories(model.description, rows_max=streams)
+    memories = Memories(model.spec, rows_max=streams)
     engine = Engine(model, memories)
     database = Database.open(path, identity(model), fsync=False)
     rng = np.random.default_rng(0)

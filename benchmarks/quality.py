@@ -105,7 +105,7 @@ def measure(
     model: Model, streams: Sequence[Series], methods: dict[str, Method]
 ) -> tuple[list[Result], list[Course], dict[str, float]]:
     """Results by stream, what was said, and microseconds an event of each method, one stream at a time."""
-    made = model.description.made
+    made = model.spec.made
     trained = set(made.get("trained_on", "").split(", "))
     courses = follow(model, streams)
     seconds, results = dict.fromkeys(methods, 0.0), []
@@ -123,7 +123,7 @@ def measure(
 
 def event_cost(model: Model) -> float:
     """Microseconds an event, whole: scale, gates, readout, adaptation, interval, score, at batch 256."""
-    engine = Engine(model, Memories(model.description, rows_max=BATCH))
+    engine = Engine(model, Memories(model.spec, rows_max=BATCH))
     rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(BATCH)], np.intp)
     rng, spent = np.random.default_rng(0), []
     for n in range(REPEATS):
@@ -183,7 +183,9 @@ def labelled_in(
     labels = json.loads((folder / WINDOWS).read_text())
     return {
         stream.name: detection.Labelled(
-            stream.times, course.told, [(epoch(a), epoch(b)) for a, b in labels[f"{stream.name}.csv"]]
+            stream.times,
+            course.incident_score,
+            [(epoch(a), epoch(b)) for a, b in labels[f"{stream.name}.csv"]],
         )
         for stream, course in zip(streams, courses, strict=True)
         if f"{stream.name}.csv" in labels

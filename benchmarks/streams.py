@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks import machine
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.service.assembly import identity, load_model
-from stream_lstm.service.metrics.counters import Measures
-from stream_lstm.service.publications import Outbox
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings.sections import PublishSettings, StateSettings
-from stream_lstm.service.state.recovery import Restored, restore
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import RecoveredState, recover
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 
@@ -43,18 +43,20 @@ class Line:
     def __init__(self, path: Path, streams: int) -> None:
         self.model = load_model(None)
         self.database = Database.open(path, identity(self.model))
-        outbox = Outbox(PublishSettings(), Encoder(self.model.id, self.model.description), status_topic="")
-        self.restored: Restored = restore(self.database, self.model, outbox, streams_max=streams)
-        self.keeper = Keeper(self.database, self.restored, StateSettings(path=path), Measures())
+        builder = PublicationBuilder(
+            PublishSettings(), Encoder(self.model.id, self.model.spec), status_topic=""
+        )
+        self.recovered: RecoveredState = recover(self.database, self.model, builder, streams_max=streams)
+        self.state_writer = StateWriter(self.database, self.recovered, StateSettings(path=path), Counters())
 
     async def apply(self, rows: np.ndarray[Any, Any], named: list[tuple[int, str]]) -> float:
         """One batch, committed; returns how long it took, in seconds."""
         begun = time.perf_counter()
-        memories = self.restored.memories
+        memories = self.recovered.memories
         values = np.random.default_rng(0).normal(20.0, 1.0, (len(rows), 1))
         times = np.full(len(rows), 1.7e9)
-        self.restored.engine.run(rows, times, values)
-        number = self.keeper.number + 1
+        self.recovered.engine.run(rows, times, values)
+        number = self.state_writer.number + 1
         memories.applied[rows], memories.seen[rows] = number, times
         entry = Entry(
             number=number,
@@ -63,13 +65,13 @@ class Line:
             times=times,
             marks=np.zeros(len(rows), np.uint8),
             values=values,
-            named=named,
+            new_streams=named,
             digests=np.empty((0, 2), np.uint64),
             rejected=[],
-            sent=number - 1,
-            settled=number - 1,
+            published_through=number - 1,
+            acked_through=number - 1,
         )
-        await self.keeper.commit(entry)
+        await self.state_writer.commit(entry)
         return time.perf_counter() - begun
 
 
@@ -95,25 +97,25 @@ async def measure(path: Path, streams: int) -> dict[str, float]:
         keys = [
             (n + 1, f"plant/line{n % 40}/sensor{n:07}:v") for n in range(start, min(start + BATCH, streams))
         ]
-        rows = np.array([line.restored.memories.admit(key, n) for n, key in keys], np.intp)
+        rows = np.array([line.recovered.memories.admit(key, n) for n, key in keys], np.intp)
         await line.apply(rows, keys)
     figures = {"memory_bytes_a_stream": (resident_bytes() - before) / streams}
     calm = await probe(line, streams, None)
     begun = time.perf_counter()
-    checkpoint = asyncio.create_task(line.keeper.checkpoint(confirmed))
+    checkpoint = asyncio.create_task(line.state_writer.checkpoint(confirmed))
     busy = await probe(line, streams, checkpoint)
     figures["checkpoint_seconds"] = time.perf_counter() - begun
     for name, taken in (("calm", calm), ("checkpointing", busy)):
         figures[f"batch_ms_p50_{name}"] = statistics.median(taken)
         figures[f"batch_ms_p99_{name}"] = statistics.quantiles(taken, n=100)[98]
     figures["state_bytes_a_stream"] = line.database.size_bytes / streams
-    await line.keeper.close(cleanly=False)
+    await line.state_writer.close(cleanly=False)
     del line
     begun = time.perf_counter()
     again = Line(path, streams)
     figures["restart_seconds"] = time.perf_counter() - begun
-    figures["replayed_events"] = again.restored.replayed
-    await again.keeper.close(cleanly=False)
+    figures["replayed_events"] = again.recovered.replayed
+    await again.state_writer.close(cleanly=False)
     return figures
 
 

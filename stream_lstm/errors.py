@@ -37,7 +37,7 @@ class PayloadError(StreamLstmError):
         self.reason = reason
         self.detail = detail
 
-    def told(self) -> PayloadError:
+    def without_traceback(self) -> PayloadError:
         """The same to keep, without where it was raised.
 
         A raised error holds the frames that it came through. Where one of them holds the error in turn, both
@@ -82,7 +82,7 @@ class BrokerRefused(BrokerError):
         self.lasting = lasting
 
 
-class HungUp(BrokerError):
+class ConnectionDropped(BrokerError):
     """The broker closed a connection that served, and did not say why."""
 
 

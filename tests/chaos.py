@@ -30,7 +30,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.demo import embedded
 from stream_lstm.service.assembly import load_model
-from stream_lstm.service.mqtt import Filter, Link, LinkOptions
+from stream_lstm.service.mqtt import ClientOptions, Filter, MqttClient
 from stream_lstm.store.database import Database
 from tests.brokers import Mosquitto, free_port
 from tests.service.running import Running
@@ -80,9 +80,9 @@ class Embedded:
         self._process.wait()
 
 
-def link(port: int, name: str, filters: list[Filter]) -> Link:
-    return Link(
-        LinkOptions(
+def link(port: int, name: str, filters: list[Filter]) -> MqttClient:
+    return MqttClient(
+        ClientOptions(
             host="127.0.0.1",
             port=port,
             client_id=f"chaos-{name}",
@@ -148,7 +148,7 @@ class Chaos:
             await asyncio.gather(*tasks, return_exceptions=True)
             broker.kill()
 
-    async def _speak(self, mouth: Link) -> None:
+    async def _speak(self, mouth: MqttClient) -> None:
         number, begun, draw = 0, time.monotonic(), random.Random(7)
         while not self._stop:
             due = int((time.monotonic() - begun) * self._rate)
@@ -164,7 +164,7 @@ class Chaos:
             await asyncio.sleep(ROUND_SECONDS)
         await mouth.confirm(number)
 
-    async def _listen(self, ears: Link) -> None:
+    async def _listen(self, ears: MqttClient) -> None:
         number = 0
         while True:
             arrivals = await ears.receive(4_096)
@@ -229,7 +229,7 @@ class Chaos:
     def _differing(self, state: Path) -> int:
         """Streams whose memory is not that of an undisturbed fold."""
         model = load_model(None)
-        memories = Memories(model.description, rows_max=self._streams)
+        memories = Memories(model.spec, rows_max=self._streams)
         engine = Engine(model, memories)
         rows = np.array(
             [memories.admit(f"d{n:04}:v", n + 1) for n in range(min(self._streams, len(self.sent)))], np.intp
@@ -241,7 +241,7 @@ class Chaos:
         keys = memories.keys(rows.tolist())
         expected = dict(zip(keys, memories.records(rows), strict=True))
         found = {}
-        with closing(Database.peek(state)) as database:
+        with closing(Database.open_read_only(state)) as database:
             size = database.identity.row_bytes
             for chunk in database.rows():
                 for n, key in enumerate(chunk.keys):

@@ -31,7 +31,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_lstm.service.http.openapi import document
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
 from stream_lstm.service.settings.load import Settings
 from tests.core.models import KINDS, engine, random_model
@@ -78,7 +78,7 @@ def models(kind: str) -> str:
     """Predictions and records of one kind of model, over frozen, uncertain, late and repeated events."""
     made = random_model(**KINDS[kind])
     running, rng = engine(made, 5), np.random.default_rng(1)
-    count, wide = 900, len(made.description.features)
+    count, wide = 900, len(made.spec.features)
     rows = rng.integers(1, 6, count)
     times = 1.7e9 + np.cumsum(rng.exponential(300.0, count)) - (rng.random(count) < 0.05) * 3_000.0
     values = np.round(rng.normal(20, 3, (count, wide)), 2) + (rng.random((count, wide)) < 0.01) * 500.0
@@ -125,7 +125,7 @@ def called(*arguments: str) -> bytes:
 
 def metric_names() -> str:
     """Names, kinds and labels of the service's metrics, without their help."""
-    families = text_string_to_metric_families(page(registry(Measures(), lambda: PRESENT)).decode())
+    families = text_string_to_metric_families(page(registry(Counters(), lambda: PRESENT)).decode())
     found = {
         (family.name, family.type, *sorted(sample.labels))
         for family in families

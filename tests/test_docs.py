@@ -22,7 +22,7 @@ from stream_lstm.events import REASONS
 from stream_lstm.service import app
 from stream_lstm.service.http import cpu_budget, live_feed, routes, server
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
 from stream_lstm.service.pipeline import recorder
 from stream_lstm.service.settings import sections
@@ -161,12 +161,12 @@ def test_the_limits_of_the_api_are_those_of_the_code() -> None:
     for said in [
         f"`http.recent_events_max` ({HttpSettings().recent_events_max:,})",
         f"`http.viewers_max` ({HttpSettings().viewers_max})",
-        f"the last {recorder.INCIDENTS_MAX} alerts",
+        f"the last {recorder.ALERTS_MAX} alerts",
         f"of each {recorder.PAYLOAD_BYTES_MAX:,} bytes of payload and {recorder.TEXT_MAX:,} characters",
-        f"{recorder.ODD_STREAMS_MAX:,} streams that were odd",
-        f"kept every {history.ANCHOR_EVENTS} events",
+        f"{recorder.ANOMALOUS_STREAMS_MAX:,} streams that were odd",
+        f"kept every {history.KEYFRAME_EVENTS} events",
         f"{history.EVENTS_BYTES_MAX // 2**20} MB of events, "
-        f"{history.ANCHORS_BYTES_MAX // 2**20} MB of records",
+        f"{history.KEYFRAMES_BYTES_MAX // 2**20} MB of records",
         f"There are {app.CONNECTIONS_BESIDE_VIEWERS} more connections",
         f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a whole request",
         f"or {server.TAKEN_SECONDS_MAX:.0f} in which it takes nothing",
@@ -187,7 +187,7 @@ def test_the_limits_of_the_api_are_those_of_the_code() -> None:
 
 
 def test_the_metrics_are_explained() -> None:
-    scraped = page(registry(Measures(), lambda: PRESENT)).decode()
+    scraped = page(registry(Counters(), lambda: PRESENT)).decode()
     exposed = [
         (family.name + ("_total" if family.type == "counter" else ""), family.type)
         for family in text_string_to_metric_families(scraped)
@@ -206,7 +206,7 @@ def test_every_setting_is_in_the_default_configuration() -> None:
 
 
 def test_the_models_figures_are_those_of_the_model() -> None:
-    described = from_bytes((ROOT / "stream_lstm/models/default.safetensors").read_bytes()).description
+    described = from_bytes((ROOT / "stream_lstm/models/default.safetensors").read_bytes()).spec
     document = (ROOT / "docs/model.md").read_text("utf-8")
     for held_out in described.made["held_out"].split(", "):
         assert f"| `{held_out}` |" in document

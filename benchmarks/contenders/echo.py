@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 
-from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 
 EVENTS_MAX = 1_024
 
@@ -14,7 +14,7 @@ EVENTS_MAX = 1_024
 class Ready:
     """Says when it listens."""
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         """The link has connected."""
         print("ready", flush=True)
 
@@ -25,7 +25,9 @@ class Ready:
 
 async def main(port: int, qos: int) -> None:
     filters = [Filter("sensors/+/telemetry", 1 if qos else 0)]
-    link = Link(LinkOptions(host="127.0.0.1", port=port, client_id="echo", filters=filters), observer=Ready())
+    link = MqttClient(
+        ClientOptions(host="127.0.0.1", port=port, client_id="echo", filters=filters), observer=Ready()
+    )
     running = asyncio.create_task(link.run())
     number = 0
     while not running.done():

@@ -103,7 +103,7 @@ def engine_accuracy(content: bytes, lag: int, seed: int) -> float:
     rng, right = np.random.default_rng(seed), 0
     for _ in range(TESTS // TESTS_AT_ONCE):
         asked = tests(rng, TESTS_AT_ONCE, lag)
-        engine = Engine(made, Memories(made.description, rows_max=TESTS_AT_ONCE))
+        engine = Engine(made, Memories(made.spec, rows_max=TESTS_AT_ONCE))
         rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(TESTS_AT_ONCE)], np.intp)
         for t, events in enumerate(asked.events):
             said = engine.run(rows, np.full(TESTS_AT_ONCE, 1.7e9 + t), events.astype(np.float64))

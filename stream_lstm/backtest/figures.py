@@ -14,7 +14,7 @@ from stream_lstm.backtest.files import Series
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.trackers.anomaly import ALERT
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 
 Doubles = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Course(NamedTuple):
     high: Doubles
     anomaly: Doubles
     kind: NDArray[np.int8]
-    told: Doubles
+    incident_score: Doubles
     alert: NDArray[np.bool_]
     trust: Doubles
 
@@ -79,7 +79,7 @@ def follow(model: Model, streams: Sequence[Series], progress: Callable[[int], ob
     Args:
         progress: called with how many more events are done.
     """
-    memories = Memories(model.description, rows_max=len(streams))
+    memories = Memories(model.spec, rows_max=len(streams))
     engine = Engine(model, memories)
     rows = np.array([memories.admit(str(n), n + 1) for n in range(len(streams))], np.intp)
     lengths = np.array([len(stream.values) for stream in streams])
@@ -92,7 +92,7 @@ def follow(model: Model, streams: Sequence[Series], progress: Callable[[int], ob
         high=np.full(total, np.nan),
         anomaly=np.zeros(total),
         kind=np.zeros(total, np.int8),
-        told=np.zeros(total),
+        incident_score=np.zeros(total),
         alert=np.zeros(total, np.bool_),
         trust=np.zeros(total),
     )
@@ -103,10 +103,10 @@ def follow(model: Model, streams: Sequence[Series], progress: Callable[[int], ob
         flat.low[at], flat.high[at] = coming[1:, alive]
         said = engine.run(rows[alive], times[at], values[at][:, None])
         flat.expected[at] = said.expected[:, 0]
-        flat.anomaly[at], flat.kind[at], flat.told[at], flat.alert[at] = said[2:6]
+        flat.anomaly[at], flat.kind[at], flat.incident_score[at], flat.alert[at] = said[2:6]
         flat.trust[at] = said.trust[:, 0]
-        prediction, reach = said.prediction[:, 0], said.reach[:, 0, 0]
-        coming[:, alive] = prediction, prediction - reach, prediction + reach
+        prediction, half_width = said.prediction[:, 0], said.half_width[:, 0, 0]
+        coming[:, alive] = prediction, prediction - half_width, prediction + half_width
         progress(len(alive))
     pieces = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return [Course._make(column[piece] for column in flat) for piece in pieces]
@@ -136,7 +136,7 @@ def judge(stream: Series, course: Course, *, classical: bool = True) -> Figures:
         least_squares=float(fitted.mean()),
         first=float(error[:FIRST_EVENTS].sum() / began) if began else 1.0,
         covered=float(inside[bounded].mean()) if bounded.any() else float("nan"),
-        anomalies=int((course.anomaly >= ALERT).sum()),
+        anomalies=int((course.anomaly >= ALERT_THRESHOLD).sum()),
         alerts=int(course.alert.sum()),
         trust=float(course.trust[-1]),
     )

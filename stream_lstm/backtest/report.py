@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_lstm import __version__
 from stream_lstm.backtest.figures import FIRST_EVENTS, Course, Figures, median
 from stream_lstm.backtest.files import Series
-from stream_lstm.core.trackers.anomaly import ALERT, KINDS
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.json_output import in_json, plain
 
 BUCKETS = 1_500  # of a drawn course; each keeps its lowest, its highest and its oddest event
@@ -164,7 +164,7 @@ def _drawn(stream: Series, course: Course) -> dict[str, Any]:
         "anomaly": course.anomaly,
     }
     drawn = {name: [_short(x) for x in column[order].tolist()] for name, column in columns.items()}
-    return drawn | {"alerts": stream.times[course.alert].tolist(), "threshold": ALERT}
+    return drawn | {"alerts": stream.times[course.alert].tolist(), "threshold": ALERT_THRESHOLD}
 
 
 def _standing_out(values: NDArray[np.float64], anomaly: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -30,15 +30,15 @@ PORTS = {"http": 80, "https": 443}
 Shape = TypeVar("Shape")
 
 
-class Away(StreamLstmError):
+class Unreachable(StreamLstmError):
     """The service does not answer, or not yet: trying again may help."""
 
 
-class Refused(StreamLstmError):
+class ApiRefused(StreamLstmError):
     """It answers, and trying again does not help until somebody changes something."""
 
 
-class Place(NamedTuple):
+class ServiceAddress(NamedTuple):
     """Where a service is asked.
 
     Attributes:
@@ -60,7 +60,7 @@ class Place(NamedTuple):
         return f"{'https' if self.context else 'http'}://{host}:{self.port}"
 
 
-def of_settings(http: HttpSettings) -> Place:
+def of_settings(http: HttpSettings) -> ServiceAddress:
     """Where the service of these settings listens, on this machine.
 
     Raises:
@@ -72,7 +72,7 @@ def of_settings(http: HttpSettings) -> Place:
     if not http.port:
         raise SettingsError("http.port", "is 0, so that nobody knows which it is; say where with --url")
     credentials = _credentials(http, "http.token_file")
-    return Place(
+    return ServiceAddress(
         host=ANYWHERE.get(http.host, http.host),
         port=http.port,
         context=_of_ours(http.cert_file) if http.cert_file else None,
@@ -100,7 +100,7 @@ def _of_ours(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def of_url(url: str, token_file: Path | None) -> Place:
+def of_url(url: str, token_file: Path | None) -> ServiceAddress:
     """Where a service of this address is asked; its certificate must be one that this machine trusts.
 
     Raises:
@@ -120,7 +120,7 @@ def of_url(url: str, token_file: Path | None) -> Place:
         token = _credentials(HttpSettings(token_file=token_file), "--token-file")
     except SettingsError as error:
         raise SettingsError("--token-file", error.problem) from None
-    return Place(
+    return ServiceAddress(
         host=host,
         port=PORTS[parts.scheme] if port is None else port,
         context=ssl.create_default_context() if parts.scheme == "https" else None,
@@ -140,10 +140,10 @@ def _credentials(http: HttpSettings, key: str) -> SecretStr | None:
     return SecretStr(allowed[0]) if allowed else None
 
 
-class Client:
+class ApiClient:
     """Asks one service."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ServiceAddress) -> None:
         self.place = place
         self._connection: http.client.HTTPConnection | None = None
 
@@ -167,7 +167,9 @@ class Client:
         try:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(f"{self.place.url} answers as no service of this version does: {error}") from None
+            raise ApiRefused(
+                f"{self.place.url} answers as no service of this version does: {error}"
+            ) from None
 
     def _answer(self, target: str) -> tuple[int, bytes]:
         if self._connection:
@@ -187,10 +189,10 @@ class Client:
             return self._exchange(self._connection, target)
         except ssl.SSLCertVerificationError as error:
             self.close()
-            raise Refused(f"{place.url} is not believed to be it: {error.verify_message}") from None
+            raise ApiRefused(f"{place.url} is not believed to be it: {error.verify_message}") from None
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Away(f"{place.url} does not answer: {_reason(error)}") from None
+            raise Unreachable(f"{place.url} does not answer: {_reason(error)}") from None
 
     def _exchange(self, connection: http.client.HTTPConnection, target: str) -> tuple[int, bytes]:
         who = self.place.authorization
@@ -212,14 +214,14 @@ class Client:
         problem = formatting.safe(problem[:PROBLEM_MAX]).replace(formatting.MARK_OF_LEFT_TO_RIGHT, "")
         url = self.place.url
         if status in (401, 403):
-            return Refused(f"{url} does not let us in: {problem}; {self.place.hint}")
+            return ApiRefused(f"{url} does not let us in: {problem}; {self.place.hint}")
         if status == 400 and parameter:
             return SettingsError(f"--{parameter}", problem.removeprefix(f"{parameter}: "))
         if status == 404:
-            return Refused(f"{url} has no {path}: is http.page false there, or is it something else?")
+            return ApiRefused(f"{url} has no {path}: is http.page false there, or is it something else?")
         if status >= 500:
-            return Away(f"{url}: {problem}")
-        return Refused(f"{url} answers with status {status}: {problem}")
+            return Unreachable(f"{url}: {problem}")
+        return ApiRefused(f"{url} answers with status {status}: {problem}")
 
 
 def _reason(error: Exception) -> str:

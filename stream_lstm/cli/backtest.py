@@ -31,7 +31,7 @@ def backtest(
     Raises:
         SettingsError: a file cannot be read or written, or the model predicts no single number.
     """
-    if model.description.features != model.description.targets or len(model.description.features) != 1:
+    if model.spec.features != model.spec.targets or len(model.spec.features) != 1:
         raise SettingsError("--model", f"{model.id} does not predict the one number that it reads")
     streams = [series for path in paths for series in files.read(path, time=time, values=values)]
     total = sum(len(stream.values) for stream in streams)

@@ -23,7 +23,7 @@ SECONDS_EACH = 0.15
 def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
     """Print microseconds an event, the median of `REPEATS`, for each batch size; or all of it as JSON."""
     model = load_model(path)
-    described = model.description
+    described = model.spec
     if not as_json:
         click.echo(f"model {model.id}: {described.layers} layer(s) of {described.units} units")
         click.echo(f"{'batch':>7} {'us/event':>10} {'events/s':>12}")
@@ -40,7 +40,7 @@ def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
 
 def model_engine(model: Model, streams: int) -> Engine:
     """An engine with so many streams, in rows from 1 on."""
-    memories = Memories(model.description, rows_max=streams)
+    memories = Memories(model.spec, rows_max=streams)
     for n in range(streams):
         memories.admit(str(n), n + 1)
     return Engine(model, memories)
@@ -50,7 +50,7 @@ def seconds_an_event(engine: Engine, size: int) -> float:
     """Seconds an event, over `SECONDS_EACH`."""
     rng = np.random.default_rng(0)
     rows, times = np.arange(1, size + 1), np.full(size, 1e9)
-    values = rng.normal(20.0, 1.0, (size, len(engine.model.description.features)))
+    values = rng.normal(20.0, 1.0, (size, len(engine.model.spec.features)))
     engine.run(rows, times, values)
     rounds, begun = 0, time.perf_counter()
     while (spent := time.perf_counter() - begun) < SECONDS_EACH:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.views.history import Plan
+from stream_lstm.core.views.history import HistorySize
 
 # Beside its record a stream has a key, an entry in a table of rows and one in the service's columns.
 KEY_BYTES = 190
@@ -52,7 +52,7 @@ class Estimate(NamedTuple):
 
 def estimate(model: Model, streams: int, *, recent_events: int) -> Estimate:
     """Memory and disk for so many streams, and so many events to look at."""
-    record, recent = row_type(model.description).itemsize, Plan.of(model.description, recent_events)
+    record, recent = row_type(model.spec).itemsize, HistorySize.of(model.spec, recent_events)
     recent_bytes = recent.full_bytes if recent_events else 0
     return Estimate(
         streams=streams,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.cli import inspect_view
 from stream_lstm.cli.terminal import screen
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Skill
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
@@ -24,7 +24,7 @@ from stream_lstm.store.database import Database
 DIGITS = 3
 
 
-class Wanted(NamedTuple):
+class InspectOptions(NamedTuple):
     """What is to be shown, and how.
 
     Attributes:
@@ -46,7 +46,7 @@ class Wanted(NamedTuple):
     model: Path | None = None
 
 
-def inspect(path: Path, wanted: Wanted) -> None:
+def inspect(path: Path, wanted: InspectOptions) -> None:
     """Print the streams of a state file, or all of one.
 
     Raises:
@@ -55,7 +55,7 @@ def inspect(path: Path, wanted: Wanted) -> None:
     """
     if not path.exists():
         raise SettingsError(str(path), "there is no such state file")
-    database = Database.peek(path)
+    database = Database.open_read_only(path)
     try:
         kind = np.dtype(ast.literal_eval(database.identity.row))
         lines = (_list if wanted.stream is None else _one)(database, kind, wanted)
@@ -67,7 +67,7 @@ def inspect(path: Path, wanted: Wanted) -> None:
         screen.say(lines)
 
 
-def _list(database: Database, kind: np.dtype[Any], wanted: Wanted) -> list[str]:
+def _list(database: Database, kind: np.dtype[Any], wanted: InspectOptions) -> list[str]:
     keys, found = _sorted(database, kind, wanted)
     told = {stream["stream"]: stream for stream in _each(database.rows_of(keys), kind)}
     streams = [told[key] for key in keys]
@@ -81,7 +81,7 @@ def _list(database: Database, kind: np.dtype[Any], wanted: Wanted) -> list[str]:
     )
 
 
-def _sorted(database: Database, kind: np.dtype[Any], wanted: Wanted) -> tuple[list[str], int]:
+def _sorted(database: Database, kind: np.dtype[Any], wanted: InspectOptions) -> tuple[list[str], int]:
     """The names of the first streams that are wanted, in order; and how many are wanted in all."""
     keys: list[str] = []
     ranks: list[NDArray[np.float64]] = [np.empty(0)]
@@ -115,8 +115,8 @@ RANKS: dict[str, Callable[[Rows, NDArray[Any]], NDArray[np.float64]]] = {
 }
 
 
-def _skill(memories: Any) -> Skill:
-    return Skill(*(memories[name].astype(float) for name in Skill._fields))
+def _skill(memories: Any) -> Accuracy:
+    return Accuracy(*(memories[name].astype(float) for name in Accuracy._fields))
 
 
 def _each(rows: Rows, kind: np.dtype[Any]) -> Iterator[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _told(key: str, entry: int, seen: float, memory: np.void) -> dict[str, Any]:
     }
 
 
-def _one(database: Database, kind: np.dtype[Any], wanted: Wanted) -> list[str]:
+def _one(database: Database, kind: np.dtype[Any], wanted: InspectOptions) -> list[str]:
     assert wanted.stream is not None
     rows = database.rows_of([wanted.stream])
     if not rows.keys:
@@ -177,7 +177,7 @@ def _names(model: str, path: Path | None, told: dict[str, Any]) -> tuple[list[st
     except ModelError:
         at_hand = load_model(None)
     if at_hand.id == model:
-        return at_hand.description.features, at_hand.description.targets
+        return at_hand.spec.features, at_hand.spec.targets
     return (
         [f"feature {n}" for n in range(len(told["value"]))],
         [f"target {n}" for n in range(len(told["expected"]))],

@@ -12,7 +12,7 @@ import click
 from stream_lstm import __version__
 from stream_lstm.cli.models import convert, train
 from stream_lstm.cli.observe import healthcheck, inspect, watch
-from stream_lstm.cli.options import CONFIG, IN_FILE, MODEL, OUT_FILE, explained, json_option
+from stream_lstm.cli.options import CONFIG, IN_FILE, MODEL, OUT_FILE, json_option, reports_errors
 from stream_lstm.json_output import in_json
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -30,7 +30,7 @@ def main() -> None:
 
 @main.command()
 @CONFIG
-@explained
+@reports_errors
 def run(config: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
@@ -59,7 +59,7 @@ def run(config: Path | None) -> None:
     help="Times faster than recorded; left out: each recording fills the time.",
 )
 @click.option("--plain", is_flag=True, help="Lines instead of a live table (the default without a terminal).")
-@explained
+@reports_errors
 def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> None:
     """Real recorded sensors, a broker and the service, for a minute. Touches no state of yours.
 
@@ -77,7 +77,7 @@ def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> Non
 @click.option("--print", "show", is_flag=True, help="Print the settings in force as JSON, secrets masked.")
 @click.option("--streams", type=click.IntRange(min=1), help="Estimate what so many streams need.")
 @json_option("One JSON object")
-@explained
+@reports_errors
 def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -> None:
     """Check settings and model without connecting; estimate memory and disk.
 
@@ -95,7 +95,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     settings = load(config)
     model = assembly.load_model(settings.model.path)
     assembly.decoder(settings, model)
-    assembly.link_options(settings)
+    assembly.client_options(settings)
     if show:
         click.echo(json.dumps(masked(settings), indent=2, default=str))
         return
@@ -127,7 +127,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
 @click.option("--straight", is_flag=True, help="No broker: predictions as JSON lines on standard output.")
 @click.option("--journal", is_flag=True, help="The file is a state file: predict its journal once more.")
 @MODEL
-@explained
+@reports_errors
 def replay(**options: Any) -> None:
     """Replay CSV recordings (timestamp,value) into the broker, or straight through a model.
 
@@ -149,7 +149,7 @@ def replay(**options: Any) -> None:
 @click.option("--value", "values", multiple=True, help="A column of values; every other one if left out.")
 @click.option("--report", type=OUT_FILE, help="Write a page to look at: one HTML file, no network needed.")
 @click.option("--json", "numbers", type=OUT_FILE, help="Write all figures as JSON.")
-@explained
+@reports_errors
 def backtest(
     files: tuple[Path, ...],
     model: Path | None,
@@ -178,7 +178,7 @@ def backtest(
 @CONFIG
 @click.option("--state", type=IN_FILE, help="The state file; the settings' state.path if left out.")
 @json_option("One JSON object")
-@explained
+@reports_errors
 def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool) -> None:
     """Copy the state of a running (or stopped) service to FILE: consistent, checked, and on disk at the end.
 
@@ -200,7 +200,7 @@ def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool)
 @click.option("--state", type=OUT_FILE, help="The state file to make; the settings' state.path if left out.")
 @click.option("--replace", is_flag=True, help="Move a state that is there aside.")
 @json_option("One JSON object")
-@explained
+@reports_errors
 def restore(file: Path, config: Path | None, state: Path | None, replace: bool, as_json: bool) -> None:
     """Put the snapshot FILE in the place of a stopped service's state.
 
@@ -245,7 +245,7 @@ def completion(shell: str) -> None:
     "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time."
 )
 @json_option("One JSON object")
-@explained
+@reports_errors
 def bench(model: Path | None, batches: tuple[int, ...], as_json: bool) -> None:
     """Time the engine on this machine: microseconds an event, by batch size.
 

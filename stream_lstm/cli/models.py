@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stream_lstm.cli.options import IN_FILE, IN_FOLDER, OUT_FILE, explained, json_option
+from stream_lstm.cli.options import IN_FILE, IN_FOLDER, OUT_FILE, json_option, reports_errors
 from stream_lstm.errors import SettingsError
 from stream_lstm.json_output import in_json
 
@@ -26,7 +26,7 @@ from stream_lstm.json_output import in_json
 @click.option("--lstm", help="Prefix of the LSTM's tensors, if there are several.")
 @click.option("--linear", help="Prefix of the linear layer's tensors, if there are several.")
 @json_option("One JSON object")
-@explained
+@reports_errors
 def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **options: str | None) -> None:
     """Make a model file of a trained torch.nn.LSTM and torch.nn.Linear.
 
@@ -56,7 +56,7 @@ def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **o
     )
     made = model_file.from_bytes(content)
     _write(output, content)
-    of = made.description
+    of = made.spec
     if as_json:
         named = {"features": of.features, "targets": of.targets, "labels": of.labels}
         sizes = {"layers": of.layers, "units": of.units, "readout": of.readout}
@@ -73,7 +73,7 @@ def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **o
 @click.option("--steps", default=7_200, show_default=True, type=click.IntRange(1), help="Of the optimizer.")
 @click.option("--units", default=64, show_default=True, type=click.IntRange(1, 1024), help="Of the LSTM.")
 @json_option("One JSON object")
-@explained
+@reports_errors
 def train(
     recordings: Path | None, output: Path, name: str, seed: int, steps: int, units: int, as_json: bool
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stream_lstm.cli.options import CONFIG, IN_FILE, OUT_FILE, explained, json_option
+from stream_lstm.cli.options import CONFIG, IN_FILE, OUT_FILE, json_option, reports_errors
 from stream_lstm.errors import SettingsError
 from stream_lstm.json_output import in_json
 
@@ -42,7 +42,7 @@ STATE_SORTS = ("entered", "name", "error", "seen", "events", "covered")
 )
 @click.option("--once", is_flag=True, help="Show it once (the default without a terminal).")
 @json_option("A JSON object a look, with the API's `overview` and `streams`")
-@explained
+@reports_errors
 def watch(**options: Any) -> None:
     """Show the oddest streams of a running service, live.
 
@@ -58,7 +58,7 @@ def watch(**options: Any) -> None:
       stream-lstm watch --json --every 10
     """
     from stream_lstm.cli import api_client
-    from stream_lstm.cli.watch import Wanted
+    from stream_lstm.cli.watch import WatchOptions
     from stream_lstm.cli.watch import watch as start
     from stream_lstm.service.settings.load import load
 
@@ -71,8 +71,8 @@ def watch(**options: Any) -> None:
         else api_client.of_url(url, token_file)
     )
     start(
-        api_client.Client(place),
-        Wanted(options["search"], options["state"], options["sort"], options["limit"]),
+        api_client.ApiClient(place),
+        WatchOptions(options["search"], options["state"], options["sort"], options["limit"]),
         seconds=options["every"],
         once=options["once"],
         as_json=options["as_json"],
@@ -96,7 +96,7 @@ def watch(**options: Any) -> None:
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="How many streams are listed."
 )
 @json_option("A JSON object a stream")
-@explained
+@reports_errors
 def inspect(path: Path | None, config: Path | None, **options: Any) -> None:
     """Show the streams in a state file, or one stream's memory; a running service is not disturbed.
 
@@ -111,22 +111,22 @@ def inspect(path: Path | None, config: Path | None, **options: Any) -> None:
       stream-lstm inspect stream_lstm.db --stream sensors/pump7/telemetry:temperature
       stream-lstm inspect stream_lstm.db --json | head
     """
-    from stream_lstm.cli.inspect import Wanted
+    from stream_lstm.cli.inspect import InspectOptions
     from stream_lstm.cli.inspect import inspect as look
     from stream_lstm.service.settings.load import load
 
     if path and not config:
-        look(path, Wanted(model=None, **options))
+        look(path, InspectOptions(model=None, **options))
         return
     settings = load(config)
-    look(path or settings.state.path, Wanted(model=settings.model.path, **options))
+    look(path or settings.state.path, InspectOptions(model=settings.model.path, **options))
 
 
 @click.command()
 @CONFIG
 @click.option("--ready", is_flag=True, help="Also: connected, memory restored, and the disk accepts.")
 @json_option("The service's answer as a JSON object")
-@explained
+@reports_errors
 def healthcheck(config: Path | None, ready: bool, as_json: bool) -> None:
     """Ask the service that runs with these settings how it fares; exit code 0 says that it is well.
 

@@ -42,7 +42,7 @@ def json_option(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option("--json", "as_json", is_flag=True, help=f"{what}, instead of text.")
 
 
-def explained(call: Callable[P, R]) -> Callable[P, R]:
+def reports_errors(call: Callable[P, R]) -> Callable[P, R]:
     """Show our own errors as one message; exit 2 for what the operator asked, 1 for what went wrong."""
 
     @wraps(call)

@@ -16,15 +16,15 @@ import msgspec
 import numpy as np
 
 from stream_lstm.core.codec.encoder import Encoder
-from stream_lstm.core.codec.timestamps import when
+from stream_lstm.core.codec.timestamps import epoch_seconds
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.errors import SettingsError
 from stream_lstm.events import Clock, Events
 from stream_lstm.recordings import Due, Recording, read, schedule
-from stream_lstm.service.assembly import link_options, load_model
-from stream_lstm.service.mqtt import Link, Verdict
+from stream_lstm.service.assembly import client_options, load_model
+from stream_lstm.service.mqtt import Granted, MqttClient
 from stream_lstm.service.settings.load import load
 from stream_lstm.store.database import Database
 
@@ -69,9 +69,9 @@ def _print(lines: Iterable[bytes]) -> None:
 
 def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
     """Predictions of events in order, from blank memories."""
-    encoder = Encoder(model.id, model.description)
-    wide = len(model.description.features)
-    engine = Engine(model, Memories(model.description, rows_max=1_000_000))
+    encoder = Encoder(model.id, model.spec)
+    wide = len(model.spec.features)
+    engine = Engine(model, Memories(model.spec, rows_max=1_000_000))
     memories = engine.memories
     for events in batches:
         for key in events.keys:
@@ -89,7 +89,7 @@ def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Even
     events = Events()
     for due in schedule(recordings, speed=1.0, seconds=None):
         events.keys.append(f"{due.name}:{field}")
-        events.times.append(when(due.reading.time, time.time()))
+        events.times.append(epoch_seconds(due.reading.time, time.time()))
         events.marks.append(Clock.EVENT)
         events.values.append(due.reading.value)
         if len(events) >= EVENTS_TOGETHER_MAX:
@@ -100,9 +100,9 @@ def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Even
 
 def _of_journal(path: Path, model: Model) -> Iterator[Events]:
     """What a state file still holds of the past, from its oldest entry on."""
-    database = Database.peek(path)
+    database = Database.open_read_only(path)
     try:
-        wide = len(model.description.features)
+        wide = len(model.spec.features)
         keys = {
             stream: key
             for rows in database.rows()
@@ -126,7 +126,7 @@ def _of_journal(path: Path, model: Model) -> Iterator[Events]:
 class _Watcher:
     """Says what the link finds."""
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         """The link has connected."""
         click.echo("connected", err=True)
 
@@ -140,7 +140,7 @@ async def _into_broker(
 ) -> None:
     """Publish every reading at QoS 1, when it is due."""
     options = replace(
-        link_options(load(config)),
+        client_options(load(config)),
         client_id=f"stream-lstm-replay-{os.getpid()}",
         filters=(),
         session_expiry_seconds=0,
@@ -148,7 +148,7 @@ async def _into_broker(
         publish_retain=False,
         status_topic="",
     )
-    link = Link(options, observer=_Watcher())
+    link = MqttClient(options, observer=_Watcher())
     linking = asyncio.create_task(link.run())
     sending = asyncio.create_task(_send(link, recordings, topic, field, speed))
     try:
@@ -164,7 +164,7 @@ async def _into_broker(
 
 
 async def _send(
-    link: Link, recordings: Sequence[Recording], topic: str, field: str, speed: float | None
+    link: MqttClient, recordings: Sequence[Recording], topic: str, field: str, speed: float | None
 ) -> int:
     """Returns how many readings were published and confirmed."""
     due = schedule(recordings, speed=speed or math.inf, seconds=None)

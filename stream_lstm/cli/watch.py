@@ -12,10 +12,10 @@ from typing import NamedTuple
 import click
 import msgspec
 
-from stream_lstm.cli.api_client import Away, Client
+from stream_lstm.cli.api_client import ApiClient, Unreachable
 from stream_lstm.cli.terminal import formatting, screen
 from stream_lstm.cli.terminal.screen import Screen
-from stream_lstm.cli.watch_view import AROUND, Look, Size, picture
+from stream_lstm.cli.watch_view import AROUND, Size, Snapshot, picture
 from stream_lstm.json_output import in_json
 from stream_lstm.service.http.schemas import Overview, Streams
 
@@ -26,7 +26,7 @@ LEAVE_SECONDS_MAX = 0.2
 DRAW_SECONDS = 1.0  # ages are counted on, whether or not there is an answer
 
 
-class Wanted(NamedTuple):
+class WatchOptions(NamedTuple):
     """Which streams.
 
     Attributes:
@@ -39,11 +39,11 @@ class Wanted(NamedTuple):
     limit: int | None
 
 
-def look(client: Client, wanted: Wanted, limit: int) -> Look:
+def look(client: ApiClient, wanted: WatchOptions, limit: int) -> Snapshot:
     """Ask once.
 
     Raises:
-        Away, Refused, SettingsError: see `Client.ask`.
+        Away, Refused, SettingsError: see `ApiClient.ask`.
     """
     overview = client.ask("/api/overview", Overview)
     streams = client.ask(
@@ -54,10 +54,10 @@ def look(client: Client, wanted: Wanted, limit: int) -> Look:
         sort=wanted.sort,
         limit=limit,
     )
-    return Look(overview, streams, time.monotonic())
+    return Snapshot(overview, streams, time.monotonic())
 
 
-def watch(client: Client, wanted: Wanted, *, seconds: float, once: bool, as_json: bool) -> None:
+def watch(client: ApiClient, wanted: WatchOptions, *, seconds: float, once: bool, as_json: bool) -> None:
     """Show what is asked for until the user leaves.
 
     Args:
@@ -88,7 +88,7 @@ def again(failures: int, seconds: float) -> float:
     )
 
 
-def _lines(client: Client, wanted: Wanted, *, seconds: float, once: bool) -> None:
+def _lines(client: ApiClient, wanted: WatchOptions, *, seconds: float, once: bool) -> None:
     """A line of JSON a look; what is wrong goes to standard error, once each time it is something new."""
     previous = signal.signal(signal.SIGTERM, _leave)
     failures, said = 0, ""
@@ -99,7 +99,7 @@ def _lines(client: Client, wanted: Wanted, *, seconds: float, once: bool) -> Non
                 told = msgspec.to_builtins({"overview": seen.overview, "streams": seen.streams})
                 click.echo(in_json(told))
                 failures, said = 0, ""
-            except Away as error:
+            except Unreachable as error:
                 if once:
                     raise
                 failures += 1
@@ -119,7 +119,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-class Looker:
+class Poller:
     """Looks again and again in a thread of its own, so that a slow answer holds up no key and no signal.
 
     Args:
@@ -127,19 +127,21 @@ class Looker:
 
     Attributes:
         seen: the last look.
-        away: why there is none that is newer, if so.
+        unreachable: why there is none that is newer, if so.
         failed: what ended it.
         limit: how many streams are asked for.
     """
 
-    def __init__(self, client: Client, wanted: Wanted, seconds: float, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, client: ApiClient, wanted: WatchOptions, seconds: float, tell: Callable[[], None]
+    ) -> None:
         self._client = client
         self._wanted = wanted
         self._seconds = seconds
         self._tell = tell
         self._stopped = threading.Event()
-        self.seen: Look | None = None
-        self.away = ""
+        self.seen: Snapshot | None = None
+        self.unreachable = ""
         self.failed: Exception | None = None
         self.limit = wanted.limit or LIMIT
         self._thread = threading.Thread(target=self._run, name="looker", daemon=True)
@@ -158,9 +160,9 @@ class Looker:
         while not self._stopped.is_set():
             try:
                 self.seen = look(self._client, self._wanted, self.limit)
-                failures, self.away = 0, ""
-            except Away as error:
-                failures, self.away = failures + 1, str(error)
+                failures, self.unreachable = 0, ""
+            except Unreachable as error:
+                failures, self.unreachable = failures + 1, str(error)
             except Exception as error:  # whatever it is, it is told where it can be
                 self.failed = error
                 self._stopped.set()
@@ -169,12 +171,12 @@ class Looker:
         self._client.close()
 
 
-def _live(client: Client, wanted: Wanted, *, seconds: float) -> None:
+def _live(client: ApiClient, wanted: WatchOptions, *, seconds: float) -> None:
     """A picture that is drawn again whenever something is new."""
     colour = screen.coloured()
     foot = f"by {wanted.sort}, every {formatting.lasting(seconds)}; q leaves"
     with Screen() as shown:
-        looker = Looker(client, wanted, seconds, shown.wake)
+        looker = Poller(client, wanted, seconds, shown.wake)
         looker.start()
         try:
             going = True
@@ -186,7 +188,9 @@ def _live(client: Client, wanted: Wanted, *, seconds: float) -> None:
                 room = max(lines - 1 - AROUND, 1)
                 looker.limit = min(wanted.limit or room, room, LIMIT_MAX)
                 now = time.monotonic()
-                shown.draw(picture(looker.seen, size, colour=colour, away=looker.away, now=now, foot=foot))
+                shown.draw(
+                    picture(looker.seen, size, colour=colour, away=looker.unreachable, now=now, foot=foot)
+                )
                 going = shown.wait(DRAW_SECONDS)
         finally:
             looker.stop()

@@ -25,7 +25,7 @@ LEGEND = 'error: by that of "same as last time"; below 1 is better'
 AROUND = 2  # lines of a picture that are no streams'
 
 
-class Look(NamedTuple):
+class Snapshot(NamedTuple):
     """What the service said last.
 
     Attributes:
@@ -45,7 +45,7 @@ class Size(NamedTuple):
 
 
 def picture(
-    look: Look | None, size: Size, *, colour: bool, away: str = "", now: float = 0.0, foot: str = LEGEND
+    look: Snapshot | None, size: Size, *, colour: bool, away: str = "", now: float = 0.0, foot: str = LEGEND
 ) -> list[str]:
     """The whole of it, in lines.
 

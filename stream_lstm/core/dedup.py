@@ -45,7 +45,7 @@ def contents(digests: Iterable[int], *, timed: bool) -> list[int]:
     return [digest & ~TIMED | timed for digest in digests]
 
 
-class ReplayWindow:
+class DedupWindow:
     """The latest committed messages, and which of them may come again now.
 
     Args:
@@ -79,7 +79,7 @@ class ReplayWindow:
         """Nothing can come again: the broker has no session of ours."""
         self._open = {}
 
-    def is_copy(self, topic: int, digest: int) -> bool:
+    def is_duplicate(self, topic: int, digest: int) -> bool:
         """Whether this message was committed before; if not, its topic's window closes."""
         found = self._open.get(topic)
         if found is None:

@@ -25,8 +25,8 @@ EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squa
 
 # What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
 LEARNT = (
-    *("usual", "mean", "variance", "lead", "lead_repeated", *accuracy.Skill._fields, "width"),
-    *seasonal.Scaled._fields,
+    *("usual", "mean", "variance", "lead", "lead_repeated", *accuracy.Accuracy._fields, "width"),
+    *seasonal.DayScale._fields,
     *("tail", "shape", "excesses", "lowest", "highest", "records"),
     *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst"),
 )
@@ -44,16 +44,16 @@ class Predictions(NamedTuple):
     expected: Doubles  # (B, T) what was predicted for it one event ago
     anomaly: Doubles  # (B,) how odd it was, 0 to 1; NaN where nobody knows when it was
     kind: NDArray[np.int8]  # (B,) why, see `oddity.KINDS`
-    told: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
+    incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
     alert: NDArray[np.bool_]  # (B,) an incident begins with it
     forecast: Doubles  # (B, K, T) for the next event, and further ahead
-    reach: Doubles  # (B, K, T) half the width of the interval around it
+    half_width: Doubles  # (B, K, T) half the width of the interval around it
     trust: Doubles  # (B, T) the model's share in it, see `stream_lstm.core.trackers.experts`
     probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
     error: Doubles  # (B, T) |value - expected|, in deviations
     persistence: Doubles  # (B, T) the error of "same as last time", in deviations
     missed: NDArray[np.bool_]  # (B, T) the event lay outside the interval
-    skill: Doubles  # (B, T) mean error by that of "same as last time", of late
+    relative_mae: Doubles  # (B, T) mean error by that of "same as last time", of late
     covered: Doubles  # (B, T) share of values inside their interval, of late
     late: NDArray[np.bool_]  # (B,) the event is older than the last of its stream
 
@@ -66,7 +66,7 @@ class Predictions(NamedTuple):
         """The same, where nothing had been said before a stream's first event, (B, 1)."""
         return self._replace(
             expected=np.where(first, np.nan, self.expected),
-            reach=np.where(first[:, None], np.nan, self.reach),
+            half_width=np.where(first[:, None], np.nan, self.half_width),
             persistence=np.where(first, np.nan, self.persistence),
             covered=np.where(first, np.nan, self.covered),
         )
@@ -92,7 +92,7 @@ class Engine:
         self.model = model
         self._interval = interval
         self.memories = memories
-        described = model.description
+        described = model.spec
         known = {name: n for n, name in enumerate(described.features)}
         # A target that no event carries can be predicted, but never checked: its column stays NaN.
         self._feature_of = [known.get(name, -1) for name in described.targets]
@@ -141,29 +141,31 @@ class Engine:
         scale = _scale(before, values, seq, frozen)
         each = scale.deviation()
         deviation = self._of_targets(each, missing=1.0)
-        timed = event_time.follow(event_time.Pace(*_some(before, event_time.Pace)), times, seq, uncertain)
+        timed = event_time.update(
+            event_time.EventTime(*_some(before, event_time.EventTime)), times, seq, uncertain
+        )
         seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
         step = np.abs(seen - was) / deviation
         then, forecast = self.forecast(before)
-        judged = interval.judge(forecast, before["width"], seen, deviation, seq, self._interval)
+        judged = interval.update(forecast, before["width"], seen, deviation, seq, self._interval)
         error = judged.error / deviation
-        skilled = accuracy.follow(
-            accuracy.Skill(*_some(before, accuracy.Skill)), error, step, judged.missed, seq
+        skilled = accuracy.update(
+            accuracy.Accuracy(*_some(before, accuracy.Accuracy)), error, step, judged.missed, seq
         )
-        event = anomaly.Event(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
-        routine = anomaly.Routine(self.memories.routine, rows, frozen | doubtful)
-        odd, past = anomaly.look(anomaly.Past(*_some(before, anomaly.Past)), routine, event)
+        event = anomaly.Observed(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
+        routine = anomaly.HourlyErrors(self.memories.routine, rows, frozen | doubtful)
+        odd, past = anomaly.update(anomaly.AnomalyState(*_some(before, anomaly.AnomalyState)), routine, event)
         scaled = self._scaled(values, last, scale.mean, each)
         entering = inputs.Seen(*scaled, times, seq, timed.after.usual, timed.gap)
         outlook, odds = self._outlook(self._step(rows, entering), values, scale, each)
         after: Columns = {"value": values, "width": judged.width}
         for part in (timed.after, skilled, past, scale):
             after |= part._asdict()
-        days = seasonal.Days(self.memories.day, rows, frozen)
+        days = seasonal.DayProfiles(self.memories.day, rows, frozen)
         expected, share = self._rely(before, after, days, outlook, seq, Deviation(deviation, then), step)
-        reach = (judged.width * deviation)[:, None] * outlook.spread
+        half_width = (judged.width * deviation)[:, None] * outlook.spread
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
-        _keep(after, before, doubtful, anomaly.Past._fields)
+        _keep(after, before, doubtful, anomaly.AnomalyState._fields)
         _keep(after, before, frozen, LEARNT)
         self._remember(batch.rows, heads, seq, after)
         said = Predictions(
@@ -171,16 +173,16 @@ class Engine:
             expected=before["expected"],
             anomaly=np.where(uncertain, np.nan, odd.anomaly),
             kind=odd.kind,
-            told=np.where(uncertain, 0.0, odd.told),
+            incident_score=np.where(uncertain, 0.0, odd.incident_score),
             alert=odd.alert & ~uncertain,
             forecast=expected,
             trust=share,
-            reach=reach,
+            half_width=half_width,
             probabilities=odds,
             error=error,
             persistence=step,
             missed=judged.missed,
-            skill=skilled.ratio(),
+            relative_mae=skilled.ratio(),
             covered=skilled.covered,
             late=timed.late,
         )
@@ -188,11 +190,11 @@ class Engine:
             said = said.begun(first)
         return said if len(rows) == count else Predictions._make(column[:count] for column in said)
 
-    def forecast(self, before: Columns) -> tuple[Doubles, interval.Forecast]:
+    def forecast(self, before: Columns) -> tuple[Doubles, interval.LastForecast]:
         """The targets' deviation when the last prediction was made, and what it said; of unpacked heads."""
         then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
-        reach = before["width"] * then * before["spread"]
-        return then, interval.Forecast(before["expected"], before["spread"], reach)
+        half_width = before["width"] * then * before["spread"]
+        return then, interval.LastForecast(before["expected"], before["spread"], half_width)
 
     def _remember(
         self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
@@ -206,22 +208,22 @@ class Engine:
         self,
         before: Columns,
         after: Columns,
-        days: seasonal.Days,
-        outlook: readout.Outlook,
+        days: seasonal.DayProfiles,
+        outlook: readout.Forecast,
         seq: NDArray[np.int64],
         deviation: Deviation,
         step: Doubles,
     ) -> tuple[Doubles, Doubles]:
         """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
-        if self.model.description.readout != "step":
-            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *seasonal.Scaled._fields)
+        if self.model.spec.readout != "step":
+            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *seasonal.DayScale._fields)
             after |= {name: before[name] for name in unused}
             return outlook.expected, np.ones_like(outlook.expected[:, 0])
         values, moved = after["value"], after["moved"]
         steps = np.array([before["model_step"], before["repeated_step"]]) * deviation.then
         error = np.abs(values - before["value"] - steps) / deviation.now
         leads = np.array([before["lead"], before["lead_repeated"]])
-        after["lead"], after["lead_repeated"] = leads = experts.follow(leads, error, step, moved, seq)
+        after["lead"], after["lead_repeated"] = leads = experts.update(leads, error, step, moved, seq)
         model, repeated = experts.weights(leads)
         again = self._again(before, after, days, seq, deviation.now)
         after["model_step"] = (outlook.expected[:, 0] - values) / deviation.now
@@ -235,13 +237,13 @@ class Engine:
         self,
         before: Columns,
         after: Columns,
-        days: seasonal.Days,
+        days: seasonal.DayProfiles,
         seq: NDArray[np.int64],
         deviation: Doubles,
     ) -> Doubles:
         """The step to the next event that was made a day ago."""
-        scaled, step = seasonal.follow(
-            seasonal.Scaled(*_some(before, seasonal.Scaled)),
+        scaled, step = seasonal.update(
+            seasonal.DayScale(*_some(before, seasonal.DayScale)),
             days,
             Scale(after["mean"], deviation),
             before["value"],
@@ -257,14 +259,14 @@ class Engine:
         self, values: Doubles, last: Doubles, mean: Doubles, deviation: Doubles
     ) -> tuple[Doubles, Doubles]:
         """Values and steps as the model wants them."""
-        described = self.model.description
+        described = self.model.spec
         if described.scaling == "fixed":
             mean, deviation = np.array(described.mean), np.array(described.deviation)
         return (values - mean) / deviation, (values - last) / deviation
 
     def _step(self, rows: NDArray[np.intp], seen: inputs.Seen) -> Doubles:
         """Push the memories of rows through every layer; returns the readout's outputs (B, O)."""
-        described = self.model.description
+        described = self.model.spec
         events = _tiled(inputs.make(described.inputs, seen, described.scaling))
         ltms, stms = self.memories.ltm, self.memories.stm
         for layer, weights in enumerate(self.model.layers):
@@ -279,15 +281,15 @@ class Engine:
 
     def _outlook(
         self, outputs: Doubles, values: Doubles, scale: Scale, deviation: Doubles
-    ) -> tuple[readout.Outlook, Doubles]:
+    ) -> tuple[readout.Forecast, Doubles]:
         """What the outputs say about the next event."""
-        described = self.model.description
+        described = self.model.spec
         if described.readout == "step":
             return readout.step(outputs, values, deviation), np.empty((len(outputs), 0))
         if described.readout == "value":
             return readout.value(outputs, described, scale, self._feature_of), np.empty((len(outputs), 0))
         nothing = np.empty((len(outputs), 1, 0))
-        return readout.Outlook(nothing, nothing), readout.probabilities(outputs)
+        return readout.Forecast(nothing, nothing), readout.probabilities(outputs)
 
     def _of_targets(self, by_feature: Doubles, *, missing: float) -> Doubles:
         """Columns of the targets, (B, T), out of columns of the features, (B, F)."""
@@ -299,7 +301,7 @@ class Engine:
 
     def _nothing(self) -> Predictions:
         """No predictions, in columns of the right types and widths."""
-        described = self.model.description
+        described = self.model.spec
         targets, labels = np.empty((0, len(described.targets))), np.empty((0, len(described.labels)))
         ahead = np.empty((0, len(described.horizon), len(described.targets)))
         flags = np.empty((0, len(described.targets)), np.bool_)
@@ -308,16 +310,16 @@ class Engine:
             expected=targets,
             anomaly=np.empty(0),
             kind=np.empty(0, np.int8),
-            told=np.empty(0),
+            incident_score=np.empty(0),
             alert=np.empty(0, np.bool_),
             forecast=ahead,
             trust=targets,
-            reach=ahead,
+            half_width=ahead,
             probabilities=labels,
             error=targets,
             persistence=targets,
             missed=flags,
-            skill=targets,
+            relative_mae=targets,
             covered=targets,
             late=np.empty(0, np.bool_),
         )
@@ -330,7 +332,7 @@ def _some(columns: Columns, fields: type[NamedTuple]) -> list[NDArray[Any]]:
 def _scale(before: Columns, values: Doubles, seq: NDArray[np.int64], frozen: NDArray[np.bool_]) -> Scale:
     """The streams' scales with these events, or as they were frozen."""
     old = Scale(before["mean"], before["variance"])
-    new = scale.follow(old, values, seq)
+    new = scale.update(old, values, seq)
     if not np.count_nonzero(frozen):
         return new
     return Scale(*(np.where(frozen[:, None], *pair) for pair in zip(old, new, strict=True)))

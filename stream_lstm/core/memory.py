@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.model.spec import Description
+from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.trackers import accuracy, anomaly, seasonal
 from stream_lstm.errors import PayloadError
 
@@ -32,7 +32,7 @@ ROUGH = (  # ratios, shares and counts: float32 says enough
     *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
     # What each of those trusted expected by itself, in deviations, and by how much it leads: see `trust`.
     *("model_step", "repeated_step", "lead", "lead_repeated"),
-    *accuracy.Skill._fields,
+    *accuracy.Accuracy._fields,
     *("tail", "records", "near_records", "run", "run_longest"),
     "unit",
 )
@@ -47,7 +47,7 @@ SPANS = {
 Columns = dict[str, NDArray[Any]]
 
 
-def row_type(model: Description) -> np.dtype[np.void]:
+def row_type(model: ModelSpec) -> np.dtype[np.void]:
     """What is remembered of one stream: F features, T targets, L layers of H units.
 
     Behind its head, a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read
@@ -65,13 +65,13 @@ def row_type(model: Description) -> np.dtype[np.void]:
     )
 
 
-def _head(model: Description) -> np.dtype[np.void]:
+def _head(model: ModelSpec) -> np.dtype[np.void]:
     """The part of a row in front of LTM: all its small columns."""
     columns = [(name, kind, _shape(span, model)) for span, (names, kind) in SPANS.items() for name in names]
     return np.dtype([("seq", "<i8"), ("time", "<f8"), *columns])  # events so far; when the newest was
 
 
-def _spans(head: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
+def _spans(head: np.dtype[np.void], model: ModelSpec) -> np.dtype[np.void]:
     """A head, with what lies together as one field."""
     fields: Mapping[str, tuple[np.dtype[Any], int]] = head.fields or {}  # type: ignore[assignment]
     return np.dtype(
@@ -84,7 +84,7 @@ def _spans(head: np.dtype[np.void], model: Description) -> np.dtype[np.void]:
     )
 
 
-def _shape(span: str, model: Description) -> tuple[int, ...]:
+def _shape(span: str, model: ModelSpec) -> tuple[int, ...]:
     """Of each column in a span, for one stream."""
     return {"of_stream": (), "of_feature": (len(model.features),)}.get(span, (len(model.targets),))
 
@@ -105,7 +105,7 @@ class Memories:
         anomaly: (rows,) how odd its last event was, 0 to 1, or NaN where that is not known; likewise.
     """
 
-    def __init__(self, model: Description, *, rows_max: int) -> None:
+    def __init__(self, model: ModelSpec, *, rows_max: int) -> None:
         self.row_type = row_type(model)
         self.head_type = _head(model)
         self._spans = _spans(self.head_type, model)

@@ -20,7 +20,7 @@ from stream_lstm.demo.broker import Child, broker, free_port, until_listening
 from stream_lstm.demo.sensors import shipped
 from stream_lstm.demo.story import Story
 from stream_lstm.errors import StreamLstmError
-from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 
 LAST_WORDS_SECONDS_MAX = 10.0
 CONNECT_SECONDS_MAX = 15.0
@@ -43,7 +43,7 @@ port = {http}
 class Quiet:
     """An observer that has nothing to say."""
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         """The link has connected."""
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
@@ -101,9 +101,9 @@ def _children(folder: Path) -> Iterator[tuple[str, int, int]]:
                     raise StreamLstmError(f"the service ended with code {code}:\n{service.said()}")
 
 
-def _link(port: int, name: str, *, filters: list[Filter]) -> Link:
-    return Link(
-        LinkOptions(
+def _link(port: int, name: str, *, filters: list[Filter]) -> MqttClient:
+    return MqttClient(
+        ClientOptions(
             host="127.0.0.1",
             port=port,
             client_id=f"demo-{name}",
@@ -140,13 +140,13 @@ async def _play(
         await asyncio.gather(drawing, listening, *links, return_exceptions=True)
 
 
-async def _connected(link: Link) -> None:
+async def _connected(link: MqttClient) -> None:
     async with asyncio.timeout(CONNECT_SECONDS_MAX):
         while not link.connected:  # noqa: ASYNC110 - the link tells an observer, and a poll is simpler here
             await asyncio.sleep(0.02)
 
 
-async def _speak(mouth: Link, sent: list[int], *, seconds: float | None, speed: float | None) -> None:
+async def _speak(mouth: MqttClient, sent: list[int], *, seconds: float | None, speed: float | None) -> None:
     """Publish every reading when it is due."""
     sensors = shipped()
     begun, number = time.monotonic(), 0
@@ -168,7 +168,7 @@ async def _speak(mouth: Link, sent: list[int], *, seconds: float | None, speed: 
     await mouth.confirm(number + 1)
 
 
-async def _listen(ears: Link, story: Story) -> None:
+async def _listen(ears: MqttClient, story: Story) -> None:
     while True:
         arrivals = await ears.receive(1_000)
         for arrival in arrivals:

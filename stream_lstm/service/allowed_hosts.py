@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback if address else _plain(host) == "localhost"
 
 
-class Hosts:
+class AllowedHosts:
     """Knows by which names we may be asked for.
 
     Args:
@@ -31,7 +31,7 @@ class Hosts:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = {_plain(name) for name in names}
 
-    def know(self, header: str | None) -> bool:
+    def allows(self, header: str | None) -> bool:
         """Whether this is one of them; None, as only programs leave it out, is."""
         if header is None:
             return True

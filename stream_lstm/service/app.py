@@ -14,24 +14,24 @@ from stream_lstm import __version__
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service import tls
-from stream_lstm.service.allowed_hosts import Hosts, is_loopback
-from stream_lstm.service.assembly import decoder, identity, link_options, load_model
-from stream_lstm.service.http import Site, View
+from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
+from stream_lstm.service.assembly import client_options, decoder, identity, load_model
+from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
 from stream_lstm.service.metrics import exporter, standing
-from stream_lstm.service.metrics.counters import Measures
-from stream_lstm.service.mqtt import Link, Verdict
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.mqtt import Granted, MqttClient
 from stream_lstm.service.pipeline.freeze import freezer
-from stream_lstm.service.pipeline.lateness import Order
-from stream_lstm.service.pipeline.pipeline import Worker
-from stream_lstm.service.pipeline.recorder import Chronicle
-from stream_lstm.service.pipeline.staleness import LOOK_SECONDS, Change, Silence
-from stream_lstm.service.publications import Outbox
+from stream_lstm.service.pipeline.lateness import LatenessFilter
+from stream_lstm.service.pipeline.pipeline import Pipeline
+from stream_lstm.service.pipeline.recorder import Recorder
+from stream_lstm.service.pipeline.staleness import CHECK_SECONDS, StalenessChange, StalenessMonitor
+from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.state.recovery import Restored, restore
-from stream_lstm.service.state.residency import Streams
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import RecoveredState, recover
+from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
 
@@ -53,23 +53,23 @@ class Service:
         self._settings = settings
         self._on_ready = on_ready
         self._systemd = Notifier()
-        self._measures = Measures(started_seconds=time.time(), checkpoint_time=time.time())
+        self._counters = Counters(started_seconds=time.time(), checkpoint_time=time.time())
         self._model = load_model(settings.model.path)
         self._decoder = decoder(settings, self._model)
-        link_options(settings)  # a password file that cannot be read is told before anything is opened
-        self._link: Link | None = None
+        client_options(settings)  # a password file that cannot be read is told before anything is opened
+        self._link: MqttClient | None = None
         publish = settings.publish
         encoder = Encoder(
-            self._model.id, self._model.description, details=publish.details, forecast=publish.forecast
+            self._model.id, self._model.spec, details=publish.details, forecast=publish.forecast
         )
-        self._outbox = Outbox(publish, encoder, status_topic=settings.mqtt.status_topic)
+        self._builder = PublicationBuilder(publish, encoder, status_topic=settings.mqtt.status_topic)
         self._freezer = freezer(settings)
-        self._site = Site() if settings.http.page else None
-        self._silence: Silence | None = None
-        self._restored: Restored | None = None
-        self._keeper: Keeper | None = None
-        self._worker: Worker | None = None
-        self._streams: Streams | None = None
+        self._site = WebRoutes() if settings.http.page else None
+        self._staleness: StalenessMonitor | None = None
+        self._recovered: RecoveredState | None = None
+        self._state_writer: StateWriter | None = None
+        self._worker: Pipeline | None = None
+        self._streams: Residency | None = None
         self._connected = False
         self._filters: list[str] = []  # what we subscribe to
         self._former: list[str] = []  # what we did, and no longer want
@@ -87,10 +87,10 @@ class Service:
         """
         http = self._settings.http
         server = HttpServer(
-            exporter.registry(self._measures, self._present),
+            exporter.registry(self._counters, self._present),
             self._obstacles,
             credentials=http.credentials() if http.enabled else (),
-            hosts=Hosts(http.names) if http.names_matter else None,
+            hosts=AllowedHosts(http.names) if http.names_matter else None,
             site=self._site,
             connections_max=http.viewers_max + CONNECTIONS_BESIDE_VIEWERS,
         )
@@ -106,8 +106,8 @@ class Service:
                 )
         try:
             database = await asyncio.to_thread(self._open)
-            restored = await asyncio.to_thread(self._restore, database)
-            await self._run_line(database, restored, server.port)
+            recovered = await asyncio.to_thread(self._restore, database)
+            await self._run_line(database, recovered, server.port)
         finally:
             await server.close()
 
@@ -121,13 +121,13 @@ class Service:
         _name_open(self._settings.model.path, may=0o755, hint="chmod go-w")
         return Database.open(state.path, identity(self._model), fsync=state.fsync)
 
-    def _restore(self, database: Database) -> Restored:
+    def _restore(self, database: Database) -> RecoveredState:
         begun = time.perf_counter()
         try:
-            restored = restore(
+            recovered = recover(
                 database,
                 self._model,
-                self._outbox,
+                self._builder,
                 streams_max=self._settings.limits.streams_max,
                 batch_events_max=self._settings.limits.batch_events_max,
                 interval=self._settings.model.interval,
@@ -135,57 +135,59 @@ class Service:
         except BaseException:
             database.close()
             raise
-        self._measures.restore_seconds = time.perf_counter() - begun
+        self._counters.restore_seconds = time.perf_counter() - begun
         about = {
-            "streams": len(restored.memories),
-            "replayed": restored.replayed,
-            "seconds": round(self._measures.restore_seconds, 3),
+            "streams": len(recovered.memories),
+            "replayed": recovered.replayed,
+            "seconds": round(self._counters.restore_seconds, 3),
             "model": self._model.id,
             "version": __version__,
         }
         logger.info("memory is restored", extra={"about": about})
-        return restored
+        return recovered
 
-    async def _run_line(self, database: Database, restored: Restored, port: int) -> None:
+    async def _run_line(self, database: Database, recovered: RecoveredState, port: int) -> None:
         state = self._settings.state
-        keeper = Keeper(database, restored, state, self._measures)
-        options = link_options(self._settings, session_expected=restored.number > 0)
+        state_writer = StateWriter(database, recovered, state, self._counters)
+        options = client_options(self._settings, session_expected=recovered.number > 0)
         filters = [entry.pattern for entry in (*options.filters, *options.watched)]
         self._filters = sorted({*filters, options.status_topic, options.dropped_topic} - {""})
         former = [pattern for pattern in database.filters if pattern not in self._filters]
-        link = Link(replace(options, unsubscribe=former), observer=self)
-        link.resume(restored.sent, settled=restored.settled)
+        link = MqttClient(replace(options, unsubscribe=former), observer=self)
+        link.resume(recovered.published_through, acked_through=recovered.acked_through)
         if set(self._filters) - set(database.filters):  # before: the session outlives us from then on
-            await self._note_filters(keeper, [*former, *self._filters])
+            await self._note_filters(state_writer, [*former, *self._filters])
         self._former = former
-        streams = Streams(restored, keeper, self._settings.limits, self._measures, confirm=link.confirm)
+        streams = Residency(
+            recovered, state_writer, self._settings.limits, self._counters, confirm=link.confirm
+        )
         topic = self._settings.publish.stale_topic
 
-        def tell(change: Change) -> None:
+        def tell(change: StalenessChange) -> None:
             if topic:
                 link.say(topic, change.encode())
 
-        self._silence = Silence(restored.memories, lambda: link.connected_since, tell)
+        self._staleness = StalenessMonitor(recovered.memories, lambda: link.connected_since, tell)
         kept = self._settings.http.events_kept
-        chronicle = Chronicle(self._model, restored.memories, recent_events_max=kept)
-        worker = Worker(
+        recorder = Recorder(self._model, recovered.memories, recent_events_max=kept)
+        worker = Pipeline(
             link=link,
             freezer=self._freezer,
-            order=Order(self._settings.time, restored.memories),
-            silence=self._silence,
-            chronicle=chronicle,
-            engine=restored.engine,
+            order=LatenessFilter(self._settings.time, recovered.memories),
+            staleness=self._staleness,
+            recorder=recorder,
+            engine=recovered.engine,
             decoder=self._decoder,
-            outbox=self._outbox,
-            keeper=keeper,
+            builder=self._builder,
+            state_writer=state_writer,
             streams=streams,
-            window=restored.window,
-            measures=self._measures,
+            window=recovered.window,
+            counters=self._counters,
             batch_events_max=self._settings.limits.batch_events_max,
         )
-        self._keeper, self._worker, self._restored, self._link = keeper, worker, restored, link
+        self._state_writer, self._worker, self._recovered, self._link = state_writer, worker, recovered, link
         self._streams = streams
-        self._show(restored, keeper, chronicle)
+        self._show(recovered, state_writer, recorder)
         gc.collect()
         gc.freeze()  # what lives as long as the service is not looked at again by the collector
         gc.set_threshold(COLLECTED_OBJECTS_MIN)  # nor is every batch, which goes by itself
@@ -193,30 +195,32 @@ class Service:
             self._on_ready(port)
         self._systemd.ready()
         try:
-            await self._until_stopped(link, worker, keeper, restored)
+            await self._until_stopped(link, worker, state_writer, recovered)
         finally:
-            await self._leave(keeper)
+            await self._leave(state_writer)
 
-    def _show(self, restored: Restored, keeper: Keeper, chronicle: Chronicle) -> None:
+    def _show(self, recovered: RecoveredState, state_writer: StateWriter, recorder: Recorder) -> None:
         """Let people look."""
         if self._site:
-            view = View(
+            view = HttpContext(
                 settings=self._settings,
-                engine=restored.engine,
-                chronicle=chronicle,
-                keeper=keeper,
+                engine=recovered.engine,
+                recorder=recorder,
+                state_writer=state_writer,
                 freezer=self._freezer,
-                measures=self._measures,
+                counters=self._counters,
                 present=self._present,
                 obstacles=self._obstacles,
             )
             self._site.open(view)
 
-    async def _until_stopped(self, link: Link, worker: Worker, keeper: Keeper, restored: Restored) -> None:
-        line = asyncio.create_task(self._line(link, worker, restored), name="line")
+    async def _until_stopped(
+        self, link: MqttClient, worker: Pipeline, state_writer: StateWriter, recovered: RecoveredState
+    ) -> None:
+        line = asyncio.create_task(self._line(link, worker, recovered), name="line")
         linking = asyncio.create_task(link.run(), name="link")
         checkpoints = asyncio.create_task(
-            keeper.checkpoint_for_ever(link.confirm, self._forget), name="checkpoint"
+            state_writer.checkpoint_for_ever(link.confirm, self._forget), name="checkpoint"
         )
         watching = asyncio.create_task(self._watch(), name="silence")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
@@ -229,7 +233,7 @@ class Service:
             logger.info("stopping")
             self._systemd.stopping()
             checkpoints.cancel()
-            await self._finish(link, worker, line, keeper)
+            await self._finish(link, worker, line, state_writer)
         finally:
             for task in tasks:
                 task.cancel()
@@ -237,14 +241,14 @@ class Service:
 
     async def _watch(self) -> None:
         """Look who has fallen silent, for ever."""
-        pause = min(LOOK_SECONDS, self._systemd.watchdog_seconds or LOOK_SECONDS)
+        pause = min(CHECK_SECONDS, self._systemd.watchdog_seconds or CHECK_SECONDS)
         due = time.monotonic()
-        while self._silence:
+        while self._staleness:
             self._systemd.alive()
             await asyncio.sleep(pause)
             if time.monotonic() >= due:
-                due = time.monotonic() + LOOK_SECONDS
-                self._silence.look(time.time())
+                due = time.monotonic() + CHECK_SECONDS
+                self._staleness.check(time.time())
 
     async def _forget(self) -> None:
         """Forget streams that were silent for too long."""
@@ -252,26 +256,28 @@ class Service:
         if most and self._streams:
             await self._streams.forget(time.time() - most)
 
-    async def _line(self, link: Link, worker: Worker, restored: Restored) -> None:
+    async def _line(self, link: MqttClient, worker: Pipeline, recovered: RecoveredState) -> None:
         """Publish again what may not have left before the restart, then run the line."""
-        for number, publications in restored.resend:
+        for number, publications in recovered.resend:
             await link.deliver(number, publications, [])
-            self._measures.resent_total += len(publications)
-        restored.resend.clear()
+            self._counters.resent_total += len(publications)
+        recovered.resend.clear()
         await worker.run()
 
-    async def _finish(self, link: Link, worker: Worker, line: asyncio.Task[None], keeper: Keeper) -> None:
+    async def _finish(
+        self, link: MqttClient, worker: Pipeline, line: asyncio.Task[None], state_writer: StateWriter
+    ) -> None:
         """Commit, publish, acknowledge and write what is in hand, as far as time allows."""
         most = self._settings.limits.shutdown_seconds_max
         worker.stop()
-        link.take_no_more()
+        link.stop_receiving()
         try:
             async with asyncio.timeout(most):
                 if link.connected:
                     await line
                     async with asyncio.timeout(min(most, CONFIRM_SECONDS_MAX)):
-                        await link.confirm(keeper.number)
-                    await keeper.checkpoint(link.confirm)
+                        await link.confirm(state_writer.number)
+                    await state_writer.checkpoint(link.confirm)
                     self._cleanly = True
         except TimeoutError:
             logger.warning("not confirmed by the broker in time: the rest is done at the next start")
@@ -281,24 +287,24 @@ class Service:
 
     _cleanly = False
 
-    async def _leave(self, keeper: Keeper) -> None:
+    async def _leave(self, state_writer: StateWriter) -> None:
         if self._noting:
             await self._noting
         if self._site:
             await self._site.close()  # nobody looks at what is taken apart
-        await keeper.close(cleanly=self._cleanly)
+        await state_writer.close(cleanly=self._cleanly)
         logger.info("stopped", extra={"about": {"cleanly": self._cleanly}})
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         """The link has connected."""
         self._connected = True
         for finding in verdict.findings:
             logger.warning("broker: %s", finding)
         logger.info("connected", extra={"about": {"broker": self._settings.mqtt.url}})
         self._systemd.status(f"connected to {self._settings.mqtt.url}")
-        if self._keeper and self._former:
+        if self._state_writer and self._former:
             self._former = []
-            self._noting = asyncio.create_task(self._note_filters(self._keeper, self._filters))
+            self._noting = asyncio.create_task(self._note_filters(self._state_writer, self._filters))
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """The link is not, or no longer, connected."""
@@ -307,43 +313,43 @@ class Service:
         logger.warning("%s; trying again in %.1f s", self._why_away, retry_seconds)
         self._systemd.status(self._why_away)
 
-    async def _note_filters(self, keeper: Keeper, filters: Sequence[str]) -> None:
+    async def _note_filters(self, state_writer: StateWriter, filters: Sequence[str]) -> None:
         """Note what we are subscribed to, so that a later start can unsubscribe what it no longer wants."""
         try:
-            await keeper.note_filters(filters)
+            await state_writer.note_filters(filters)
         except StateError as error:
             logger.warning("subscriptions are not noted, and not unsubscribed if they change: %s", error)
 
     def _obstacles(self) -> list[str]:
         """Why the service is not ready."""
-        if self._keeper is None:
+        if self._state_writer is None:
             return ["memory is being restored"]
         obstacles = []
-        if self._keeper.obstacle:
-            obstacles.append(self._keeper.obstacle)
+        if self._state_writer.obstacle:
+            obstacles.append(self._state_writer.obstacle)
         if not self._connected:
             obstacles.append(self._why_away)
         if self._stop.is_set():
             obstacles.append("stopping")
         return obstacles
 
-    def _standing(self) -> standing.Standing:
-        if self._restored is None:
-            return standing.Standing(0, 0, 0)
-        return standing.standing(self._restored.memories, self._settings.model.interval)
+    def _standing(self) -> standing.StreamQuality:
+        if self._recovered is None:
+            return standing.StreamQuality(0, 0, 0)
+        return standing.stream_quality(self._recovered.memories, self._settings.model.interval)
 
-    def _present(self) -> exporter.Present:
-        link, keeper, worker, restored = self._link, self._keeper, self._worker, self._restored
-        return exporter.Present(
+    def _present(self) -> exporter.Gauges:
+        link, state_writer, worker, recovered = self._link, self._state_writer, self._worker, self._recovered
+        return exporter.Gauges(
             model=self._model.id,
-            streams=len(restored.memories) if restored else 0,
-            streams_away=self._streams.away if self._streams else 0,
+            streams=len(recovered.memories) if recovered else 0,
+            streams_on_disk=self._streams.on_disk if self._streams else 0,
             streams_max=self._settings.limits.streams_max,
-            streams_stale=self._silence.stale if self._silence else 0,
+            streams_stale=self._staleness.stale if self._staleness else 0,
             standing=self._standing,
             interval=self._settings.model.interval,
             freezes=self._freezer.active,
-            state_bytes=keeper.state_bytes if keeper else 0,
+            state_bytes=state_writer.state_bytes if state_writer else 0,
             broker_connected=self._connected,
             connections_total=link.connections_total if link else 0,
             messages_total=link.messages_received_total if link else 0,

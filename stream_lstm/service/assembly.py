@@ -12,7 +12,7 @@ from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
-from stream_lstm.service.mqtt import Credentials, Filter, LinkOptions
+from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter
 from stream_lstm.service.settings.load import Settings
 from stream_lstm.service.settings.sections import MqttSettings
 from stream_lstm.store.files import Identity
@@ -35,7 +35,7 @@ def load_model(path: Path | None) -> Model:
 
 def identity(model: Model) -> Identity:
     """What a state file of this model says of itself."""
-    kind = row_type(model.description)
+    kind = row_type(model.spec)
     return Identity(model=model.id, row=repr(kind.descr), row_bytes=kind.itemsize)
 
 
@@ -48,7 +48,7 @@ def decoder(settings: Settings, model: Model) -> Decoder:
     try:
         return Decoder(
             [entry.source() for entry in settings.subscribe],
-            model.description.features,
+            model.spec.features,
             payload_bytes_max=settings.limits.payload_bytes_max,
             key_bytes_max=settings.limits.key_bytes_max,
         )
@@ -74,7 +74,7 @@ def credentials(mqtt: MqttSettings) -> Credentials:
     return Credentials(mqtt.username, mqtt.secret(), context)
 
 
-def link_options(settings: Settings, *, session_expected: bool = False) -> LinkOptions:
+def client_options(settings: Settings, *, session_expected: bool = False) -> ClientOptions:
     """What the link needs to know of the settings.
 
     Args:
@@ -82,7 +82,7 @@ def link_options(settings: Settings, *, session_expected: bool = False) -> LinkO
     """
     mqtt, limits = settings.mqtt, settings.limits
     credentials(mqtt)  # what is wrong with them is said before anything begins
-    return LinkOptions(
+    return ClientOptions(
         host=mqtt.host,
         port=mqtt.port,
         client_id=mqtt.client_id,

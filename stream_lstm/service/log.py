@@ -54,7 +54,7 @@ def start(level: str, form: str) -> None:
     logger.propagate = False
 
 
-class Seldom:
+class Throttle:
     """Lets a repeated message through at most once in `REPEAT_SECONDS_MIN` for each of its kinds.
 
     Args:
@@ -66,7 +66,7 @@ class Seldom:
         self._said: dict[str, float] = {}
         self._held: dict[str, int] = {}
 
-    def due(self, kind: str) -> int | None:
+    def allow(self, kind: str) -> int | None:
         """None if `kind` was said too recently, else how often it was held back since; kinds are few."""
         now = self._clock()
         if now - self._said.get(kind, -REPEAT_SECONDS_MIN) < REPEAT_SECONDS_MIN:

@@ -11,12 +11,12 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.engine import Predictions
 from stream_lstm.events import Events
 from stream_lstm.service.settings.sections import PublishSettings
-from stream_lstm.store.journal import Rejected
+from stream_lstm.store.journal import Rejection
 
 Publication = tuple[str, bytes]
 
 
-class Outbox:
+class PublicationBuilder:
     """Makes publications. The same events, predictions and rejections give the same bytes."""
 
     def __init__(self, settings: PublishSettings, encoder: Encoder, *, status_topic: str) -> None:
@@ -26,14 +26,14 @@ class Outbox:
         self._own_ends = [(start, end) for start, _, end in (topic.partition("{stream}") for topic in ours)]
         self._own = {settings.rejected_topic, settings.stale_topic, status_topic} - {""}
 
-    def is_own(self, topic: str) -> bool:
+    def is_own_topic(self, topic: str) -> bool:
         """Whether a topic is one that we publish to: what comes from there is never an event."""
         if topic in self._own:
             return True
         return any(topic.startswith(start) and topic.endswith(end) for start, end in self._own_ends)
 
-    def publications(
-        self, events: Events, predictions: Predictions, rejected: Sequence[Rejected]
+    def build(
+        self, events: Events, predictions: Predictions, rejected: Sequence[Rejection]
     ) -> list[Publication]:
         """A prediction for each event, in order, then those that begin an incident, then the rejections."""
         where = encoder.topics(self._settings.topic, events.keys)

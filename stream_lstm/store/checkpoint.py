@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.store.files import mark
-from stream_lstm.store.journal import damaged
+from stream_lstm.store.files import checksum
+from stream_lstm.store.journal import corrupt
 
 ROWS_A_CHUNK = 4_096
 ASKED_AT_ONCE_MAX = 512  # below SQLite's limit of parameters in a statement (https://sqlite.org/limits.html)
@@ -40,9 +40,9 @@ class Record(NamedTuple):
     content: bytes
 
     @property
-    def mark(self) -> int:
+    def checksum(self) -> int:
         """Tells whether all of it is as it was written."""
-        return mark(_SEEN.pack(self.seen) + self.content, self.stream, self.entry)
+        return checksum(_SEEN.pack(self.seen) + self.content, self.stream, self.entry)
 
 
 class Rows(NamedTuple):
@@ -80,7 +80,7 @@ class Reader:
             missing -= sum(record is not None for *_, record in chunk)
             yield self._checked(chunk)
         if missing:
-            raise damaged(self._path, f"{missing} records belong to no stream")
+            raise corrupt(self._path, f"{missing} records belong to no stream")
 
     def by_key(self, keys: Sequence[str]) -> Rows:
         """Those of these streams that are known."""
@@ -102,11 +102,11 @@ class Reader:
         blank = bytes(self._row_bytes)
         ids, keys, entries, times, records = [], [], [], [], []
         for stream, key, key_mark, entry, seen, marked, content in found:
-            if key_mark != mark(key.encode(), stream):
-                raise damaged(self._path, f"the name of stream {stream} is not as it was written")
+            if key_mark != checksum(key.encode(), stream):
+                raise corrupt(self._path, f"the name of stream {stream} is not as it was written")
             record = Record(stream, entry or 0, seen or 0.0, blank if content is None else content)
-            if content is not None and (marked != record.mark or len(content) != len(blank)):
-                raise damaged(self._path, f"the record of {key!r} is not as it was written")
+            if content is not None and (marked != record.checksum or len(content) != len(blank)):
+                raise corrupt(self._path, f"the record of {key!r} is not as it was written")
             ids.append(stream)
             keys.append(key)
             entries.append(record.entry)

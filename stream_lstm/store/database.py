@@ -23,19 +23,19 @@ from pathlib import Path
 from stream_lstm.errors import StateMismatch
 from stream_lstm.store import journal
 from stream_lstm.store.checkpoint import Reader, Record, Rows
-from stream_lstm.store.faults import explained
+from stream_lstm.store.faults import translated
 from stream_lstm.store.files import (
     BUSY_SECONDS_MAX,
     Identity,
-    connected,
-    locked,
-    mark,
+    checksum,
+    connect_owner,
+    lock_file,
     prepare,
     quoted,
     verify,
 )
-from stream_lstm.store.journal import Entry, damaged
-from stream_lstm.store.wal import verify_log
+from stream_lstm.store.journal import Entry, corrupt
+from stream_lstm.store.wal import verify_wal
 
 WINDOW_MESSAGES = 65_536
 _COMMIT = "INSERT INTO journal VALUES (?, ?, ?, ?)"
@@ -49,7 +49,7 @@ class Database:
         path: of the file.
         identity: what it belongs to.
         last_entry: number of the last committed entry.
-        sent: the last entry whose predictions are known to have reached the broker.
+        published_through: the last entry whose predictions are known to have reached the broker.
         settled: at the start, the last one whose messages the broker is known to know as acknowledged.
         horizon: the entry from which on the journal must be applied to the records.
         closed_cleanly: the last owner left with nothing open at the broker.
@@ -93,14 +93,14 @@ class Database:
             DiskFull: there is no space to make it.
             DiskFailed: it cannot be read or written.
         """
-        with explained("open", path):
+        with translated("open", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = locked(path)
+            lock = lock_file(path)
         try:
-            with explained("open", path):
+            with translated("open", path):
                 if fsync:
-                    verify_log(path)
-                connection = connected(path, connect, fsync=fsync)
+                    verify_wal(path)
+                connection = connect_owner(path, connect, fsync=fsync)
                 try:
                     prepare(connection, path, identity)
                     database = cls(path, connection, lock)
@@ -116,7 +116,7 @@ class Database:
             raise
 
     @classmethod
-    def peek(cls, path: Path) -> Database:
+    def open_read_only(cls, path: Path) -> Database:
         """Read a state file beside its owner, who is not disturbed.
 
         Raises:
@@ -124,7 +124,7 @@ class Database:
             StateCorrupt: it is damaged, or no state file.
             DiskFailed: it cannot be read.
         """
-        with explained("open", path):
+        with translated("open", path):
             connection = sqlite3.connect(
                 f"file:{quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
@@ -141,7 +141,7 @@ class Database:
             self.identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
             self.horizon = int(meta["horizon"])
         except (KeyError, ValueError) as error:
-            raise damaged(str(self.path), f"its description lacks {error}") from None
+            raise corrupt(str(self.path), f"its description lacks {error}") from None
         last = self._connection.execute(
             "SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1"
         ).fetchone()
@@ -149,9 +149,11 @@ class Database:
         self.last_entry = entry.number if entry else self.horizon - 1
         self.filters: list[str] = json.loads(meta.get("filters", "[]"))
         self.closed_cleanly = meta.get("clean") == self.last_entry
-        noted = entry.sent if entry and not self.closed_cleanly else self.last_entry
-        self.settled = entry.settled if entry and not self.closed_cleanly else self.last_entry
-        self.sent = max(noted, self.horizon - 1)  # the journal is cut only behind what was delivered
+        noted = entry.published_through if entry and not self.closed_cleanly else self.last_entry
+        self.acked_through = entry.acked_through if entry and not self.closed_cleanly else self.last_entry
+        self.published_through = max(
+            noted, self.horizon - 1
+        )  # the journal is cut only behind what was delivered
         newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
         self.next_stream_id = max((newest or 0) + 1, meta.get("next_stream", 1))
         self._reader = Reader(self._connection, str(self.path), self.identity.row_bytes)
@@ -187,8 +189,8 @@ class Database:
         blob = journal.encode(entry)
         newest = float(entry.times.max()) if len(entry.times) else 0.0
         row = (entry.number, newest, len(entry.digests), blob)
-        if entry.named:
-            named = [(stream, key, mark(key.encode(), stream)) for stream, key in entry.named]
+        if entry.new_streams:
+            named = [(stream, key, checksum(key.encode(), stream)) for stream, key in entry.new_streams]
             with self._transaction("commit"):
                 self._connection.executemany("INSERT INTO stream VALUES (?, ?, ?)", named)
                 self._connection.execute(_COMMIT, row)
@@ -196,10 +198,10 @@ class Database:
             with self._explained("commit"):
                 self._connection.execute(_COMMIT, row)
         self.last_entry, self.closed_cleanly = entry.number, False
-        if entry.named:
-            self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.named) + 1)
-            self.streams += len(entry.named)
-        self.sent = max(self.sent, entry.sent)
+        if entry.new_streams:
+            self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.new_streams) + 1)
+            self.streams += len(entry.new_streams)
+        self.published_through = max(self.published_through, entry.published_through)
         if len(entry.digests):
             self._window.append((entry.number, len(entry.digests)))
             self._window_messages += len(entry.digests)
@@ -213,7 +215,7 @@ class Database:
             DiskFull: nothing has changed.
             DiskFailed: as for `commit`.
         """
-        marked = [(r.stream, r.entry, r.seen, r.mark, r.content) for r in records]
+        marked = [(r.stream, r.entry, r.seen, r.checksum, r.content) for r in records]
         with self._transaction("checkpoint"):
             self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", marked)
 
@@ -261,7 +263,7 @@ class Database:
             self._set("filters", json.dumps(sorted(filters)))
         self.filters = sorted(filters)
 
-    def flush_log(self) -> None:
+    def checkpoint_wal(self) -> None:
         """Move the write-ahead log into the file, so that it can start anew; from any thread.
 
         Commits go on meanwhile. Called once beside them for the bulk, then once between two for the rest.
@@ -269,7 +271,7 @@ class Database:
         Raises:
             DiskFull, DiskFailed: nothing is lost; the log stays as it is.
         """
-        with explained("flush", self.path):
+        with translated("flush", self.path):
             connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS_MAX)
             try:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -277,7 +279,7 @@ class Database:
                 connection.close()
 
     @property
-    def log_bytes(self) -> int:
+    def wal_bytes(self) -> int:
         """Size of the write-ahead log."""
         log = Path(f"{self.path}-wal")
         return log.stat().st_size if log.exists() else 0
@@ -285,7 +287,7 @@ class Database:
     @property
     def size_bytes(self) -> int:
         """Size on disk, log included."""
-        return self.path.stat().st_size + self.log_bytes
+        return self.path.stat().st_size + self.wal_bytes
 
     def close_cleanly(self) -> None:
         """Note that everything was published and acknowledged: nothing will come again."""
@@ -358,15 +360,15 @@ class Database:
             expected = None
             for number, blob in found:
                 if expected is not None and number != expected:
-                    raise damaged(str(self.path), f"journal entry {expected} is missing")
+                    raise corrupt(str(self.path), f"journal entry {expected} is missing")
                 expected = number + 1
                 yield journal.decode(number, blob, path=str(self.path))
 
     def _set(self, name: str, value: str | int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def _explained(self, operation: str) -> explained:
-        return explained(operation, self.path)
+    def _explained(self, operation: str) -> translated:
+        return translated(operation, self.path)
 
     @contextmanager
     def _transaction(self, operation: str) -> Iterator[None]:

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 
 from stream_lstm.errors import DiskFailed, DiskFull, StateError, StateLocked
-from stream_lstm.store.journal import damaged
+from stream_lstm.store.journal import corrupt
 
 PRIMARY = 0xFF  # the low byte of an extended result code
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-class explained:
+class translated:
     """Turns errors of SQLite and of the operating system inside the block into ours."""
 
     def __init__(self, operation: str, path: Path) -> None:
@@ -33,7 +33,7 @@ class explained:
         if isinstance(error, OSError):
             raise self._of_system(error) from None
         if isinstance(error, UnicodeDecodeError):  # in SQLite's own words about what it cannot read
-            raise damaged(self._path, "its tables cannot be read") from None
+            raise corrupt(self._path, "its tables cannot be read") from None
 
     def _of_sqlite(self, error: sqlite3.Error) -> StateError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY
@@ -41,7 +41,7 @@ class explained:
         if code == sqlite3.SQLITE_FULL:
             return self._full(problem)
         if code in CORRUPT or "decode to UTF-8" in problem:  # the latter is Python's, and has no code
-            return damaged(self._path, problem)
+            return corrupt(self._path, problem)
         if code in LOCKED:
             hint = "end the other program that writes to it"
             return StateLocked(self._operation, self._path, problem, hint)

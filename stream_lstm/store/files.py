@@ -12,7 +12,7 @@ from pathlib import Path
 import xxhash
 
 from stream_lstm.errors import StateLocked, StateMismatch
-from stream_lstm.store.journal import damaged
+from stream_lstm.store.journal import corrupt
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x534C5354  # "SLST", so that `file` and we can tell it from other databases
@@ -46,7 +46,7 @@ class Identity:
     row_bytes: int
 
 
-def locked(path: Path) -> int:
+def lock_file(path: Path) -> int:
     """Take the lock file beside the state; the lock goes when the process does, however it ends."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -58,12 +58,14 @@ def locked(path: Path) -> int:
     return lock
 
 
-def connected(path: Path, connect: Callable[..., sqlite3.Connection], *, fsync: bool) -> sqlite3.Connection:
+def connect_owner(
+    path: Path, connect: Callable[..., sqlite3.Connection], *, fsync: bool
+) -> sqlite3.Connection:
     """A connection as the owner needs it; the file is made if there is none."""
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     elif 0 < path.stat().st_size < HEADER_BYTES:  # SQLite would take it for an empty file, and begin anew
-        raise damaged(str(path), "is shorter than any database")
+        raise corrupt(str(path), "is shorter than any database")
     connection = connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS_MAX)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -104,13 +106,13 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
         )
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
     if tuple(sql for (sql,) in tables) != TABLES:
-        raise damaged(str(path), "its tables are not as they were made")
+        raise corrupt(str(path), "its tables are not as they were made")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise damaged(str(path), verdict)
+        raise corrupt(str(path), verdict)
 
 
-def mark(content: bytes, stream: int, entry: int = 0) -> int:
+def checksum(content: bytes, stream: int, entry: int = 0) -> int:
     """A checksum that fits SQLite's integers, and tells one stream's and entry's bytes from another's."""
     return xxhash.xxh3_64_intdigest(content, (stream << 32 ^ entry) & 0xFFFF_FFFF_FFFF_FFFF) >> 1
 

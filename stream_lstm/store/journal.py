@@ -23,7 +23,7 @@ _CHECK = struct.Struct("<Q")  # xxh3_64 of the rest, seeded with the entry's num
 _HEAD = struct.Struct("<BIIIQQ")  # version, events, features, digests, sent, settled
 
 
-class Rejected(NamedTuple):
+class Rejection(NamedTuple):
     """A message that became no event, or not in all its fields."""
 
     topic: str
@@ -44,10 +44,10 @@ class Entry:
         times: (N,) epoch seconds.
         marks: (N,) where each time came from, and whether the stream was frozen: see `stream_lstm.events`.
         values: (N, F).
-        named: streams met for the first time: number and key.
+        new_streams: streams met for the first time: number and key.
         digests: (M, 2) of each message that the broker may send again: topic's and content's.
         rejected: what became no event.
-        sent: the last entry whose predictions were known to have reached the broker.
+        published_through: the last entry whose predictions were known to have reached the broker.
         settled: the last one whose messages, and all before, the broker was known to know as acknowledged.
     """
 
@@ -57,17 +57,17 @@ class Entry:
     times: NDArray[np.float64]
     marks: NDArray[np.uint8]
     values: NDArray[np.float64]
-    named: Sequence[tuple[int, str]]
+    new_streams: Sequence[tuple[int, str]]
     digests: NDArray[np.uint64]
-    rejected: Sequence[Rejected]
-    sent: int
-    settled: int
+    rejected: Sequence[Rejection]
+    published_through: int
+    acked_through: int
 
 
 class _Rest(NamedTuple):
     model: str
-    named: Sequence[tuple[int, str]]
-    rejected: Sequence[Rejected]
+    new_streams: Sequence[tuple[int, str]]
+    rejected: Sequence[Rejection]
 
 
 def encode(entry: Entry) -> bytes:
@@ -75,13 +75,15 @@ def encode(entry: Entry) -> bytes:
     count, wide = entry.values.shape
     body = b"".join(
         (
-            _HEAD.pack(VERSION, count, wide, len(entry.digests), entry.sent, entry.settled),
+            _HEAD.pack(
+                VERSION, count, wide, len(entry.digests), entry.published_through, entry.acked_through
+            ),
             entry.streams.astype("<u4").tobytes(),
             entry.times.astype("<f8").tobytes(),
             entry.marks.astype("<u1").tobytes(),
             entry.values.astype("<f8").tobytes(),
             entry.digests.astype("<u8").tobytes(),
-            msgspec.msgpack.encode(_Rest(entry.model, entry.named, entry.rejected)),
+            msgspec.msgpack.encode(_Rest(entry.model, entry.new_streams, entry.rejected)),
         )
     )
     return _CHECK.pack(xxhash.xxh3_64_intdigest(body, entry.number)) + body
@@ -101,8 +103,8 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
     if len(blob) < _CHECK.size + _HEAD.size or _CHECK.unpack_from(blob)[0] != xxhash.xxh3_64_intdigest(
         body, number
     ):
-        raise damaged(path, f"journal entry {number} is not as it was written")
-    _, count, wide, digests, sent, settled = _HEAD.unpack_from(body)
+        raise corrupt(path, f"journal entry {number} is not as it was written")
+    _, count, wide, digests, sent, acked_through = _HEAD.unpack_from(body)
     columns = _Columns(body, _HEAD.size)
     streams = columns.take("<u4", count).astype(np.int64)
     times, marks = columns.take("<f8", count), columns.take("<u1", count)
@@ -110,7 +112,17 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
     found = columns.take("<u8", digests * 2).reshape(digests, 2)
     rest = msgspec.msgpack.decode(columns.rest(), type=_Rest)
     return Entry(
-        number, rest.model, streams, times, marks, values, rest.named, found, rest.rejected, sent, settled
+        number,
+        rest.model,
+        streams,
+        times,
+        marks,
+        values,
+        rest.new_streams,
+        found,
+        rest.rejected,
+        sent,
+        acked_through,
     )
 
 
@@ -129,7 +141,7 @@ class _Columns:
         return self._body[self._at :]
 
 
-def damaged(path: str, problem: str) -> StateCorrupt:
+def corrupt(path: str, problem: str) -> StateCorrupt:
     """The error for a file that is not as it was written."""
     return StateCorrupt(
         "read", path, problem, "restore a snapshot, or move the file away to start without memory"

@@ -16,7 +16,7 @@ class Recovery:
 
     Attributes:
         last_entry: number of the last committed entry, 0 if there is none.
-        sent: entries up to this one have had their predictions delivered.
+        published_through: entries up to this one have had their predictions delivered.
         settled: the broker knows the messages of entries up to this one as acknowledged.
         horizon: the journal is applied to the records from this entry on.
         next_stream_id: for the next new stream.
@@ -24,8 +24,8 @@ class Recovery:
     """
 
     last_entry: int
-    sent: int
-    settled: int
+    published_through: int
+    acked_through: int
     horizon: int
     next_stream_id: int
     window: NDArray[np.uint64]
@@ -43,8 +43,8 @@ def load(database: Database) -> Recovery:
         digests.append(np.hstack([entry.digests, number]))
     return Recovery(
         last_entry=database.last_entry,
-        sent=database.sent,
-        settled=database.settled,
+        published_through=database.published_through,
+        acked_through=database.acked_through,
         horizon=database.horizon,
         next_stream_id=database.next_stream_id,
         window=np.concatenate(digests)[-WINDOW_MESSAGES:],

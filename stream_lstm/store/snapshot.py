@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
-from stream_lstm.store.faults import explained
-from stream_lstm.store.files import locked, quoted
+from stream_lstm.store.faults import translated
+from stream_lstm.store.files import lock_file, quoted
 
 BESIDE = ("", "-wal", "-shm")  # the files that make a database
 
@@ -52,7 +52,7 @@ def take(state: Path, target: Path) -> Content:
         raise SettingsError(str(state), "there is no such state file")
     if target.exists() and target.samefile(state):
         raise SettingsError(str(target), "is the state itself; name another file")
-    Database.peek(state).close()
+    Database.open_read_only(state).close()
     return _copy(state, target)
 
 
@@ -66,16 +66,16 @@ def put_back(snapshot: Path, state: Path, *, replace: bool) -> Content:
         SettingsError: there is a state already.
         StateError: the snapshot is damaged, somebody owns the state, or it cannot be written.
     """
-    Database.peek(snapshot).close()
-    with explained("restore", state):
+    Database.open_read_only(snapshot).close()
+    with translated("restore", state):
         state.parent.mkdir(parents=True, exist_ok=True)
-        lock = locked(state)
+        lock = lock_file(state)
     try:
         if state.exists() and not replace:
             raise SettingsError(str(state), "is there already; --replace moves it aside")
         fresh = state.with_name(f"{state.name}.restored")
         said = _copy(snapshot, fresh)
-        with explained("restore", state):
+        with translated("restore", state):
             if state.exists():
                 aside = f"{state}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
                 for ending in BESIDE:
@@ -92,14 +92,14 @@ def _copy(source: Path, target: Path) -> Content:
     """A checked copy of one moment, under its name only once it is whole."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with explained("snapshot", target):
+        with translated("snapshot", target):
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
             uri = f"file:{quoted(source)}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True)) as whole, closing(sqlite3.connect(part)) as copy:
                 whole.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
         said = _read_through(part)
-        with explained("snapshot", target):
+        with translated("snapshot", target):
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(part, target)
@@ -111,7 +111,7 @@ def _copy(source: Path, target: Path) -> Content:
 
 def _read_through(path: Path) -> Content:
     """Hold everything in a state file against its checksums."""
-    with closing(Database.peek(path)) as database:
+    with closing(Database.open_read_only(path)) as database:
         streams = sum(len(rows.keys) for rows in database.rows())
         entries = sum(1 for _ in database.entries(0))
         return Content(streams, database.identity.model, database.last_entry, entries)

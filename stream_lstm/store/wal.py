@@ -24,7 +24,7 @@ _HEADER = struct.Struct(">4L8s8s")  # magic, version, bytes of a page, number; s
 _FRAME = struct.Struct(">2L8sQ")  # page, pages after a commit (0: no commit); salts; checksum
 
 
-def verify_log(path: Path) -> None:
+def verify_wal(path: Path) -> None:
     """Refuse a state file whose log is damaged in its middle; nothing is changed.
 
     Raises:

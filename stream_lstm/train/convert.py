@@ -16,7 +16,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model.spec import FORMAT_VERSION, Description
+from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
 from stream_lstm.errors import ModelError
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -60,7 +60,7 @@ def convert(
     units = found["readout.weight"].shape[0]
     layers = sum(1 for tensor in found if tensor.endswith(".stm"))
     out = [] if labels else list(targets or features)
-    described = Description(
+    described = ModelSpec(
         version=FORMAT_VERSION,
         name=name,
         features=list(features),
@@ -182,7 +182,7 @@ def _plain(state: Tensors, tensor: str, source: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values, np.float32)
 
 
-def _fits(described: Description, found: Mapping[str, NDArray[np.float32]], source: str) -> None:
+def _fits(described: ModelSpec, found: Mapping[str, NDArray[np.float32]], source: str) -> None:
     """Say in the user's words what would not fit."""
     wide, outputs = found["layer.0.event"].shape[1], found["readout.bias"].shape[0]
     if wide != len(described.features):

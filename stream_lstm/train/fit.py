@@ -20,11 +20,11 @@ from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model import inputs
 from stream_lstm.core.model.inputs import WEEK_SECONDS
 from stream_lstm.core.model.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
-from stream_lstm.core.model.spec import FORMAT_VERSION, Description
+from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
 from stream_lstm.core.trackers import event_time, scale
 from stream_lstm.errors import SettingsError
 from stream_lstm.train.convert import from_state
-from stream_lstm.train.generate import Stream, stream
+from stream_lstm.train.generate import GeneratedStream, stream
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,9 +60,9 @@ class Recipe:
     rate: float = 1e-2
 
     @property
-    def description(self) -> Description:
+    def spec(self) -> ModelSpec:
         """Of the model that comes out."""
-        return Description(
+        return ModelSpec(
             version=FORMAT_VERSION,
             name=self.name,
             features=["value"],
@@ -83,7 +83,7 @@ class Sequences(NamedTuple):
     targets: NDArray[np.float32]  # (L, N, K) by how far ahead
 
 
-def sequences(streams: Sequence[Stream], recipe: Description, length: int) -> Sequences:
+def sequences(streams: Sequence[GeneratedStream], recipe: ModelSpec, length: int) -> Sequences:
     """Inputs and targets of streams, from their first event on, by core's own scaling."""
     count = len(streams)
     times, values = np.zeros((length, count)), np.zeros((length, count))
@@ -93,14 +93,14 @@ def sequences(streams: Sequence[Stream], recipe: Description, length: int) -> Se
         times[:size, n], values[:size, n], known[:size, n] = when[:size], what[:size], True
         times[size:, n], values[size:, n] = when[size - 1], what[size - 1]
     running = scale.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
-    timed = event_time.Pace(*np.zeros((3, count)))
+    timed = event_time.EventTime(*np.zeros((3, count)))
     events = np.empty((length, count, recipe.inputs_width), np.float32)
     deviations = np.empty((length, count))
     last = values[0][:, None]
     for t in range(length):
         now, seq = values[t][:, None], np.full(count, t + 1)
-        running = scale.follow(running, now, seq)
-        timed, gap, _ = event_time.follow(timed, times[t], seq)
+        running = scale.update(running, now, seq)
+        timed, gap, _ = event_time.update(timed, times[t], seq)
         deviation = running.deviation()
         deviations[t] = deviation[:, 0]
         seen = inputs.Seen(
@@ -129,7 +129,7 @@ def _targets(
     return targets
 
 
-def varied(rng: Generator, recorded: Stream, length: int) -> Stream:
+def varied(rng: Generator, recorded: GeneratedStream, length: int) -> GeneratedStream:
     """A recording from a random start on, perhaps upside down, thinned out, bent, noisier, or at another
     hour."""
     stride = int(rng.choice([1, 1, 1, 2, 3]))
@@ -148,21 +148,21 @@ def varied(rng: Generator, recorded: Stream, length: int) -> Stream:
         values = values + rng.normal(0.0, spread * rng.uniform(0.02, 0.5), len(values))
     if rng.random() < 0.3:
         times = times + rng.uniform(0.0, WEEK_SECONDS)
-    return Stream(times, values)
+    return GeneratedStream(times, values)
 
 
-def batches(rng: Generator, recipe: Recipe, recorded: Sequence[Stream]) -> Iterator[Sequences]:
+def batches(rng: Generator, recipe: Recipe, recorded: Sequence[GeneratedStream]) -> Iterator[Sequences]:
     """Batches of sequences without end."""
     real = round(recipe.batch * recipe.recorded) if recorded else 0
     while True:
         chosen = [varied(rng, recorded[int(rng.integers(len(recorded)))], recipe.length) for _ in range(real)]
         chosen += [stream(rng, recipe.length) for _ in range(recipe.batch - real)]
-        yield sequences(chosen, recipe.description, recipe.length)
+        yield sequences(chosen, recipe.spec, recipe.length)
 
 
 def fit(
     recipe: Recipe,
-    recorded: Sequence[Stream],
+    recorded: Sequence[GeneratedStream],
     *,
     made: dict[str, str],
     progress: Callable[[int, float], None] = lambda step, loss: None,
@@ -181,8 +181,8 @@ def fit(
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(1)  # reproducible, and no slower at these sizes
     rng = np.random.default_rng(recipe.seed)
-    width = recipe.description.inputs_width
-    net, out = torch.nn.LSTM(width, recipe.units), torch.nn.Linear(recipe.units, recipe.description.outputs)
+    width = recipe.spec.inputs_width
+    net, out = torch.nn.LSTM(width, recipe.units), torch.nn.Linear(recipe.units, recipe.spec.outputs)
     with torch.no_grad():
         net.bias_ih_l0[recipe.units : 2 * recipe.units] = 2.0  # begin by keeping (Jozefowicz et al., 2015)
     parameters = [*net.parameters(), *out.parameters()]
@@ -205,7 +205,7 @@ def fit(
             step += 1
             progress(step, float(loss.detach()))
             if step == recipe.steps:
-                return model_file.to_bytes(replace(recipe.description, made=made), tensors(net, out))
+                return model_file.to_bytes(replace(recipe.spec, made=made), tensors(net, out))
     raise AssertionError("batches never end")
 
 

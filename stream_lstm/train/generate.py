@@ -20,14 +20,14 @@ DAY_SECONDS = 86_400.0
 START_SECONDS = 1.4e9, 1.8e9
 
 
-class Stream(NamedTuple):
+class GeneratedStream(NamedTuple):
     """Times (L,) in epoch seconds, ascending, and values (L,)."""
 
     times: Doubles
     values: Doubles
 
 
-def stream(rng: Generator, length: int) -> Stream:
+def stream(rng: Generator, length: int) -> GeneratedStream:
     """One stream of so many events."""
     interval = float(rng.choice(INTERVAL_SECONDS))
     gaps = np.full(length, interval)
@@ -45,7 +45,7 @@ def stream(rng: Generator, length: int) -> Stream:
     for change, chance in SEEN_THROUGH:
         if rng.random() < chance:
             values = change(rng, values)
-    return Stream(times, values)
+    return GeneratedStream(times, values)
 
 
 def _wave(rng: Generator, phase: Doubles) -> Doubles:

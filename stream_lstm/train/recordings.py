@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.recordings import epoch, read
-from stream_lstm.train.generate import Stream
+from stream_lstm.train.generate import GeneratedStream
 
 HELD_OUT_EVERY = 4  # of the files in order of their names
 
@@ -19,7 +19,7 @@ class Named(NamedTuple):
     """A recorded stream; `name` is its path below the folder, without the ending."""
 
     name: str
-    stream: Stream
+    stream: GeneratedStream
     held_out: bool
 
 
@@ -41,4 +41,4 @@ def _load(folder: Path) -> Iterator[Named]:
         times = np.array([epoch(reading.time) for reading in readings])
         values = np.array([reading.value for reading in readings])
         name = str(path.relative_to(folder).with_suffix(""))
-        yield Named(name, Stream(times, values), number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
+        yield Named(name, GeneratedStream(times, values), number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)

@@ -29,7 +29,7 @@ def test_a_stream_is_followed_as_the_engine_alone_follows_it() -> None:
             assert course.anomaly[n] == said.anomaly[0]
             assert course.alert[n] == said.alert[0]
             if n + 1 < len(one.values):
-                low = said.prediction[0, 0] - said.reach[0, 0, 0]
+                low = said.prediction[0, 0] - said.half_width[0, 0, 0]
                 assert np.array_equal(course.low[n + 1], low, equal_nan=True)
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from stream_lstm.cli import api_client
-from stream_lstm.cli.api_client import Away, Client, Refused
+from stream_lstm.cli.api_client import ApiClient, ApiRefused, Unreachable
 from stream_lstm.errors import SettingsError
 from stream_lstm.service.settings.sections import HttpSettings
 from tests.brokers import free_port
@@ -76,8 +76,8 @@ def server() -> Iterator[Callable[..., Server]]:
         thread.join()
 
 
-def of(server: Server, token: Path | None = None) -> Client:
-    return Client(api_client.of_url(f"http://127.0.0.1:{server.server_port}", token))
+def of(server: Server, token: Path | None = None) -> ApiClient:
+    return ApiClient(api_client.of_url(f"http://127.0.0.1:{server.server_port}", token))
 
 
 def test_an_answer_of_the_right_shape(server: Callable[..., Server], tmp_path: Path) -> None:
@@ -104,31 +104,36 @@ def test_a_connection_that_ended_meanwhile_is_made_anew(server: Callable[..., Se
 @pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
-        (200, b"what?", Refused, "answers as no service of this version does"),
-        (200, b'{"number": "1"}', Refused, "answers as no service of this version does"),
-        (200, b"\xff", Refused, "answers as no service of this version does"),
+        (200, b"what?", ApiRefused, "answers as no service of this version does"),
+        (200, b'{"number": "1"}', ApiRefused, "answers as no service of this version does"),
+        (200, b"\xff", ApiRefused, "answers as no service of this version does"),
         (
             401,
             b'{"error": "a token is wanted"}',
-            Refused,
+            ApiRefused,
             "does not let us in: a token is wanted; give its token",
         ),
-        (403, b"", Refused, "does not let us in: forbidden"),
+        (403, b"", ApiRefused, "does not let us in: forbidden"),
         (400, b'{"error": "sort: must be x", "parameter": "sort"}', SettingsError, "--sort: must be x"),
-        (400, b'{"error": "no"}', Refused, "status 400: no"),
-        (404, b"[]", Refused, "has no /api/x: is http.page false there"),
-        (302, b"", Refused, "status 302"),
+        (400, b'{"error": "no"}', ApiRefused, "status 400: no"),
+        (404, b"[]", ApiRefused, "has no /api/x: is http.page false there"),
+        (302, b"", ApiRefused, "status 302"),
         (
             421,
             b'{"error": "not known here by that name"}',
-            Refused,
+            ApiRefused,
             "status 421: not known here by that name",
         ),
-        (418, b"\xff", Refused, "status 418"),
-        (599, b"3", Away, ": "),
-        (503, b'{"error": "\\u001b[2Jgone"}', Away, r": \x1b[2Jgone"),
-        (500, b"", Away, "internal server error"),
-        (503, b'{"error": "memory is being restored", "parameter": null}', Away, "memory is being restored"),
+        (418, b"\xff", ApiRefused, "status 418"),
+        (599, b"3", Unreachable, ": "),
+        (503, b'{"error": "\\u001b[2Jgone"}', Unreachable, r": \x1b[2Jgone"),
+        (500, b"", Unreachable, "internal server error"),
+        (
+            503,
+            b'{"error": "memory is being restored", "parameter": null}',
+            Unreachable,
+            "memory is being restored",
+        ),
     ],
 )
 def test_other_answers(
@@ -142,14 +147,14 @@ def test_other_answers(
 
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Away, match="does not answer: connection refused"):
-        Client(api_client.of_url(f"http://127.0.0.1:{free_port()}", None)).ask("/", Small)
+    with pytest.raises(Unreachable, match="does not answer: connection refused"):
+        ApiClient(api_client.of_url(f"http://127.0.0.1:{free_port()}", None)).ask("/", Small)
     monkeypatch.setattr(api_client, "SECONDS_MAX", 0.05)
     with socket.socket() as silent:  # it listens, and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        with pytest.raises(Away, match="does not answer: timed out"):
-            Client(api_client.of_url(f"http://127.0.0.1:{silent.getsockname()[1]}", None)).ask("/", Small)
+        with pytest.raises(Unreachable, match="does not answer: timed out"):
+            ApiClient(api_client.of_url(f"http://127.0.0.1:{silent.getsockname()[1]}", None)).ask("/", Small)
 
 
 def test_no_http_there(server: Callable[..., Server]) -> None:
@@ -162,12 +167,12 @@ def test_no_http_there(server: Callable[..., Server]) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(Away, match="does not answer"):
-            Client(api_client.of_url(f"http://127.0.0.1:{strange.getsockname()[1]}", None)).ask("/", Small)
+        with pytest.raises(Unreachable, match="does not answer"):
+            ApiClient(api_client.of_url(f"http://127.0.0.1:{strange.getsockname()[1]}", None)).ask("/", Small)
         thread.join()
     plain = server((200, b""))
-    with pytest.raises(Away, match="does not answer"):
-        Client(api_client.of_url(f"https://127.0.0.1:{plain.server_port}", None)).ask("/", Small)
+    with pytest.raises(Unreachable, match="does not answer"):
+        ApiClient(api_client.of_url(f"https://127.0.0.1:{plain.server_port}", None)).ask("/", Small)
 
 
 def test_a_body_that_is_too_long_is_not_read_to_its_end(
@@ -175,7 +180,7 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(api_client, "ANSWER_BYTES_MAX", 10)
     asking = of(server((200, b'{"number": 1}' + b" " * 1_000)))
-    with pytest.raises(Refused):
+    with pytest.raises(ApiRefused):
         asking.ask("/", Small)
     assert asking._connection is None  # what is left on it is no answer to the next question
 

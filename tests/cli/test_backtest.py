@@ -117,7 +117,7 @@ def test_models_that_do_not_predict_their_one_number_are_refused(tmp_path: Path,
     told = CliRunner().invoke(main, ["backtest", str(file), "--model", str(tmp_path / "m.safetensors")])
     assert told.exit_code == 2
     assert "does not predict the one number" in told.output
-    assert random_model(**KINDS[kind]).description.readout
+    assert random_model(**KINDS[kind]).spec.readout
 
 
 def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:

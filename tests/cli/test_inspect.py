@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_lstm.cli.inspect import Wanted, inspect
+from stream_lstm.cli.inspect import InspectOptions, inspect
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
 from stream_lstm.service.assembly import identity
@@ -26,7 +26,7 @@ NAMES = ["x/steady", "x/Wild", "y/\x1b[2Jred", "z/young", "z/new"]
 def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
     """A state file: of the last stream there is no checkpoint, of the one before a single event."""
     running, rng = engine(model, 4), np.random.default_rng(1)
-    wide = len(model.description.features)
+    wide = len(model.spec.features)
     for n in range(150):
         rows = np.array([1, 2, 3] if n < 149 else [1, 2, 3, 4])
         values = rng.normal(20, 1, (len(rows), wide)) * np.array([1.0, 50.0, 5.0, 1.0])[: len(rows), None]
@@ -34,14 +34,14 @@ def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
     records = running.memories.records(np.array([1, 2, 3, 4]))
     with closing(Database.open(path, identity(model))) as database:
         database.commit(
-            entry(1, named=[(n + 1, name) for n, name in enumerate(NAMES)], values=np.zeros((3, wide)))
+            entry(1, new_streams=[(n + 1, name) for n, name in enumerate(NAMES)], values=np.zeros((3, wide)))
         )
         database.checkpoint([Record(n + 1, 1, seen + n, bytes(record)) for n, record in enumerate(records)])
     return path
 
 
 def listed(capsys: pytest.CaptureFixture[str], path: Path, **options: object) -> list[str]:
-    inspect(path, Wanted(as_json=True, **options))  # type: ignore[arg-type]
+    inspect(path, InspectOptions(as_json=True, **options))  # type: ignore[arg-type]
     return [json.loads(line)["stream"] for line in capsys.readouterr().out.splitlines()]
 
 
@@ -55,12 +55,12 @@ def test_streams_are_found_and_sorted(tmp_path: Path, capsys: pytest.CaptureFixt
     assert listed(capsys, path, sort="seen") == [*NAMES[3::-1], NAMES[4]]  # the last heard of first
     assert listed(capsys, path, sort="events")[-2:] == ["z/young", "z/new"]
     assert set(listed(capsys, path, sort="covered")[-2:]) == {"z/young", "z/new"}
-    inspect(path, Wanted(as_json=True, sort="error"))
+    inspect(path, InspectOptions(as_json=True, sort="error"))
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     ratios = [stream["error_ratio"][0] for stream in told]
     assert ratios[3:] == [None, None]
     assert ratios[:3] == sorted(ratios[:3], reverse=True)
-    inspect(path, Wanted(search="z/", limit=1))
+    inspect(path, InspectOptions(search="z/", limit=1))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("; 2 match")
     assert lines[-1] == "… and 1 more (--limit)"
@@ -74,19 +74,21 @@ def test_streams_of_every_kind_of_model(
     content = model_file.to_bytes(of, tensors(of))
     (tmp_path / "m.safetensors").write_bytes(content)
     path = written(tmp_path / "s.db", model_file.from_bytes(content), seen=time.time() - 60.0)
-    inspect(path, Wanted(model=tmp_path / "m.safetensors"))
+    inspect(path, InspectOptions(model=tmp_path / "m.safetensors"))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(NAMES)
     assert "y/\\x1b[2Jred" in lines[4]
     for name in NAMES:
         for as_json in (False, True):
-            options = Wanted(stream=name, as_json=as_json, model=tmp_path / "m.safetensors", largest=True)
+            options = InspectOptions(
+                stream=name, as_json=as_json, model=tmp_path / "m.safetensors", largest=True
+            )
             inspect(path, options)
             shown = capsys.readouterr().out
             assert "\x1b" not in shown
             assert as_json == shown.startswith("{")
             assert "NaN" not in shown
-    inspect(path, Wanted(stream=NAMES[0], model=tmp_path / "m.safetensors"))
+    inspect(path, InspectOptions(stream=NAMES[0], model=tmp_path / "m.safetensors"))
     shown = capsys.readouterr().out
     assert shown.count("units; LTM") == of.layers
     if len(of.features) > 1:
@@ -98,7 +100,7 @@ def test_numbers_of_a_model_that_is_not_at_hand_are_counted(
 ) -> None:
     path = written(tmp_path / "s.db", random_model(**KINDS["pair"]))
     for model in (None, tmp_path / "none.safetensors"):
-        inspect(path, Wanted(stream=NAMES[0], model=model))
+        inspect(path, InspectOptions(stream=NAMES[0], model=model))
         shown = capsys.readouterr().out
         assert "feature 0 " in shown
         assert "target 1 " in shown

@@ -356,8 +356,8 @@ def test_what_ends_the_looking_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             told.append("closed")
 
     monkeypatch.setattr(watch, "look", fail)
-    wanted = watch.Wanted("", "all", "odd", None)
-    looker = watch.Looker(Silent(), wanted, 1.0, lambda: told.append("told"))  # type: ignore[arg-type]
+    wanted = watch.WatchOptions("", "all", "odd", None)
+    looker = watch.Poller(Silent(), wanted, 1.0, lambda: told.append("told"))  # type: ignore[arg-type]
     looker.start()
     end = time.monotonic() + SECONDS_MAX
     while told != ["told", "closed"]:

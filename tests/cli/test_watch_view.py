@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_lstm.cli.terminal import formatting
-from stream_lstm.cli.watch_view import Look, Size, picture
+from stream_lstm.cli.watch_view import Size, Snapshot, picture
 from stream_lstm.service.http.schemas import Counts, Latency, Line, Overview, Streams
 
 NOW = 1_767_225_600.0
@@ -78,12 +78,12 @@ def overview(**changes: Any) -> Overview:
     return Overview(**(base | changes))
 
 
-def look(*lines: Line, disk: int = 0, total: int | None = None, **changes: Any) -> Look:
+def look(*lines: Line, disk: int = 0, total: int | None = None, **changes: Any) -> Snapshot:
     total = len(lines) if total is None else total
-    return Look(overview(**changes), Streams(total, total, disk, 0, list(lines)), 100.0)
+    return Snapshot(overview(**changes), Streams(total, total, disk, 0, list(lines)), 100.0)
 
 
-def drawn(seen: Look | None, size: Size = Size(), **options: Any) -> list[str]:  # noqa: B008 - it is immutable
+def drawn(seen: Snapshot | None, size: Size = Size(), **options: Any) -> list[str]:  # noqa: B008 - it is immutable
     return picture(seen, size, **({"colour": False, "now": 100.0} | options))
 
 

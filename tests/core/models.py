@@ -9,12 +9,12 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model.spec import FORMAT_VERSION, Description
+from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 
-def description(**changes: Any) -> Description:
+def description(**changes: Any) -> ModelSpec:
     base: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "name": "random",
@@ -26,10 +26,10 @@ def description(**changes: Any) -> Description:
         "readout": "step",
         "targets": ["value"],
     }
-    return Description(**(base | changes))
+    return ModelSpec(**(base | changes))
 
 
-def tensors(of: Description, seed: int = 0) -> Tensors:
+def tensors(of: ModelSpec, seed: int = 0) -> Tensors:
     rng = np.random.default_rng(seed)
 
     def drawn(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -80,7 +80,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def engine(made: model_file.Model, streams: int, *, streams_max: int = 400) -> Engine:
     """An engine with streams in rows 1, 2, …"""
-    running = Engine(made, Memories(made.description, rows_max=streams_max))
+    running = Engine(made, Memories(made.spec, rows_max=streams_max))
     for n in range(streams):
         running.memories.admit(str(n), n + 1)
     return running

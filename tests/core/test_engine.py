@@ -36,7 +36,7 @@ def test_a_stream_has_the_same_bits_in_any_company_and_position(
     kind: str, size: int, where: int, seed: int
 ) -> None:
     made, rng = MODELS[kind], np.random.default_rng(seed)
-    wide, row = len(made.description.features), where % size + 1
+    wide, row = len(made.spec.features), where % size + 1
     among, alone = engine(made, size), engine(made, 1)
     order = np.arange(1, size + 1)
     for t in range(4):
@@ -56,7 +56,7 @@ def test_a_stream_has_the_same_bits_in_any_company_and_position(
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 400), max_size=5))
 def test_how_arrivals_are_cut_into_batches_does_not_matter(kind: str, seed: int, cuts: list[int]) -> None:
     made, rng = MODELS[kind], np.random.default_rng(seed)
-    wide = len(made.description.features)
+    wide = len(made.spec.features)
     rows = rng.integers(1, 6, 400)
     times, values = rng.uniform(1e9, 2e9, 400), drawn(rng, 400, wide)
     whole, cut, single = (engine(made, 5) for _ in range(3))
@@ -118,7 +118,7 @@ def test_no_output_changes_when_later_events_change() -> None:
 )
 def test_no_value_makes_a_number_that_is_none(kind: str, values: list[float]) -> None:
     made = MODELS[kind]
-    wide = len(made.description.features)
+    wide = len(made.spec.features)
     running = engine(made, 1)
     with np.errstate(all="raise", under="ignore"):
         said = running.run(
@@ -143,7 +143,7 @@ def test_first_events_expect_nothing_and_later_ones_what_was_predicted() -> None
     running = engine(MODELS["step"], 1)
     said = running.run(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
     assert np.isnan(said.expected[0, 0])
-    assert np.isnan(said.reach[0, 0])
+    assert np.isnan(said.half_width[0, 0])
     assert np.isnan(said.error[0, 0])
     assert said.expected[1:, 0].tolist() == said.prediction[:-1, 0].tolist()
     assert said.late.tolist() == [False, True, False]
@@ -168,8 +168,8 @@ def test_probabilities_add_up_to_one() -> None:
 def test_no_events_give_no_predictions_of_the_right_widths(kind: str) -> None:
     made = MODELS[kind]
     running = engine(made, 1)
-    nothing = running.run(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.description.features))))
-    one = running.run(np.array([1]), np.array([1e9]), np.ones((1, len(made.description.features))))
+    nothing = running.run(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.spec.features))))
+    one = running.run(np.array([1]), np.array([1e9]), np.ones((1, len(made.spec.features))))
     assert [column.shape[1:] for column in nothing] == [column.shape[1:] for column in one]
     assert [column.dtype for column in nothing] == [column.dtype for column in one]
     assert len(nothing.seq) == 0
@@ -231,7 +231,7 @@ def test_events_of_an_uncertain_time_raise_no_alarm_and_hide_none() -> None:
     burst = running.run(np.array([1]), now, np.array([[500.0]]), late)
     assert np.isnan(burst.anomaly).all()
     assert not burst.alert.any()
-    assert burst.told[0] == 0.0
+    assert burst.incident_score[0] == 0.0
     assert running.run(np.array([1]), now + 60.0, np.array([[600.0]])).alert[0]
 
 

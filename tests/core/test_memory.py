@@ -20,7 +20,7 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
         super().__init__()
         self.memories = Memories(description(), rows_max=ROWS)
         self.known: dict[str, int] = {}  # what each stream's record holds as seq
-        self.away: dict[str, bytes] = {}
+        self.on_disk: dict[str, bytes] = {}
 
     @rule(key=st.sampled_from("abcdefgh"), seq=st.integers(1, 2**62))
     def admit_and_write(self, key: str, seq: int) -> None:
@@ -44,15 +44,15 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def evict(self, pick: int) -> None:
         key = sorted(self.known)[pick % len(self.known)]
-        self.away[key] = self.memories.evict(key)
+        self.on_disk[key] = self.memories.evict(key)
         del self.known[key]
 
     @rule(pick=st.integers(0, 99))
     def restore(self, pick: int) -> None:
-        keys = sorted(set(self.away) - set(self.known))
+        keys = sorted(set(self.on_disk) - set(self.known))
         if keys and len(self.known) < ROWS:
             key = keys[pick % len(keys)]
-            row = self.memories.restore(key, ord(key), self.away[key])
+            row = self.memories.restore(key, ord(key), self.on_disk[key])
             self.known[key] = int(self.memories.take(np.array([row]))["seq"][0])
 
     @invariant()

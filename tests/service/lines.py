@@ -13,17 +13,17 @@ import numpy as np
 
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.service.assembly import decoder, identity, load_model
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.freeze import freezer
-from stream_lstm.service.pipeline.lateness import Order
-from stream_lstm.service.pipeline.pipeline import Worker
-from stream_lstm.service.pipeline.recorder import Chronicle
-from stream_lstm.service.pipeline.staleness import Change, Silence
-from stream_lstm.service.publications import Outbox
+from stream_lstm.service.pipeline.lateness import LatenessFilter
+from stream_lstm.service.pipeline.pipeline import Pipeline
+from stream_lstm.service.pipeline.recorder import Recorder
+from stream_lstm.service.pipeline.staleness import StalenessChange, StalenessMonitor
+from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.state.recovery import Restored, restore
-from stream_lstm.service.state.residency import Streams
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import RecoveredState, recover
+from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
 from tests.service.scripted import Said, ScriptedLink
 
@@ -40,41 +40,43 @@ class Line:
             **settings,
         )
         self.database = Database.open(path, identity(MODEL))
-        encoder = Encoder(MODEL.id, MODEL.description)
-        self.outbox = Outbox(self.settings.publish, encoder, status_topic="status")
-        self.restored: Restored = restore(
-            self.database, MODEL, self.outbox, streams_max=self.settings.limits.streams_max
+        encoder = Encoder(MODEL.id, MODEL.spec)
+        self.builder = PublicationBuilder(self.settings.publish, encoder, status_topic="status")
+        self.recovered: RecoveredState = recover(
+            self.database, MODEL, self.builder, streams_max=self.settings.limits.streams_max
         )
-        self.measures = Measures()
+        self.counters = Counters()
         self.now = 0.0  # seconds, monotonic
         self.wall = 1_700_000_000.0  # epoch seconds
         self.link = ScriptedLink()
-        self.link.settled = self.restored.settled
-        self.keeper = Keeper(self.database, self.restored, self.settings.state, self.measures)
-        self.streams = Streams(
-            self.restored,
-            self.keeper,
+        self.link.acked_through = self.recovered.acked_through
+        self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
+        self.streams = Residency(
+            self.recovered,
+            self.state_writer,
             self.settings.limits,
-            self.measures,
+            self.counters,
             confirm=self.link.confirm,
             clock=lambda: self.now,
         )
         self.freezer = freezer(self.settings)
-        self.changes: list[Change] = []
-        self.silence = Silence(self.restored.memories, lambda: self.link.connected_since, self.changes.append)
-        self.chronicle = Chronicle(MODEL, self.restored.memories, recent_events_max=1_000)
-        self.worker = Worker(
+        self.changes: list[StalenessChange] = []
+        self.staleness = StalenessMonitor(
+            self.recovered.memories, lambda: self.link.connected_since, self.changes.append
+        )
+        self.recorder = Recorder(MODEL, self.recovered.memories, recent_events_max=1_000)
+        self.worker = Pipeline(
             freezer=self.freezer,
-            order=Order(self.settings.time, self.restored.memories),
-            silence=self.silence,
-            chronicle=self.chronicle,
+            order=LatenessFilter(self.settings.time, self.recovered.memories),
+            staleness=self.staleness,
+            recorder=self.recorder,
             link=self.link,  # type: ignore[arg-type]
-            engine=self.restored.engine,
+            engine=self.recovered.engine,
             decoder=decoder(self.settings, MODEL),
-            outbox=self.outbox,
-            keeper=self.keeper,
-            window=self.restored.window,
-            measures=self.measures,
+            builder=self.builder,
+            state_writer=self.state_writer,
+            window=self.recovered.window,
+            counters=self.counters,
             streams=self.streams,
             batch_events_max=100,
             clock=lambda: self.wall,
@@ -86,7 +88,7 @@ class Line:
         ]
 
     def records(self) -> dict[str, bytes]:
-        memories = self.restored.memories
+        memories = self.recovered.memories
         keys = ["a:v", "b:v"]
         return {
             key: memories.records(np.array(memories.rows([key]), np.intp))[0]
@@ -105,7 +107,7 @@ async def line(path: Path, *, cleanly: bool = False, **settings: Any) -> AsyncIt
         await task
     finally:
         task.cancel()
-        await running.keeper.close(cleanly=cleanly)
+        await running.state_writer.close(cleanly=cleanly)
 
 
 def said(device: str, value: float, t: float, **more: Any) -> Said:

@@ -22,13 +22,13 @@ class Said:
 
 
 class ScriptedLink:
-    """Stands in for `Link`: arrivals are put in by the test, deliveries are taken out."""
+    """Stands in for `MqttClient`: arrivals are put in by the test, deliveries are taken out."""
 
     def __init__(self) -> None:
         self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
         self.delivered: list[tuple[int, list[tuple[str, bytes]], list[Message]]] = []
         self.confirmed = 0
-        self.settled = 0  # the worst case: nothing is known
+        self.acked_through = 0  # the worst case: nothing is known
         self.connected_since = 1.0
         self.happened = asyncio.Event()
 

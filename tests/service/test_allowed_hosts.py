@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_lstm.service.allowed_hosts import Hosts, is_loopback
+from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
 from stream_lstm.service.settings.sections import HttpSettings
 
 
@@ -26,7 +26,7 @@ from stream_lstm.service.settings.sections import HttpSettings
     ],
 )
 def test_addresses_localhost_and_names_that_are_set_are_known(header: str | None) -> None:
-    assert Hosts(["plant.example"]).know(header)
+    assert AllowedHosts(["plant.example"]).allows(header)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_addresses_localhost_and_names_that_are_set_are_known(header: str | None
     ],
 )
 def test_others_are_not(header: str) -> None:
-    assert not Hosts(["plant.example", "kelvin"]).know(header)
+    assert not AllowedHosts(["plant.example", "kelvin"]).allows(header)
 
 
 @pytest.mark.parametrize(

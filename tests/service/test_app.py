@@ -242,7 +242,7 @@ def remembered(state: Path) -> dict[str, bytes]:
     """Every stream's record, from a state file that was closed cleanly."""
     from stream_lstm.store.database import Database
 
-    database = Database.peek(state)
+    database = Database.open_read_only(state)
     try:
         found = {}
         for rows in database.rows():

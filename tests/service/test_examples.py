@@ -47,8 +47,8 @@ async def test_what_was_seen_a_thousand_events_ago_tells_the_wolf_from_the_dog(
 def test_the_settings_and_the_model_fit_each_other_and_the_page_tells_what_was_measured() -> None:
     settings = load(EXAMPLE / "service.toml")
     made = model_file.from_bytes((EXAMPLE / "model.safetensors").read_bytes())
-    assert settings.subscribe[0].fields == made.description.features
-    assert made.description.labels == ["wolf", "dog"]
+    assert settings.subscribe[0].fields == made.spec.features
+    assert made.spec.labels == ["wolf", "dog"]
     found = json.loads((EXAMPLE / "accuracy.json").read_text())
     page = (EXAMPLE.parents[1] / "docs" / "wolf-and-dog.md").read_text("utf-8")
     for name in ("lstm", "rnn", "engine"):

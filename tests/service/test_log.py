@@ -46,12 +46,12 @@ def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_repeated_kind_is_held_back_for_30_seconds_and_counted() -> None:
     now = 100.0
-    seldom = log.Seldom(lambda: now)
-    assert seldom.due("a") == 0
-    assert seldom.due("a") is None
-    assert seldom.due("b") == 0
+    throttle = log.Throttle(lambda: now)
+    assert throttle.allow("a") == 0
+    assert throttle.allow("a") is None
+    assert throttle.allow("b") == 0
     now = 129.9
-    assert seldom.due("a") is None
+    assert throttle.allow("a") is None
     now = 130.0
-    assert seldom.due("a") == 2
-    assert seldom.due("a") is None
+    assert throttle.allow("a") == 2
+    assert throttle.allow("a") is None

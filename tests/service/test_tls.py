@@ -18,8 +18,8 @@ import trustme
 
 from stream_lstm.errors import SettingsError
 from stream_lstm.service import tls
-from stream_lstm.service.assembly import link_options
-from stream_lstm.service.mqtt import Link, Verdict, tls_errors
+from stream_lstm.service.assembly import client_options
+from stream_lstm.service.mqtt import Granted, MqttClient, tls_errors
 from stream_lstm.service.settings.load import load
 from tests.brokers import Mosquitto, find
 
@@ -38,7 +38,7 @@ class Watcher:
         if not self.first.done():
             self.first.set_result(what)
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         self._note("connected")
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
@@ -51,7 +51,7 @@ async def attempt(folder: Path, **mqtt: Any) -> str:
     config = folder / "settings.toml"
     config.write_text("\n".join(["[mqtt]", *lines, ""]))
     watcher = Watcher()
-    link = Link(link_options(load(config)), observer=watcher)
+    link = MqttClient(client_options(load(config)), observer=watcher)
     running = asyncio.create_task(link.run())
     try:
         return await asyncio.wait_for(asyncio.shield(watcher.first), SECONDS_MAX)
@@ -157,7 +157,7 @@ async def test_a_certificate_that_is_replaced_counts_without_a_restart(
         f'key_file = "{key}"\nreconnect_seconds_min = 0.05\nreconnect_seconds_max = 0.1\n'
     )
     watcher = Watcher()
-    link = Link(link_options(load(config)), observer=watcher)
+    link = MqttClient(client_options(load(config)), observer=watcher)
     running = asyncio.create_task(link.run())
     try:
         assert "mqtt.cert_file" in await asyncio.wait_for(watcher.first, SECONDS_MAX)

@@ -22,28 +22,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stream_lstm.core.dedup import ReplayWindow
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.core.dedup import DedupWindow
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.journal import Entry
 from tests.sim.world import FAST, World
 
 
 def without_recognition() -> None:
     """What comes again is taken for new."""
-    ReplayWindow.is_copy = lambda self, topic, content: False  # type: ignore[method-assign]
+    DedupWindow.is_duplicate = lambda self, topic, content: False  # type: ignore[method-assign]
 
 
 def without_waiting() -> None:
     """Predictions and acknowledgements go out while the commit is still under way."""
-    real = Keeper.commit
+    real = StateWriter.commit
 
-    def commit(self: Keeper, entry: Entry) -> Any:
+    def commit(self: StateWriter, entry: Entry) -> Any:
         real(self, entry)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
 
-    Keeper.commit = commit  # type: ignore[method-assign]
+    StateWriter.commit = commit  # type: ignore[method-assign]
 
 
 def as_it_is() -> None:

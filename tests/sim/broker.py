@@ -1,6 +1,6 @@
 """A broker that keeps a session, redelivers as brokers do, and a link to it that is cut now and then.
 
-Stands in for `stream_lstm.service.mqtt.Link`, whose own faults are tested against bytes; here it is about
+Stands in for `MqttClient`, whose own faults are tested against bytes; here it is about
 what the line makes of redeliveries and cuts.
 """
 
@@ -59,7 +59,7 @@ class Broker:
 class SimLink:
     """One life's link."""
 
-    def __init__(self, broker: Broker, *, cut_share: float, resume: int, settled: int) -> None:
+    def __init__(self, broker: Broker, *, cut_share: float, resume: int, acked_through: int) -> None:
         self._broker = broker
         self._draw = broker.draw
         self._cut_share = cut_share
@@ -68,7 +68,7 @@ class SimLink:
         self._unconfirmed: deque[tuple[int, list[tuple[str, bytes]]]] = deque()
         self._number = 0
         self._last = resume
-        self.confirmed, self.settled = resume, settled
+        self.confirmed, self.acked_through = resume, acked_through
         self.alive = True
         self._connect()
 
@@ -138,15 +138,15 @@ class SimLink:
             self._connect()
         else:
             fresh = fresh and all(arrival.connection == self._number for arrival in arrivals)
-            self._confirm_later(number, settled=number if fresh else 0)
+            self._confirm_later(number, acked_through=number if fresh else 0)
 
-    def _confirm_later(self, number: int, *, settled: int = 0) -> None:
+    def _confirm_later(self, number: int, *, acked_through: int = 0) -> None:
         connection = self._number
 
         def confirm() -> None:
             if self.alive and connection == self._number:
                 self.confirmed = max(self.confirmed, number)
-                self.settled = max(self.settled, settled)
+                self.acked_through = max(self.acked_through, acked_through)
                 while self._unconfirmed and self._unconfirmed[0][0] <= number:
                     self._unconfirmed.popleft()
                 self._wake()

@@ -27,19 +27,19 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import DiskFull
 from stream_lstm.service.assembly import decoder, identity
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.freeze import freezer
-from stream_lstm.service.pipeline.lateness import Order
-from stream_lstm.service.pipeline.pipeline import Worker
-from stream_lstm.service.pipeline.recorder import Chronicle
-from stream_lstm.service.pipeline.staleness import Silence
-from stream_lstm.service.publications import Outbox
+from stream_lstm.service.pipeline.lateness import LatenessFilter
+from stream_lstm.service.pipeline.pipeline import Pipeline
+from stream_lstm.service.pipeline.recorder import Recorder
+from stream_lstm.service.pipeline.staleness import StalenessMonitor
+from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings.load import Settings
 from stream_lstm.service.state import recovery as restoring
 from stream_lstm.service.state import writer as keeping
-from stream_lstm.service.state.recovery import restore
-from stream_lstm.service.state.residency import Streams
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import recover
+from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
 from tests.core.models import random_model
 from tests.service.scripted import Said
@@ -115,7 +115,7 @@ class World:
     def _run(self) -> Counter[str]:
         with (
             patch.object(keeping, "FULL_RETRY_SECONDS", 0.0),
-            patch.object(restoring, "spare", lambda batch_events_max: 16),
+            patch.object(restoring, "spare_rows", lambda batch_events_max: 16),
         ):
             for life in range(LIVES_MAX):
                 if self._live(dies=life < self._deaths):
@@ -167,33 +167,41 @@ class World:
         self._database = database = Database.open(
             self.disk.path, identity(MODEL), fsync=self._fsync, connect=self.disk.connect
         )
-        outbox = Outbox(self.settings.publish, Encoder(MODEL.id, MODEL.description), status_topic="status")
-        limits = self.settings.limits
-        restored = restore(database, MODEL, outbox, streams_max=limits.streams_max, batch_events_max=8)
-        measures = Measures()
-        link: Any = SimLink(
-            self.broker, cut_share=self._cut_share, resume=restored.sent, settled=restored.settled
+        builder = PublicationBuilder(
+            self.settings.publish, Encoder(MODEL.id, MODEL.spec), status_topic="status"
         )
-        keeper = Keeper(database, restored, self.settings.state, measures)
-        streams = Streams(restored, keeper, limits, measures, confirm=link.confirm)
-        worker = Worker(
+        limits = self.settings.limits
+        recovered = recover(database, MODEL, builder, streams_max=limits.streams_max, batch_events_max=8)
+        counters = Counters()
+        link: Any = SimLink(
+            self.broker,
+            cut_share=self._cut_share,
+            resume=recovered.published_through,
+            acked_through=recovered.acked_through,
+        )
+        state_writer = StateWriter(database, recovered, self.settings.state, counters)
+        streams = Residency(recovered, state_writer, limits, counters, confirm=link.confirm)
+        worker = Pipeline(
             link=link,
             freezer=freezer(self.settings),
-            order=Order(self.settings.time, restored.memories),
-            silence=Silence(restored.memories, lambda: 0.0, lambda change: None),
-            chronicle=Chronicle(MODEL, restored.memories, recent_events_max=64),
-            engine=restored.engine,
+            order=LatenessFilter(self.settings.time, recovered.memories),
+            staleness=StalenessMonitor(recovered.memories, lambda: 0.0, lambda change: None),
+            recorder=Recorder(MODEL, recovered.memories, recent_events_max=64),
+            engine=recovered.engine,
             decoder=decoder(self.settings, MODEL),
-            outbox=outbox,
-            keeper=keeper,
+            builder=builder,
+            state_writer=state_writer,
             streams=streams,
-            window=restored.window,
-            measures=measures,
+            window=recovered.window,
+            counters=counters,
             batch_events_max=8,
         )
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(link.pump()), tasks.create_task(self._checkpoints(keeper, link))]
-            line = tasks.create_task(self._line(worker, link, restored.resend))
+            beside = [
+                tasks.create_task(link.pump()),
+                tasks.create_task(self._checkpoints(state_writer, link)),
+            ]
+            line = tasks.create_task(self._line(worker, link, recovered.resend))
             while not self.broker.done:
                 await asyncio.sleep(0.01)
                 if loop.time() > LIFE_SECONDS_MAX:
@@ -203,10 +211,10 @@ class World:
             for task in beside:
                 task.cancel()
         self.disk.full_share, self.disk.dies_in = 0.0, -1
-        await link.confirm(keeper.number)
-        await keeper.checkpoint(link.confirm)
-        self.faults["eviction"] += measures.evicted_total
-        self.faults["return from disk"] += measures.fetched_total
+        await link.confirm(state_writer.number)
+        await state_writer.checkpoint(link.confirm)
+        self.faults["eviction"] += counters.evicted_total
+        self.faults["return from disk"] += counters.fetched_total
         self.records = {
             key: rows.records[n * rows_bytes : (n + 1) * rows_bytes]
             for rows in database.rows()
@@ -214,22 +222,22 @@ class World:
             for n, key in enumerate(rows.keys)
         }
         self.journal = _journal(self.disk.path)
-        await keeper.close(cleanly=self.draw.random() < 0.5)
+        await state_writer.close(cleanly=self.draw.random() < 0.5)
         link.alive = False
         return True
 
-    async def _line(self, worker: Worker, link: Any, resend: list[Any]) -> None:
+    async def _line(self, worker: Pipeline, link: Any, resend: list[Any]) -> None:
         for number, publications in resend:
             self.faults["prediction sent again"] += len(publications)
             await link.deliver(number, publications, [])
         await worker.run()
 
-    async def _checkpoints(self, keeper: Keeper, link: Any) -> None:
+    async def _checkpoints(self, state_writer: StateWriter, link: Any) -> None:
         """Now and then; a full disk is tried again."""
         while True:
             await asyncio.sleep(self.draw.expovariate(10.0))
             with suppress(DiskFull):
-                await keeper.checkpoint(link.confirm)
+                await state_writer.checkpoint(link.confirm)
                 self.faults["checkpoint"] += 1
 
     def _judge(self) -> None:
@@ -267,7 +275,7 @@ class World:
 
     def _fold(self) -> dict[str, bytes]:
         """Every stream's memory after its events, one at a time."""
-        memories = Memories(MODEL.description, rows_max=64)
+        memories = Memories(MODEL.spec, rows_max=64)
         engine = Engine(MODEL, memories)
         for key, event in self._events():
             if key not in memories:

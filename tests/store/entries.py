@@ -10,7 +10,7 @@ import numpy as np
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
 from stream_lstm.store.files import Identity
-from stream_lstm.store.journal import Entry, Rejected
+from stream_lstm.store.journal import Entry, Rejection
 
 IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
 
@@ -24,10 +24,10 @@ def entry(number: int, *, events: int = 3, digests: int = 2, **changes: Any) -> 
         "times": rng.uniform(1e9, 2e9, events),
         "marks": rng.integers(0, 3, events).astype(np.uint8),
         "values": rng.normal(0, 1, (events, 1)),
-        "named": [],
+        "new_streams": [],
         "digests": rng.integers(0, 2**63, (digests, 2)).astype(np.uint64),
-        "rejected": [Rejected("a/b", b"\xff", "malformed", "not JSON", 1e9)] if number % 2 else [],
-        "sent": number - 1,
+        "rejected": [Rejection("a/b", b"\xff", "malformed", "not JSON", 1e9)] if number % 2 else [],
+        "published_through": number - 1,
         "settled": max(number - 2, 0),
     }
     return Entry(**(made | changes))
@@ -44,7 +44,7 @@ def opened(path: Path, **options: Any) -> Database:
 def filled(path: Path, entries: int = 5) -> Database:
     """A database with streams 1 to 3, of which 1 and 2 are checkpointed."""
     database = opened(path)
-    database.commit(entry(1, named=[(1, "a"), (2, "b"), (3, "c/ü")]))
+    database.commit(entry(1, new_streams=[(1, "a"), (2, "b"), (3, "c/ü")]))
     for number in range(2, entries + 1):
         database.commit(entry(number))
     database.checkpoint([Record(1, 2, 5.0, record(10)), Record(2, 3, 6.0, record(20))])

@@ -21,7 +21,7 @@ from stream_lstm.errors import DiskFailed, DiskFull, StateCorrupt, StateError, S
 from stream_lstm.store import recovery
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import TRIMMED_AT_ONCE_MAX, Database
-from stream_lstm.store.faults import explained
+from stream_lstm.store.faults import translated
 from stream_lstm.store.files import Identity
 from tests.store.entries import IDENTITY, entry, filled, opened, record, same
 
@@ -36,7 +36,7 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
     assert rows.ids.tolist() == [1, 2, 3]
     assert rows.entries.tolist() == [2, 3, 0]
     assert rows.records == record(10) + record(20) + bytes(16)
-    assert (database.last_entry, database.sent, database.next_stream_id) == (5, 4, 4)
+    assert (database.last_entry, database.published_through, database.next_stream_id) == (5, 4, 4)
     assert database.identity == IDENTITY
     database.close()
 
@@ -63,7 +63,7 @@ def test_a_forgotten_stream_is_gone_and_its_number_is_never_used_again(tmp_path:
     database = opened(tmp_path / "s.db")
     assert (database.streams, database.next_stream_id) == (1, 4)
     assert [rows.keys for rows in database.rows()] == [["b"]]
-    database.commit(entry(6, named=[(4, "a")]))
+    database.commit(entry(6, new_streams=[(4, "a")]))
     assert (database.streams, database.next_stream_id) == (2, 5)
     database.close()
 
@@ -83,14 +83,14 @@ def test_what_the_journal_was_cut_behind_was_delivered(tmp_path: Path) -> None:
     database.trim(5)
     database.close()
     database = opened(tmp_path / "s.db")
-    assert (database.sent, database.last_entry) == (5, 5)
+    assert (database.published_through, database.last_entry) == (5, 5)
     database.close()
 
 
 def test_many_streams_are_asked_for_at_once(tmp_path: Path) -> None:
     database = opened(tmp_path / "s.db")
     keys = [f"s{n}" for n in range(1, 2_001)]
-    database.commit(entry(1, named=list(enumerate(keys, 1))))
+    database.commit(entry(1, new_streams=list(enumerate(keys, 1))))
     assert sorted(database.rows_of(keys).keys) == sorted(keys)
     database.close()
 
@@ -134,7 +134,7 @@ def alter(path: Path, statement: str, *values: Any) -> None:
 def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     alter(tmp_path / "s.db", "PRAGMA user_version = 99")
-    for open_it in (opened, Database.peek):
+    for open_it in (opened, Database.open_read_only):
         with pytest.raises(StateMismatch, match="has format 99"):
             open_it(tmp_path / "s.db")
 
@@ -229,7 +229,7 @@ def test_a_truncated_file_is_found(tmp_path: Path, part: float) -> None:
 
 def test_it_can_be_read_beside_its_owner(tmp_path: Path) -> None:
     owner = filled(tmp_path / "s #1?%.db")
-    reader = Database.peek(tmp_path / "s #1?%.db")
+    reader = Database.open_read_only(tmp_path / "s #1?%.db")
     owner.commit(entry(6))
     assert reader.last_entry == 5
     assert [e.number for e in reader.entries(4)] == [5, 6]
@@ -237,7 +237,7 @@ def test_it_can_be_read_beside_its_owner(tmp_path: Path) -> None:
     owner.commit(entry(7))
     owner.close()
     with pytest.raises(DiskFailed):
-        Database.peek(tmp_path / "absent.db")
+        Database.open_read_only(tmp_path / "absent.db")
 
 
 def test_nothing_comes_again_after_a_clean_end(tmp_path: Path) -> None:
@@ -246,13 +246,13 @@ def test_nothing_comes_again_after_a_clean_end(tmp_path: Path) -> None:
     database.close()
     again = opened(tmp_path / "s.db")
     assert again.closed_cleanly
-    assert again.sent == 5
-    again.commit(entry(6, sent=5))
+    assert again.published_through == 5
+    again.commit(entry(6, published_through=5))
     again.close()
     third = opened(tmp_path / "s.db")
     assert not third.closed_cleanly
     found = recovery.load(third)
-    assert (found.last_entry, found.sent, len(found.window)) == (6, 5, 12)
+    assert (found.last_entry, found.published_through, len(found.window)) == (6, 5, 12)
     third.close()
 
 
@@ -320,16 +320,16 @@ def test_the_log_starts_anew_when_it_is_flushed(tmp_path: Path) -> None:
     database = opened(tmp_path / "s.db")
     for number in range(1, 60):
         database.commit(entry(number, events=500))
-    grown = database.log_bytes
-    database.flush_log()
+    grown = database.wal_bytes
+    database.checkpoint_wal()
     database.commit(entry(60))
-    assert database.log_bytes == grown
+    assert database.wal_bytes == grown
     assert database.size_bytes > grown
     for number in range(61, 70):
         database.commit(entry(number))
-    assert database.log_bytes == grown  # written from its beginning again
+    assert database.wal_bytes == grown  # written from its beginning again
     database.close()
-    assert database.log_bytes == 0
+    assert database.wal_bytes == 0
 
 
 class Failing(sqlite3.Connection):
@@ -393,7 +393,7 @@ STATEMENTS = {
 
 def call(database: Database, operation: str) -> None:
     if operation == "commit":
-        database.commit(entry(database.last_entry + 1, named=[(9, "new")]))
+        database.commit(entry(database.last_entry + 1, new_streams=[(9, "new")]))
     elif operation == "silent":
         database.silent(9.0, 10)
     elif operation == "forget":
@@ -458,14 +458,14 @@ def test_quick_check_speaks_for_itself(tmp_path: Path, monkeypatch: pytest.Monke
     ("number", "kind"), [(28, DiskFull), (122, DiskFull), (5, DiskFailed), (30, DiskFailed), (13, DiskFailed)]
 )
 def test_the_systems_errors_are_told_apart(tmp_path: Path, number: int, kind: type[StateError]) -> None:
-    with pytest.raises(kind), explained("open", tmp_path):
+    with pytest.raises(kind), translated("open", tmp_path):
         raise OSError(number, os.strerror(number))
 
 
 def test_a_really_full_disk_holds_the_entry_and_takes_it_later(tmp_path: Path) -> None:
     database = opened(tmp_path / "s.db")
     database.commit(entry(1))
-    database.flush_log()
+    database.checkpoint_wal()
     pages = database._connection.execute("PRAGMA page_count").fetchone()[0]
     database._connection.execute(f"PRAGMA max_page_count = {pages}")
     large = entry(2, events=3_000)
@@ -516,12 +516,17 @@ def test_recovery_tells_where_replay_begins(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
     database.trim(3)
     found = recovery.load(database)
-    assert (found.last_entry, found.sent, found.horizon, found.next_stream_id) == (5, 4, 4, 4)
+    assert (found.last_entry, found.published_through, found.horizon, found.next_stream_id) == (5, 4, 4, 4)
     assert np.array_equal(found.window[:, :2], np.concatenate([entry(n).digests for n in range(1, 6)]))
     assert found.window[:, 2].tolist() == [n for n in range(1, 6) for _ in entry(n).digests]
     database.close()
     empty = opened(tmp_path / "empty.db")
     nothing = recovery.load(empty)
-    assert (nothing.last_entry, nothing.sent, nothing.horizon, nothing.next_stream_id) == (0, 0, 1, 1)
+    assert (nothing.last_entry, nothing.published_through, nothing.horizon, nothing.next_stream_id) == (
+        0,
+        0,
+        1,
+        1,
+    )
     empty.close()
     empty.close()  # a second time does nothing

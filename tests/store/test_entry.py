@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.errors import StateCorrupt
-from stream_lstm.store.journal import Rejected, decode, encode
+from stream_lstm.store.journal import Rejection, decode, encode
 from tests.store.entries import entry, same
 
 REJECTED = st.builds(
-    Rejected,
+    Rejection,
     st.text(max_size=5),
     st.binary(max_size=9),
     st.just("malformed"),
@@ -26,25 +26,25 @@ REJECTED = st.builds(
     events=st.integers(0, 20),
     digests=st.integers(0, 20),
     wide=st.integers(1, 4),
-    named=st.lists(st.tuples(st.integers(1, 2**31), st.text(max_size=9)), max_size=4),
+    new_streams=st.lists(st.tuples(st.integers(1, 2**31), st.text(max_size=9)), max_size=4),
     rejected=st.lists(REJECTED, max_size=3),
 )
 def test_an_entry_is_read_as_it_was_written(
-    number: int, events: int, digests: int, wide: int, named: list[tuple[int, str]], rejected: list[Rejected]
+    number: int, events: int, digests: int, wide: int, named: list[tuple[int, str]], rejected: list[Rejection]
 ) -> None:
     made = entry(
         number,
         events=events,
         digests=digests,
         values=np.random.default_rng(0).normal(0, 1, (events, wide)),
-        named=named,
+        new_streams=named,
         rejected=rejected,
     )
     assert same(decode(number, encode(made), path="x"), made)
 
 
 def test_every_flipped_bit_is_found() -> None:
-    blob = encode(entry(7, named=[(1, "a")]))
+    blob = encode(entry(7, new_streams=[(1, "a")]))
     for bit in range(len(blob) * 8):
         damaged = bytearray(blob)
         damaged[bit // 8] ^= 1 << bit % 8

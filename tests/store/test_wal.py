@@ -24,7 +24,7 @@ HEADER, FRAME = 32, 24 + 4_096
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state file and its log as a kill leaves them: entries 6 to 35 are in the log."""
     live = filled(tmp_path_factory.mktemp("live") / "s.db")
-    live.flush_log()
+    live.checkpoint_wal()
     for number in range(6, 6 + COMMITS):
         live.commit(entry(number))
     folder = tmp_path_factory.mktemp("crashed")
@@ -113,7 +113,7 @@ def test_what_an_earlier_log_left_behind_is_no_damage(crashed: Path, tmp_path: P
     with closing(sqlite3.connect(path)) as reader:  # keeps the log from being removed
         reader.execute("SELECT count(*) FROM meta").fetchone()
         database = opened(path)
-        database.flush_log()
+        database.checkpoint_wal()
         database.commit(entry(6 + COMMITS))  # over the beginning of the log
         copies = {end: Path(f"{path}{end}").read_bytes() for end in ("", "-wal")}
         database.close()

@@ -33,7 +33,7 @@ def converted(made: State, **changes: Any) -> model_file.Model:
 
 def said(made: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """What the engine predicts for one stream, event by event."""
-    memories = Memories(made.description, rows_max=1)
+    memories = Memories(made.spec, rows_max=1)
     engine = Engine(made, memories)
     rows = np.full(len(values), memories.admit("s", 1))
     return engine.run(rows, np.arange(len(values)) + 1e9, values.astype(np.float64)).prediction
@@ -98,12 +98,12 @@ def test_scaling_goes_in_and_comes_out() -> None:
 
 def test_labels_make_a_classifying_model() -> None:
     made = converted(state(1, 8), targets=[], labels=["wolf", "dog"])
-    assert (made.description.readout, made.description.labels) == ("classes", ["wolf", "dog"])
+    assert (made.spec.readout, made.spec.labels) == ("classes", ["wolf", "dog"])
 
 
 def test_without_targets_the_features_are_predicted() -> None:
     made = converted(state(1, 8, outputs=FEATURES), targets=[])
-    assert made.description.targets == NAMES
+    assert made.spec.targets == NAMES
 
 
 def test_missing_biases_are_zero() -> None:

@@ -19,7 +19,7 @@ from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit, sequences, varied
-from stream_lstm.train.generate import HABITS, SEEN_THROUGH, Stream, stream
+from stream_lstm.train.generate import HABITS, SEEN_THROUGH, GeneratedStream, stream
 from stream_lstm.train.session import Judged, Part, train
 
 TINY = Recipe(seed=3, units=8, steps=3, length=64, window=32, batch=4)
@@ -57,8 +57,8 @@ def test_every_way_of_seeing_keeps_values_finite(change: object) -> None:
 def test_training_sees_what_the_engine_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     made = load_model(None)
     streams = [stream(np.random.default_rng(seed), 50) for seed in range(3)]
-    seen = sequences(streams, made.description, 50)
-    engine = Engine(made, Memories(made.description, rows_max=3))
+    seen = sequences(streams, made.spec, 50)
+    engine = Engine(made, Memories(made.spec, rows_max=3))
     rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(3)])
     events = []
     original = inputs.make
@@ -75,8 +75,8 @@ def test_training_sees_what_the_engine_sees(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_targets_are_the_next_step_in_deviations_and_end_with_the_stream() -> None:
-    short = Stream(np.arange(4) * 60.0, np.array([1.0, 2.0, 4.0, 8.0]))
-    seen = sequences([short], Recipe().description, 6)
+    short = GeneratedStream(np.arange(4) * 60.0, np.array([1.0, 2.0, 4.0, 8.0]))
+    seen = sequences([short], Recipe().spec, 6)
     assert np.isnan(seen.targets[[0, 3, 4, 5], 0, 0]).all()
     assert np.isfinite(seen.targets[1:3, 0, 0]).all()
     assert seen.targets[1, 0, 0] == np.float32(2.0 / 0.5)
@@ -88,7 +88,7 @@ def test_variations_are_pieces_of_the_recording() -> None:
     values = np.arange(5_000.0)
     whole = 0
     for seed in range(40):
-        part = varied(np.random.default_rng(seed), Stream(values * 60, values), 1_000)
+        part = varied(np.random.default_rng(seed), GeneratedStream(values * 60, values), 1_000)
         assert len(part.values) == len(part.times) >= 500
         assert np.isfinite(part.values).all()
         assert (np.diff(part.times) > 0).all()
@@ -125,7 +125,7 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_same_recipe_makes_the_same_model() -> None:
     first, second = (fit(TINY, [], made={"by": "test"}) for _ in range(2))
     assert first == second
-    assert model_file.from_bytes(first).description.made == {"by": "test"}
+    assert model_file.from_bytes(first).spec.made == {"by": "test"}
 
 
 def test_how_good_a_model_is_is_told_to_people_and_programs() -> None:
@@ -160,6 +160,6 @@ def test_training_lowers_the_loss_and_is_reported(tmp_path: Path) -> None:
     content, report = train(
         tmp_path, name="mine", seed=1, steps=2, units=8, progress=lambda: ticks.append(None)
     )
-    assert model_file.from_bytes(content).description.made["held_out"] == "d"
+    assert model_file.from_bytes(content).spec.made["held_out"] == "d"
     assert len(ticks) == 2
     assert any(line.startswith("held out") for line in report.lines())

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from stream_lstm.core.codec.timestamps import DECIMAL, TEXT_BYTES_MAX, when
+from stream_lstm.core.codec.timestamps import DECIMAL, TEXT_BYTES_MAX, epoch_seconds
 from stream_lstm.core.codec.topics import Pattern, Template, escape
 from stream_lstm.core.engine import EVENT_MAX
 from stream_lstm.errors import PayloadError
@@ -230,7 +230,7 @@ class _Reader:
             stamps = list(map(stamp, wanted))
             missing = stamps.count(UNSET)
             if not missing:
-                return [when(found, arrived) for found in stamps], EVENT
+                return [epoch_seconds(found, arrived) for found in stamps], EVENT
             if missing < len(stamps):
                 raise TypeError
         return [arrived] * len(wanted), ARRIVAL
@@ -244,7 +244,7 @@ class _Reader:
         time, clock = arrived, ARRIVAL
         for stamp_of in self._time_of:
             if (stamp := stamp_of(wanted)) is not UNSET:
-                time, clock = when(stamp, arrived), EVENT
+                time, clock = epoch_seconds(stamp, arrived), EVENT
                 break
         keys = route.keys or ()
         if len(keys) == 1:  # one number, or one event of several: the common case, and the quick one
@@ -293,7 +293,11 @@ class _Reader:
                 del values[len(keys) :]
                 wrong.append(PayloadError(error.reason, f"{path[:64]}: {error.detail}"))
         if not keys:
-            raise wrong[0].told() if wrong else PayloadError("missing_field", self._nothing_found())
+            raise (
+                wrong[0].without_traceback()
+                if wrong
+                else PayloadError("missing_field", self._nothing_found())
+            )
         _extend(events, keys, time, clock, values)
         return wrong
 
@@ -314,7 +318,7 @@ class _Reader:
         for path in self.source.time:
             stamp = _at(content, path)
             if stamp is not None:
-                return when(stamp, arrived), EVENT
+                return epoch_seconds(stamp, arrived), EVENT
         return arrived, ARRIVAL
 
 

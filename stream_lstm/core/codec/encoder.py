@@ -11,9 +11,9 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from stream_lstm.core.engine import Predictions
-from stream_lstm.core.model.spec import Description
+from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT, KINDS
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.trackers.scale import Doubles
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 
@@ -26,7 +26,7 @@ Numbers = float | dict[str, float] | None
 Interval = tuple[float, float] | dict[str, tuple[float, float]] | None
 
 
-class Ahead(msgspec.Struct, gc=False):
+class HorizonStep(msgspec.Struct, gc=False):
     """What is expected some events ahead."""
 
     ahead: int
@@ -62,7 +62,7 @@ class Prediction(msgspec.Struct, gc=False):
     probabilities: dict[str, float] | UnsetType = UNSET
     frozen: bool | UnsetType = UNSET
     details: Details | UnsetType = UNSET
-    forecast: list[Ahead] | UnsetType = UNSET
+    forecast: list[HorizonStep] | UnsetType = UNSET
 
 
 class Encoder:
@@ -75,7 +75,7 @@ class Encoder:
     """
 
     def __init__(
-        self, model: str, description: Description, *, details: bool = False, forecast: bool = False
+        self, model: str, description: ModelSpec, *, details: bool = False, forecast: bool = False
     ) -> None:
         self._model = model
         self._features = description.features
@@ -104,17 +104,20 @@ class Encoder:
 
     def _tell_details(self, said: list[Prediction], predictions: Predictions) -> None:
         warm = (predictions.seq >= WARM_EVENTS).tolist()
-        skill, covered = self._numbers(predictions.skill), self._numbers(predictions.covered)
+        skill, covered = self._numbers(predictions.relative_mae), self._numbers(predictions.covered)
         for prediction, *details in zip(said, warm, skill, covered, strict=True):
             prediction.details = Details(*details)
 
     def _tell_forecast(self, said: list[Prediction], predictions: Predictions) -> None:
         steps = []
         for k, ahead in enumerate(self._horizon):
-            expected, reach = predictions.forecast[:, k], predictions.reach[:, k]
-            columns = (self._numbers(c, digits=None) for c in (expected, expected - reach, expected + reach))
+            expected, half_width = predictions.forecast[:, k], predictions.half_width[:, k]
+            columns = (
+                self._numbers(c, digits=None)
+                for c in (expected, expected - half_width, expected + half_width)
+            )
             steps.append(
-                [Ahead(ahead, value, _interval(*ends)) for value, *ends in zip(*columns, strict=True)]
+                [HorizonStep(ahead, value, _interval(*ends)) for value, *ends in zip(*columns, strict=True)]
             )
         for prediction, *forecast in zip(said, *steps, strict=True):
             prediction.forecast = forecast
@@ -128,17 +131,17 @@ class Encoder:
 
     def _plain(self, events: Events, predictions: Predictions) -> list[Prediction]:
         """One number in, one number out: no names needed. Column by column, as all of this takes its time."""
-        coming, reach = predictions.prediction[:, 0], predictions.reach[:, 0, 0]
+        coming, half_width = predictions.prediction[:, 0], predictions.half_width[:, 0, 0]
         odd = predictions.anomaly.tolist()
         kinds: Iterable[str | None] = repeat(None)
-        if np.count_nonzero(predictions.anomaly >= ALERT):
+        if np.count_nonzero(predictions.anomaly >= ALERT_THRESHOLD):
             kinds = [
-                KINDS[kind] if much >= ALERT else None
+                KINDS[kind] if much >= ALERT_THRESHOLD else None
                 for kind, much in zip(predictions.kind.tolist(), odd, strict=True)
             ]
-        ends = zip((coming - reach).tolist(), (coming + reach).tolist(), strict=True)
+        ends = zip((coming - half_width).tolist(), (coming + half_width).tolist(), strict=True)
         intervals: Iterable[Interval] = ends
-        if np.count_nonzero(np.isnan(reach)):
+        if np.count_nonzero(np.isnan(half_width)):
             intervals = [_interval(low, high) for low, high in ends]
         clocks: Iterable[str] = repeat(CLOCKS[events.marks[0] & CLOCK_BITS]) if events.marks else ()
         if len(set(events.marks)) > 1:
@@ -184,7 +187,7 @@ class Encoder:
                 model=self._model,
             )
             if self._checked:
-                odd = predictions.anomaly[n] >= ALERT
+                odd = predictions.anomaly[n] >= ALERT_THRESHOLD
                 said.kind = KINDS[predictions.kind[n]] if odd else None
             if self._targets:
                 self._outlook(said, predictions, n)
@@ -197,12 +200,12 @@ class Encoder:
 
     def _outlook(self, said: Prediction, predictions: Predictions, n: int) -> None:
         expected, coming = predictions.expected[n].tolist(), predictions.prediction[n].tolist()
-        reach = predictions.reach[n, 0].tolist()
+        half_width = predictions.half_width[n, 0].tolist()
         said.expected = None if said.seq == 1 else dict(zip(self._targets, expected, strict=True))
         said.prediction = dict(zip(self._targets, coming, strict=True))
-        known = [t for t, r in zip(self._targets, reach, strict=True) if r == r]
+        known = [t for t, r in zip(self._targets, half_width, strict=True) if r == r]
         spans = {
-            t: (c - r, c + r) for t, c, r in zip(self._targets, coming, reach, strict=True) if t in known
+            t: (c - r, c + r) for t, c, r in zip(self._targets, coming, half_width, strict=True) if t in known
         }
         said.interval = spans or None
         if self._mixed:

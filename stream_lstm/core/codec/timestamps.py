@@ -16,7 +16,7 @@ TEXT_BYTES_MAX = 64  # a decimal number in text
 DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
 
-def when(stamp: object, arrived: float) -> float:
+def epoch_seconds(stamp: object, arrived: float) -> float:
     """A time in a payload as epoch seconds.
 
     Args:

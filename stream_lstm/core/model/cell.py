@@ -63,7 +63,7 @@ def use(ltm: Floats, show: Floats) -> Floats:
     return np.tanh(ltm) * sigmoid(show)
 
 
-def hear(memory: Memory, event: Floats, weights: Weights) -> Floats:
+def preactivations(memory: Memory, event: Floats, weights: Weights) -> Floats:
     """What each gate hears of STM and event, (4, T, R, H): ignore, keep, news, show, before their curves."""
     heard = event @ weights.event
     heard += memory.stm @ weights.stm
@@ -73,7 +73,7 @@ def hear(memory: Memory, event: Floats, weights: Weights) -> Floats:
 
 def step(memory: Memory, event: Floats, weights: Weights) -> Memory:
     """Push one event of each stream, (T, R, F), through the four gates; returns the new memory."""
-    ignore, keep, news, show = hear(memory, event, weights)
+    ignore, keep, news, show = preactivations(memory, event, weights)
     ltm = remember(forget(memory.ltm, keep), learn(news, ignore))
     return Memory(ltm, use(ltm, show))
 

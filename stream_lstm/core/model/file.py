@@ -22,7 +22,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from stream_lstm.core.model.cell import Floats, Weights
-from stream_lstm.core.model.spec import FORMAT_VERSION, Description
+from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
 from stream_lstm.errors import ModelError
 
 METADATA_KEY = "stream_lstm"
@@ -44,12 +44,12 @@ class Model(NamedTuple):
     """
 
     id: str
-    description: Description
+    spec: ModelSpec
     layers: tuple[Weights, ...]
     readout: Readout
 
 
-def to_bytes(description: Description, tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
+def to_bytes(description: ModelSpec, tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
     """The model file with this description and these tensors (named as above).
 
     Raises:
@@ -108,22 +108,22 @@ def _metadata(content: bytes) -> dict[str, str]:
     return msgspec.convert(header.get("__metadata__", {}), dict[str, str])
 
 
-def _description(text: str, source: str) -> Description:
+def _description(text: str, source: str) -> ModelSpec:
     try:
         version = msgspec.json.decode(text)["version"]
         if version != FORMAT_VERSION:
             raise ModelError(source, f"has format version {version!r}, this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(text, type=Description)
+        return msgspec.json.decode(text, type=ModelSpec)
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise ModelError(source, f"has a description that cannot be read: {error}") from None
 
 
-def _check(description: Description, tensors: Mapping[str, NDArray[Any]], source: str = "model") -> None:
+def _check(description: ModelSpec, tensors: Mapping[str, NDArray[Any]], source: str = "model") -> None:
     for wrong in (*description.wrong(), *_wrong_in_tensors(description, tensors)):
         raise ModelError(source, wrong)
 
 
-def _wrong_in_tensors(d: Description, tensors: Mapping[str, NDArray[Any]]) -> list[str]:
+def _wrong_in_tensors(d: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> list[str]:
     if d.wrong():
         return []
     shapes: dict[str, tuple[int, ...]] = {

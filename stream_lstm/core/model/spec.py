@@ -18,7 +18,7 @@ FEATURES_MAX = 1024
 HORIZON_MAX = 1000
 
 
-class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What goes into a model and what comes out of it.
 
     Attributes:

@@ -14,7 +14,7 @@ MOVED_MIN, ERROR_MAX = 1e-9, 1e6  # deviations: less is rounding, and more says 
 WARM_EVENTS = 100  # a stream of fewer is cold: little is known of it
 
 
-class Skill(NamedTuple):
+class Accuracy(NamedTuple):
     """Running means over the last hundreds of events, (B, T) each."""
 
     erred: Doubles  # |value - expected|, in deviations
@@ -27,9 +27,9 @@ class Skill(NamedTuple):
         return np.where(judged, self.erred / np.where(judged, self.moved, 1.0), np.nan)
 
 
-def follow(
-    before: Skill, error: Doubles, step: Doubles, missed: NDArray[np.bool_], seq: NDArray[np.int64]
-) -> Skill:
+def update(
+    before: Accuracy, error: Doubles, step: Doubles, missed: NDArray[np.bool_], seq: NDArray[np.int64]
+) -> Accuracy:
     """The skill after one more event of each stream.
 
     Args:
@@ -45,4 +45,4 @@ def follow(
     if np.count_nonzero(known) < known.size:  # what is not known changes nothing
         old = np.where((seq == 1)[:, None], 0.0, old)
         gain, news = np.where(known, gain, 0.0), np.where(known, news, 0.0)
-    return Skill(*(old + gain * (news - old)))
+    return Accuracy(*(old + gain * (news - old)))

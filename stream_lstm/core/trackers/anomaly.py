@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.trackers.scale import Doubles
 
-ALERT = 0.45
+ALERT_THRESHOLD = 0.45
 INCIDENT_EVENTS = 300
 WORSE = 0.25  # 30 times rarer
 KINDS = ("", "surprise", "record", "level", "standstill", "drift")  # what spoke loudest
@@ -64,7 +64,7 @@ ROUTINE = np.exp2(np.arange(256) / ROUTINE_STEPS) - 1.0
 HOUR_SECONDS = 3_600.0
 
 
-class Past(NamedTuple):
+class AnomalyState(NamedTuple):
     """What is remembered of a stream to hold its events against; (B, T) where nothing else is said."""
 
     tail: Doubles  # a surprise of once in two hundred
@@ -85,7 +85,7 @@ class Past(NamedTuple):
     quiet: Doubles  # (B,) events until another may be told
 
 
-class Routine(NamedTuple):
+class HourlyErrors(NamedTuple):
     """The largest error of each hour of the days before, where all streams' lie: changed in place."""
 
     errors: NDArray[np.uint8]  # (rows, T, 24) in deviations, as in `ROUTINE`
@@ -93,7 +93,7 @@ class Routine(NamedTuple):
     kept: NDArray[np.bool_]  # (B,) which are not to learn
 
 
-class Event(NamedTuple):
+class Observed(NamedTuple):
     """Events that have come, B streams, T targets."""
 
     values: Doubles  # (B, T) NaN of a target that events do not carry
@@ -105,16 +105,16 @@ class Event(NamedTuple):
     time_before: Doubles  # (B,) … that of the last event
 
 
-class Oddity(NamedTuple):
+class AnomalyResult(NamedTuple):
     """What there is to say of each event."""
 
     anomaly: Doubles  # (B,) in [0, 1]
     kind: NDArray[np.int8]  # (B,) which of `KINDS` spoke loudest
-    told: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
+    incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
     alert: NDArray[np.bool_]  # (B,) an incident begins, or gets far worse
 
 
-def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
+def update(past: AnomalyState, routine: HourlyErrors, event: Observed) -> tuple[AnomalyResult, AnomalyState]:
     """Hold events against their streams' past; returns what there is to say, and the past with them.
 
     Args:
@@ -150,9 +150,9 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
     left = past.quiet - 1.0
     free = left <= 0.0
     tops = free | (anomaly > past.level)
-    begins = tops & (anomaly >= ALERT)
+    begins = tops & (anomaly >= ALERT_THRESHOLD)
     tail, shape, excesses = _tail(past, event.surprise)
-    after = Past(
+    after = AnomalyState(
         tail=tail,
         shape=shape,
         excesses=excesses,
@@ -171,7 +171,7 @@ def look(past: Past, routine: Routine, event: Event) -> tuple[Oddity, Past]:
         quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
     )
     alert = begins & (free | (anomaly >= past.level + WORSE))
-    return Oddity(anomaly, kind, np.where(tops, anomaly, 0.0), alert), after
+    return AnomalyResult(anomaly, kind, np.where(tops, anomaly, 0.0), alert), after
 
 
 def _loudest(spoken: Doubles, jump: Doubles) -> tuple[Doubles, NDArray[np.int8]]:
@@ -182,23 +182,25 @@ def _loudest(spoken: Doubles, jump: Doubles) -> tuple[Doubles, NDArray[np.int8]]
     return anomaly, ((anomaly > 0.0) * np.where(crept, DRIFT, loudest)).astype(np.int8)
 
 
-def _begun(past: Past, event: Event) -> Past:
+def _begun(past: AnomalyState, event: Observed) -> AnomalyState:
     """The past, or where there is none what is taken for it."""
     first = (event.seq == 1)[:, None]
     if not np.count_nonzero(first):
         return past
     values = np.where(np.isnan(event.values), 0.0, event.values)
-    blank = dict.fromkeys(Past._fields, 0.0) | {
+    blank = dict.fromkeys(AnomalyState._fields, 0.0) | {
         "tail": TAIL_FIRST,
         "shape": SHAPE_FIRST,
         "excesses": EXCESSES_FIRST,
         **dict.fromkeys(("lowest", "highest", "near", "near_lowest", "near_highest"), values),
     }
     masks = {"level": first[:, 0], "quiet": first[:, 0]}
-    return Past(**{n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()})
+    return AnomalyState(
+        **{n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()}
+    )
 
 
-def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
+def _surprise(past: AnomalyState, surprise: Doubles, events: Doubles) -> Doubles:
     """Rarity of each surprise; with few events known, everything is less rare than it looks."""
     relative = surprise / past.tail
     beyond = TAIL_FIRST + np.log(np.maximum(relative, 1.0)) / past.shape
@@ -206,13 +208,13 @@ def _surprise(past: Past, surprise: Doubles, events: Doubles) -> Doubles:
     return np.asarray(events * np.log1p(rarity / events) / RAREST_LOG)
 
 
-def _standstill(past: Past, run: Doubles, count: Doubles) -> Doubles:
+def _standstill(past: AnomalyState, run: Doubles, count: Doubles) -> Doubles:
     """Rarity of a value that comes again and again; said once, as it becomes a standstill."""
     still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)
     return _rarity(still, (past.run_longest + 1.0) / count)
 
 
-def _tail(past: Past, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _tail(past: AnomalyState, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Where the tail begins, how slowly it falls, and how many excesses that was learnt from."""
     exceeded = surprise > past.tail
     if not np.count_nonzero(exceeded):  # mostly
@@ -238,7 +240,7 @@ def _rarity(happened: NDArray[np.bool_], probability: Doubles) -> Doubles:
     return np.where(happened, np.log(np.minimum(probability, 1.0)) / -RAREST_LOG, 0.0)
 
 
-def _routine(worst: Doubles, routine: Routine, event: Event) -> tuple[Doubles, Doubles]:
+def _routine(worst: Doubles, routine: HourlyErrors, event: Observed) -> tuple[Doubles, Doubles]:
     """The worst of the present hour so far, and the error usual at it; hours that are over are noted."""
     errors, rows, _ = routine
     if np.count_nonzero(event.seq == 1):

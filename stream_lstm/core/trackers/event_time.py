@@ -17,10 +17,10 @@ from stream_lstm.core.trackers.scale import Doubles
 GAP_MIN, GAP_MAX = 1e-3, 1e6  # seconds
 GAP_FIRST = 2.0  # of a stream that has only one event: a hundred seconds, in the middle between both
 MEMORY_EVENTS = 100.0
-BEHIND_MAX = 10
+LATE_IN_A_ROW_MAX = 10
 
 
-class Pace(NamedTuple):
+class EventTime(NamedTuple):
     """What is remembered of a stream's time, (B,) each."""
 
     time: Doubles  # of the newest event, epoch seconds
@@ -28,17 +28,17 @@ class Pace(NamedTuple):
     behind: Doubles  # how many late events came in a row
 
 
-class Step(NamedTuple):
+class TimedEvent(NamedTuple):
     """One event in its stream's time."""
 
-    after: Pace
-    gap: Doubles  # (B,) since the event before, as `Pace.usual`; that itself where nobody can say
+    after: EventTime
+    gap: Doubles  # (B,) since the event before, as `EventTime.usual`; that itself where nobody can say
     late: NDArray[np.bool_]  # (B,)
 
 
-def follow(
-    before: Pace, times: Doubles, seq: NDArray[np.int64], uncertain: NDArray[np.bool_] | None = None
-) -> Step:
+def update(
+    before: EventTime, times: Doubles, seq: NDArray[np.int64], uncertain: NDArray[np.bool_] | None = None
+) -> TimedEvent:
     """The pace after one more event of each stream.
 
     Args:
@@ -53,12 +53,12 @@ def follow(
     time, behind = times, np.zeros_like(times)
     if np.count_nonzero(late):  # seldom
         behind[late] = before.behind[late] + 1.0
-        time = np.where(late & (behind < BEHIND_MAX), before.time, times)
-        behind[behind >= BEHIND_MAX] = 0.0
+        time = np.where(late & (behind < LATE_IN_A_ROW_MAX), before.time, times)
+        behind[behind >= LATE_IN_A_ROW_MAX] = 0.0
         known &= ~late
     if uncertain is not None:
         known &= ~uncertain
     seconds = np.minimum(np.maximum(np.where(known, times - before.time, 1.0), GAP_MIN), GAP_MAX)
     gap = np.where(known, np.log10(seconds), usual)
     gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)
-    return Step(Pace(time, usual + gain * (gap - usual), behind), gap, late)
+    return TimedEvent(EventTime(time, usual + gain * (gap - usual), behind), gap, late)

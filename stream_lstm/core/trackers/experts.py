@@ -32,7 +32,7 @@ def weights(lead: Doubles) -> Doubles:
     return np.asarray(odds / (odds[0] + odds[1] + np.exp(-EAGERNESS * most)))
 
 
-def follow(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]) -> Doubles:
+def update(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]) -> Doubles:
     """The experts' leads after one more event of each stream, in deviations.
 
     Args:

@@ -23,15 +23,15 @@ WIDTH_MIN, WIDTH_MAX = 0.05, 200.0
 SURPRISE_MAX = 1e6  # in spreads; keeps every later number finite
 
 
-class Forecast(NamedTuple):
+class LastForecast(NamedTuple):
     """What was said of the event that has come now, (B, T)."""
 
     expected: Doubles
     spread: Doubles
-    reach: Doubles
+    half_width: Doubles
 
 
-class Judgement(NamedTuple):
+class IntervalResult(NamedTuple):
     """How that turned out."""
 
     error: Doubles  # (B, T) |value - expected|, NaN where nothing was expected or nothing can be seen
@@ -40,14 +40,14 @@ class Judgement(NamedTuple):
     width: Doubles  # (B, T) of the next interval, in spreads
 
 
-def judge(
-    forecast: Forecast,
+def update(
+    forecast: LastForecast,
     before: Doubles,
     seen: Doubles,
     deviation: Doubles,
     seq: NDArray[np.int64],
     interval: float = INTERVAL,
-) -> Judgement:
+) -> IntervalResult:
     """Compare events with what was expected of them.
 
     Args:
@@ -61,22 +61,22 @@ def judge(
     first = (seq == 1)[:, None]
     error = np.abs(seen - forecast.expected)
     unknown = first | np.isnan(error)
-    missed = (error > forecast.reach) & ~unknown
+    missed = (error > forecast.half_width) & ~unknown
     if not np.count_nonzero(unknown):  # mostly
         surprise = np.minimum(error / (forecast.spread * deviation), SURPRISE_MAX)
-        return Judgement(error, missed, surprise, follow(before, missed, interval))
+        return IntervalResult(error, missed, surprise, next_width(before, missed, interval))
     spread = np.where(unknown, 1.0, forecast.spread)
     # At first the quantile of |error| / spread, were the model's spread exact (Laplace).
     width = np.where(first, -math.log(1.0 - interval), before)
-    return Judgement(
+    return IntervalResult(
         error=np.where(unknown, np.nan, error),
         missed=missed,
         surprise=np.minimum(np.where(unknown, 0.0, error) / (spread * deviation), SURPRISE_MAX),
-        width=np.where(unknown, width, follow(width, missed, interval)),
+        width=np.where(unknown, width, next_width(width, missed, interval)),
     )
 
 
-def follow(width: Doubles, missed: NDArray[np.bool_], interval: float = INTERVAL) -> Doubles:
+def next_width(width: Doubles, missed: NDArray[np.bool_], interval: float = INTERVAL) -> Doubles:
     """The width after one more event of each stream."""
     rise, fall = math.exp(WIDTH_RATE * interval), math.exp(WIDTH_RATE * (interval - 1.0))
     return np.minimum(np.maximum(width * np.where(missed, rise, fall), WIDTH_MIN), WIDTH_MAX)

@@ -33,7 +33,7 @@ class Scale(NamedTuple):
         return np.maximum(np.sqrt(self.variance), least)
 
 
-def follow(scale: Scale, values: Doubles, seq: NDArray[np.int64]) -> Scale:
+def update(scale: Scale, values: Doubles, seq: NDArray[np.int64]) -> Scale:
     """The scale after one more event of each stream.
 
     Args:

@@ -24,14 +24,14 @@ UNIT_MAX = 1e38  # what fits into a float32
 BASE_UNITS_MAX = 2.0  # and by so many units the mean from the base
 
 
-class Scaled(NamedTuple):
+class DayScale(NamedTuple):
     """In what the days of streams are written, (B, T) each, in the sensor's unit."""
 
     base: Doubles
     unit: Doubles  # at most `UNIT_MAX`
 
 
-class Days(NamedTuple):
+class DayProfiles(NamedTuple):
     """What is kept of the last day, where all streams' lie: changed in place."""
 
     steps: NDArray[np.int8]  # (rows, T, PIECES) from the base; 0: not known, so 0 and above are one higher
@@ -39,16 +39,16 @@ class Days(NamedTuple):
     kept: NDArray[np.bool_]  # (B,) which are not to learn
 
 
-def follow(
-    before: Scaled,
-    days: Days,
+def update(
+    before: DayScale,
+    days: DayProfiles,
     scale: Scale,
     last: Doubles,
     time_before: Doubles,
     time: Doubles,
     gap: Doubles,
     seq: NDArray[np.int64],
-) -> tuple[Scaled, Doubles]:
+) -> tuple[DayScale, Doubles]:
     """Take on the piece that is over, and look what comes.
 
     Args:
@@ -77,10 +77,10 @@ def follow(
     here, there = steps[rows[:, None], target, pieces[1:, :, None]].astype(np.float64)  # (2, B, T)
     step = (there - (there > 0.0)) - (here - (here > 0.0))
     known = (here != 0.0) & (there != 0.0)
-    return Scaled(base, unit), np.where(known, step * unit * (1.0 / STEPS), 0.0)
+    return DayScale(base, unit), np.where(known, step * unit * (1.0 / STEPS), 0.0)
 
 
-def _in_scale(before: Scaled, days: Days, scale: Scale, begun: NDArray[np.bool_]) -> Scaled:
+def _in_scale(before: DayScale, days: DayProfiles, scale: Scale, begun: NDArray[np.bool_]) -> DayScale:
     """What the days are written in: anew where the scale has become another one."""
     mean, deviation = scale
     base, unit = before
@@ -98,7 +98,7 @@ def _in_scale(before: Scaled, days: Days, scale: Scale, begun: NDArray[np.bool_]
     value = (steps - (steps > 0.0)) * unit[at] / STEPS + base[at]
     some[row, piece] = _written((value - mean[at]) / deviation[at] * STEPS)
     days.steps[days.rows[stream], target] = some
-    return Scaled(np.where(other, mean, base), np.where(other, np.minimum(deviation, UNIT_MAX), unit))
+    return DayScale(np.where(other, mean, base), np.where(other, np.minimum(deviation, UNIT_MAX), unit))
 
 
 def _written(steps: Doubles) -> NDArray[np.int8]:

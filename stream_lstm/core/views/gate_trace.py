@@ -28,7 +28,7 @@ class Segment(NamedTuple):
     marks: NDArray[np.uint8]  # (N,)
 
 
-class Insides(NamedTuple):
+class GateTrace(NamedTuple):
     """What happened inside at N events; L layers of H units, I inputs."""
 
     event: cell.Floats  # (N, I) what entered the first layer
@@ -40,25 +40,25 @@ class Insides(NamedTuple):
     stm: cell.Floats  # (N, L, H) after the event
 
 
-class Told(NamedTuple):
+class Trace(NamedTuple):
     """Events told again, in the order of the segments.
 
     Attributes:
         record: the last segment's, after its last event.
     """
 
-    insides: Insides
+    insides: GateTrace
     predictions: Predictions
     record: bytes
 
 
-class Lens(Engine):
+class TracingEngine(Engine):
     """An engine over memories of its own, whose gates are looked at."""
 
-    insides: Insides
+    insides: GateTrace
 
     def _step(self, rows: NDArray[np.intp], seen: inputs.Seen) -> NDArray[np.float64]:
-        described, memories = self.model.description, self.memories
+        described, memories = self.model.spec, self.memories
         before = cell.Memory(memories.ltm[rows], memories.stm[rows])  # (B, L, H)
         outputs = super()._step(rows, seen)
         after = cell.Memory(memories.ltm[rows], memories.stm[rows])
@@ -66,15 +66,15 @@ class Lens(Engine):
         gates = []
         for layer, weights in enumerate(self.model.layers):
             was = cell.Memory(before.ltm[None, :, layer], before.stm[None, :, layer])
-            ignore, keep, news, show = cell.hear(was, entering[None], weights)[:, 0]
+            ignore, keep, news, show = cell.preactivations(was, entering[None], weights)[:, 0]
             gates.append((cell.sigmoid(keep), cell.sigmoid(ignore), np.tanh(news), cell.sigmoid(show)))
             entering = after.stm[:, layer]
         forget, learn, new, use = np.stack([np.stack(gate) for gate in gates], axis=2)  # (B, L, H) each
-        self.insides = Insides(event, forget, learn, new, use, *after)
+        self.insides = GateTrace(event, forget, learn, new, use, *after)
         return outputs
 
 
-def tell(model: Model, segments: Sequence[Segment], *, interval: float) -> Iterator[Told | None]:
+def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iterator[Trace | None]:
     """Apply the events of all segments once more, the n-th of each together.
 
     Args:
@@ -84,21 +84,21 @@ def tell(model: Model, segments: Sequence[Segment], *, interval: float) -> Itera
     Yields:
         None after each of the steps, so that others have their turn between them; at the end, what was seen.
     """
-    memories = Memories(model.description, rows_max=len(segments))
+    memories = Memories(model.spec, rows_max=len(segments))
     names, ids = [str(n) for n in range(len(segments))], np.arange(1, len(segments) + 1)
     firsts = memories.restore_all(names, ids, b"".join(segment.record for segment in segments))
-    lens = Lens(model, memories, interval=interval)
+    lens = TracingEngine(model, memories, interval=interval)
     rows = np.repeat(firsts, [len(segment.times) for segment in segments])
     _, *each = zip(*segments, strict=True)
     times, values, marks = map(np.concatenate, each)
     pieces, insides, said = list(parts(rows)), [], []
     for piece in pieces:
         said.append(lens.apply(Batch(rows[piece], times[piece], values[piece], marks[piece])))
-        insides.append(Insides._make(column[: len(piece)] for column in lens.insides))
+        insides.append(GateTrace._make(column[: len(piece)] for column in lens.insides))
         yield None
     order = np.argsort(np.concatenate(pieces))
-    yield Told(
-        Insides._make(np.concatenate(column)[order] for column in zip(*insides, strict=True)),
+    yield Trace(
+        GateTrace._make(np.concatenate(column)[order] for column in zip(*insides, strict=True)),
         Predictions._make(np.concatenate(column)[order] for column in zip(*said, strict=True)),
         memories.records(firsts[-1:])[0],
     )

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from stream_lstm.core.engine import Predictions
 from stream_lstm.core.memory import Memories, row_type
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.model.spec import Description
+from stream_lstm.core.model.spec import ModelSpec
 
 RINGS = 2
 STREAM = np.dtype(np.uint32)  # a stream's number
-ANCHOR_EVENTS = 32
+KEYFRAME_EVENTS = 32
 SELDOM_SECONDS = 5.0  # streams that are sometimes silent for longer have the rings of those that seldom speak
 # Of a wide model as many events and records are kept as fit in here, or in what the same number takes of a
 # model of one feature and 64 units, if that is more.
 EVENTS_BYTES_MAX, EVENT_BYTES = 268_435_456, 64
-ANCHORS_BYTES_MAX, ANCHOR_BYTES = 67_108_864, 1_024
+KEYFRAMES_BYTES_MAX, KEYFRAME_BYTES = 67_108_864, 1_024
 WAITING_EVENTS_MAX = 1_024
 WAITING_BATCHES_MAX = 64
 
@@ -41,14 +41,14 @@ class Came(NamedTuple):
     values: NDArray[np.float64]  # (N, F)
 
 
-class Anchor(NamedTuple):
+class Keyframe(NamedTuple):
     """A stream's record after its `seq`-th event."""
 
     seq: int
     record: bytes
 
 
-class Plan(NamedTuple):
+class HistorySize(NamedTuple):
     """What is kept, and how much of it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan(NamedTuple):
     anchors: int
 
     @classmethod
-    def of(cls, described: Description, events_max: int) -> Plan:
+    def of(cls, described: ModelSpec, events_max: int) -> HistorySize:
         """For so many events of all streams together."""
         features, targets, labels = len(described.features), len(described.targets), len(described.labels)
         kind = np.dtype(
@@ -83,8 +83,8 @@ class Plan(NamedTuple):
         )
         record = np.dtype([("seq", np.int64), ("record", f"V{row_type(described).itemsize}")])
         events = min(events_max, _fitting(kind, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
-        anchors = events_max // ANCHOR_EVENTS
-        anchors = min(anchors, _fitting(record, ANCHORS_BYTES_MAX, anchors * ANCHOR_BYTES))
+        anchors = events_max // KEYFRAME_EVENTS
+        anchors = min(anchors, _fitting(record, KEYFRAMES_BYTES_MAX, anchors * KEYFRAME_BYTES))
         return cls(kind, record, -(-events // RINGS), max(anchors // RINGS, 1))
 
     @property
@@ -94,7 +94,7 @@ class Plan(NamedTuple):
         return RINGS * (self.events * event + self.anchors * anchor)
 
 
-class Recent:
+class History:
     """Notes events, and finds those of a stream again.
 
     Args:
@@ -107,7 +107,7 @@ class Recent:
     """
 
     def __init__(self, model: Model, memories: Memories, *, events_max: int) -> None:
-        plan = Plan.of(model.description, events_max)
+        plan = HistorySize.of(model.spec, events_max)
         self.kind = plan.kind
         self._memories = memories
         self._open = events_max > 0
@@ -117,13 +117,13 @@ class Recent:
         self._waiting: list[tuple[NDArray[np.uint32], Came, Predictions]] = []
         self._events_waiting = 0
 
-    def note(self, came: Came, predictions: Predictions) -> None:
+    def append(self, came: Came, predictions: Predictions) -> None:
         """Keep these events; call it right after they were applied."""
         if not self._open:
             return
         self._waiting.append((self._memories.ids[came.rows], came, predictions))
         self._events_waiting += len(came.rows)
-        between = predictions.seq & (ANCHOR_EVENTS - 1)
+        between = predictions.seq & (KEYFRAME_EVENTS - 1)
         if np.count_nonzero(between) < len(between):
             self._anchor(came.rows[between == 0])
         if self._events_waiting >= WAITING_EVENTS_MAX or len(self._waiting) >= WAITING_BATCHES_MAX:
@@ -145,7 +145,7 @@ class Recent:
             _joined([p.anomaly for p in predictions]),
             values,
             _joined([p.prediction for p in predictions]),
-            _joined([p.reach[:, 0] for p in predictions]),
+            _joined([p.half_width[:, 0] for p in predictions]),
             _joined([p.probabilities for p in predictions]),
         ]
         for ring, which in zip(self._rings, self._apart(rows), strict=True):
@@ -171,18 +171,18 @@ class Recent:
             return slice(0), slice(None)
         return np.flatnonzero(~seldom), np.flatnonzero(seldom)
 
-    def of(self, stream: int, most: int) -> NDArray[Any]:
+    def events_of(self, stream: int, most: int) -> NDArray[Any]:
         """The last events of a stream, by its number: of `kind`, oldest first, `most` at most."""
         self._settle()
         events = np.concatenate([ring.of(stream, most) for ring in self._rings])
         events = events[np.argsort(events["seq"], kind="stable")]
         return events[max(len(events) - most, 0) :]
 
-    def anchors(self, stream: int, most: int) -> Iterator[Anchor]:
+    def keyframes(self, stream: int, most: int) -> Iterator[Keyframe]:
         """The last records of a stream that are kept, oldest first, `most` at most."""
         found = sorted(pair for ring in self._anchors for pair in ring.of(stream, most).tolist())
         for seq, record in found[max(len(found) - most, 0) :]:
-            yield Anchor(seq, record)
+            yield Keyframe(seq, record)
 
 
 class _Ring:

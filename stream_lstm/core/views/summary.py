@@ -8,39 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.engine import Engine
-from stream_lstm.core.trackers.accuracy import Skill
+from stream_lstm.core.trackers.accuracy import Accuracy
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
 
-class Glance(NamedTuple):
+class StreamSummary(NamedTuple):
     """B streams, F features, T targets; NaN where nothing is known."""
 
     seq: NDArray[np.int64]  # (B,) events so far
     time: Doubles  # (B,) of the newest event, epoch seconds
     value: Doubles  # (B, F) of the last event
     prediction: Doubles  # (B, T) for the next event
-    reach: Doubles  # (B, T) half the width of the interval around it
-    skill: Doubles  # (B, T) mean error by that of "same as last time", of late
+    half_width: Doubles  # (B, T) half the width of the interval around it
+    relative_mae: Doubles  # (B, T) mean error by that of "same as last time", of late
     covered: Doubles  # (B, T) share of values inside their interval, of late
     mean: Doubles  # (B, F) running
     deviation: Doubles  # (B, F) running
     usual_seconds: Doubles  # (B,) usual time between events
 
 
-def glance(engine: Engine, rows: NDArray[np.intp]) -> Glance:
+def summarize(engine: Engine, rows: NDArray[np.intp]) -> StreamSummary:
     """Look at the memories of these rows, and change nothing."""
     heads = engine.memories.take(rows)
     known = engine.memories.unpack(heads)
     _, said = engine.forecast(known)
-    skill = Skill(*(known[name] for name in Skill._fields))
+    skill = Accuracy(*(known[name] for name in Accuracy._fields))
     young = (heads["seq"] < 2)[:, None]
-    return Glance(
+    return StreamSummary(
         seq=heads["seq"].copy(),
         time=known["time"],
         value=known["value"],
         prediction=said.expected,
-        reach=np.where(young, np.nan, said.reach),
-        skill=skill.ratio(),
+        half_width=np.where(young, np.nan, said.half_width),
+        relative_mae=skill.ratio(),
         covered=np.where(young, np.nan, skill.covered),
         mean=known["mean"],
         deviation=Scale(known["mean"], known["variance"]).deviation(),

@@ -4,7 +4,7 @@ Whoever looks gets copies of what is there anyway. Nothing here changes a memory
 together is bounded (`purse`).
 """
 
-from stream_lstm.service.http.context import View
-from stream_lstm.service.http.routes import Site
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.http.routes import WebRoutes
 
-__all__ = ["Site", "View"]
+__all__ = ["HttpContext", "WebRoutes"]

@@ -12,15 +12,15 @@ from stream_lstm.core.memory import row_type
 from stream_lstm.core.model.spec import LAYERS_MAX
 from stream_lstm.events import REASONS
 from stream_lstm.service.http import schemas
-from stream_lstm.service.http.context import View
-from stream_lstm.service.http.cpu_budget import Purse
-from stream_lstm.service.http.live_feed import Feed
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.http.cpu_budget import CpuBudget
+from stream_lstm.service.http.live_feed import LiveFeed
 from stream_lstm.service.http.naming import Naming
-from stream_lstm.service.http.overview import Watcher
+from stream_lstm.service.http.overview import OverviewBuilder
 from stream_lstm.service.http.parameters import Parameter
-from stream_lstm.service.http.stream_detail import EVENTS_MAX, INSIDES_MAX, Teller
-from stream_lstm.service.http.stream_list import LIMIT_MAX, Listing, Sort, State, Wanted
-from stream_lstm.service.pipeline.recorder import Incident, Refusal
+from stream_lstm.service.http.stream_detail import EVENTS_MAX, INSIDES_MAX, StreamDetail
+from stream_lstm.service.http.stream_list import LIMIT_MAX, ListQuery, Sort, State, StreamList
+from stream_lstm.service.pipeline.recorder import RecordedAlert, RejectedExample
 from stream_lstm.service.settings.load import masked
 
 OFFSET_MAX = 100_000_000
@@ -108,15 +108,15 @@ ENDPOINTS = {
 class Api:
     """Answers; one function an endpoint."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: HttpContext) -> None:
         self._view = view
-        self._naming = Naming(view.engine.model.description)
-        purse = Purse()
-        self._watcher = Watcher(view)
-        self._listing = Listing(view, purse)
-        self._teller = Teller(view, purse)
-        self.purse = purse
-        self.feed = Feed(self._watcher, self._teller, purse, viewers_max=view.settings.http.viewers_max)
+        self._naming = Naming(view.engine.model.spec)
+        budget = CpuBudget()
+        self._watcher = OverviewBuilder(view)
+        self._listing = StreamList(view, budget)
+        self._teller = StreamDetail(view, budget)
+        self.budget = budget
+        self.feed = LiveFeed(self._watcher, self._teller, budget, viewers_max=view.settings.http.viewers_max)
 
     async def close(self) -> None:
         """Send everybody away."""
@@ -126,11 +126,11 @@ class Api:
     @property
     def layers(self) -> int:
         """Of the model."""
-        return self._view.engine.model.description.layers
+        return self._view.engine.model.spec.layers
 
     async def overview(self) -> schemas.Overview:
         """How the service fares."""
-        with self.purse.spending():
+        with self.budget.spending():
             return self._watcher.overview(viewers=self.feed.viewers)
 
     async def streams(
@@ -138,7 +138,7 @@ class Api:
     ) -> schemas.Streams:
         """A page of the list."""
         ascending = order == "ascending" if order else sort == "name"
-        return await self._listing.page(Wanted(search, state, sort, ascending), offset=offset, limit=limit)
+        return await self._listing.page(ListQuery(search, state, sort, ascending), offset=offset, limit=limit)
 
     async def stream(self, *, name: str, events: int) -> schemas.Stream:
         """One stream."""
@@ -150,11 +150,11 @@ class Api:
 
     async def alerts(self) -> schemas.Alerts:
         """The latest alerts."""
-        with self.purse.spending():
-            told = [self._alert(incident) for incident in reversed(self._view.chronicle.incidents)]
-        return schemas.Alerts(self._view.measures.alerts_total, told)
+        with self.budget.spending():
+            told = [self._alert(incident) for incident in reversed(self._view.recorder.alerts)]
+        return schemas.Alerts(self._view.counters.alerts_total, told)
 
-    def _alert(self, incident: Incident) -> schemas.Alert:
+    def _alert(self, incident: RecordedAlert) -> schemas.Alert:
         return schemas.Alert(
             name=incident.stream,
             seq=incident.seq,
@@ -168,8 +168,8 @@ class Api:
 
     async def rejected(self) -> schemas.Rejected:
         """What was refused."""
-        counts, refusals = self._view.measures.rejected_total, self._view.chronicle.refusals
-        with self.purse.spending():
+        counts, refusals = self._view.counters.rejected_total, self._view.recorder.rejections
+        with self.budget.spending():
             reasons = [
                 schemas.Refusals(reason, meaning, counts[reason], _examples(refusals[reason]))
                 for reason, meaning in REASONS.items()
@@ -179,7 +179,7 @@ class Api:
     async def model(self) -> schemas.Card:
         """The model in use."""
         model, path = self._view.engine.model, self._view.settings.model.path
-        of = model.description
+        of = model.spec
         arrays = [array for layer in model.layers for array in layer] + list(model.readout)
         return schemas.Card(
             id=model.id,
@@ -204,7 +204,7 @@ class Api:
         return masked(self._view.settings)
 
 
-def _examples(refusals: deque[Refusal]) -> list[schemas.Example]:
+def _examples(refusals: deque[RejectedExample]) -> list[schemas.Example]:
     """The newest first, as text."""
     return [
         schemas.Example(

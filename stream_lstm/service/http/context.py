@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stream_lstm.core.engine import Engine
-from stream_lstm.service.metrics.counters import Measures
-from stream_lstm.service.metrics.exporter import Present
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.metrics.exporter import Gauges
 from stream_lstm.service.pipeline.freeze import Freezer
-from stream_lstm.service.pipeline.recorder import Chronicle
+from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.writer import StateWriter
 
 
 @dataclass(frozen=True)
-class View:
+class HttpContext:
     """The parts of a line whose memory is restored.
 
     Attributes:
@@ -25,9 +25,9 @@ class View:
 
     settings: Settings
     engine: Engine
-    chronicle: Chronicle
-    keeper: Keeper
+    recorder: Recorder
+    state_writer: StateWriter
     freezer: Freezer
-    measures: Measures
-    present: Callable[[], Present]
+    counters: Counters
+    present: Callable[[], Gauges]
     obstacles: Callable[[], list[str]]

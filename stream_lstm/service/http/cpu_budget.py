@@ -17,7 +17,7 @@ SAVED_SECONDS_MAX = 0.5
 PATIENCE_SECONDS = 5.0
 
 
-class Busy(Exception):
+class BudgetExhausted(Exception):
     """Others look so much that this would have to wait for long."""
 
     def __init__(self, seconds: float) -> None:
@@ -25,7 +25,7 @@ class Busy(Exception):
         self.seconds = seconds
 
 
-class Purse:
+class CpuBudget:
     """Fills with time, and is spent from.
 
     Args:
@@ -78,11 +78,11 @@ class Purse:
             Busy: that would take too long.
         """
         if (owed := self.owed_seconds) > PATIENCE_SECONDS:
-            raise Busy(owed)
+            raise BudgetExhausted(owed)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
                 await asyncio.sleep(0)
                 while (owed := self.owed_seconds) > 0.0:  # noqa: ASYNC110 (others spend meanwhile)
                     await asyncio.sleep(owed)
         except TimeoutError:
-            raise Busy(max(self.owed_seconds, 1.0)) from None
+            raise BudgetExhausted(max(self.owed_seconds, 1.0)) from None

@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from stream_lstm.core.views.history import Anchor
+from stream_lstm.core.views.history import Keyframe
 from stream_lstm.service.http import schemas
-from stream_lstm.service.http.cpu_budget import Purse
-from stream_lstm.service.http.overview import Watcher
-from stream_lstm.service.http.stream_detail import Teller, Unknown
-from stream_lstm.service.log import Seldom, logger
+from stream_lstm.service.http.cpu_budget import CpuBudget
+from stream_lstm.service.http.overview import OverviewBuilder
+from stream_lstm.service.http.stream_detail import StreamDetail, UnknownStream
+from stream_lstm.service.log import Throttle, logger
 
 TICK_SECONDS = 0.5
 PAUSE_SECONDS_MIN = 0.05
@@ -32,7 +32,7 @@ EVENTS_MAX = 500  # told of a stream in a tick; of more, the last
 INSIDES_MAX = 64  # likewise of its gates; from record to record at once, so in some 32 steps of the engine
 
 
-class Full(Exception):
+class TooManyViewers(Exception):
     """As many look as may."""
 
 
@@ -74,26 +74,28 @@ class _Watch:
     viewers: set[Viewer] = field(default_factory=set)
     stream: int = 0  # its number: another one's may have its name by now
     after: int | None = None  # the last event that was told
-    since: Anchor | None = None  # where the next telling begins
+    since: Keyframe | None = None  # where the next telling begins
 
 
-class Feed:
+class LiveFeed:
     """Ticks while somebody looks.
 
     Args:
         viewers_max: at once.
     """
 
-    def __init__(self, watcher: Watcher, teller: Teller, purse: Purse, *, viewers_max: int) -> None:
+    def __init__(
+        self, watcher: OverviewBuilder, teller: StreamDetail, budget: CpuBudget, *, viewers_max: int
+    ) -> None:
         self._watcher = watcher
         self._teller = teller
-        self._purse = purse
+        self._budget = budget
         self._viewers_max = viewers_max
         self._viewers: set[Viewer] = set()
         self._watches: dict[tuple[str, int], _Watch] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._ticks = 0
-        self._seldom = Seldom(time.monotonic)
+        self._throttle = Throttle(time.monotonic)
 
     @property
     def viewers(self) -> int:
@@ -107,7 +109,7 @@ class Feed:
             Full: as many look as may.
         """
         if len(self._viewers) >= self._viewers_max:
-            raise Full
+            raise TooManyViewers
         viewer = Viewer()
         viewer.tell("overview", self._overview(self.viewers + 1))
         self._viewers.add(viewer)
@@ -138,9 +140,9 @@ class Feed:
     async def _tick_for_ever(self) -> None:
         """Tick until nobody looks."""
         while self._viewers:
-            begun, before = time.perf_counter(), self._purse.spent
+            begun, before = time.perf_counter(), self._budget.spent
             await self._harmless(self._tick())
-            await asyncio.sleep(self._pause(time.perf_counter() - begun, self._purse.spent - before))
+            await asyncio.sleep(self._pause(time.perf_counter() - begun, self._budget.spent - before))
 
     def _pause(self, took: float, spent: float) -> float:
         """How long to wait after a tick, seconds."""
@@ -152,7 +154,7 @@ class Feed:
         try:
             await work
         except Exception:
-            if self._seldom.due("stumbled") is not None:
+            if self._throttle.allow("stumbled") is not None:
                 logger.exception("the live page's feed stumbled")
 
     async def _tick(self) -> None:
@@ -165,7 +167,7 @@ class Feed:
                 viewer.tell("overview", message)
 
     def _overview(self, viewers: int) -> bytes:
-        with self._purse.spending():
+        with self._budget.spending():
             return _event("overview", self._watcher.overview(viewers=viewers))
 
     async def _watch(self, watch: _Watch) -> None:
@@ -173,7 +175,7 @@ class Feed:
         teller = self._teller
         try:
             found = await teller.find(watch.name)
-        except Unknown:
+        except UnknownStream:
             self._tell(watch, "gone", schemas.Problem(f"there is no stream {watch.name!r}", "name"))
             watch.after, watch.since = 0, None  # should it come, all of it is new
             return
@@ -183,14 +185,14 @@ class Feed:
             return
         if watch.stream != found.stream:  # forgotten, and come again
             watch.stream, watch.after, watch.since = found.stream, 0, None
-        with self._purse.spending():
+        with self._budget.spending():
             events = teller.events(found.stream, after=watch.after, most=EVENTS_MAX)
         if not events:
             return
         telling = await teller.tell(
             found.stream, after=watch.after, most=INSIDES_MAX, layer=watch.layer, since=watch.since
         )
-        with self._purse.spending():
+        with self._budget.spending():
             news = schemas.News(watch.name, watch.after, events, telling.insides, telling.forecast)
             self._tell(watch, "news", news)
             watch.after, watch.since = events[-1].seq, telling.end or teller.anchor(found)

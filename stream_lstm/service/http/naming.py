@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream_lstm.core.model.spec import Description
+from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.service.http.schemas import Interval, Numbers
 
 
 class Naming:
     """Knows the names of a model's features and targets."""
 
-    def __init__(self, described: Description) -> None:
+    def __init__(self, described: ModelSpec) -> None:
         self.features, self.targets = described.features, described.targets
         self._single = len(self.features) == 1 and self.targets == self.features
 
@@ -25,9 +25,9 @@ class Naming:
             return _known(row[0])
         return _by_name(self.targets, row) if self.targets else None
 
-    def interval(self, around: Sequence[float], reach: Sequence[float]) -> Interval:
+    def interval(self, around: Sequence[float], half_width: Sequence[float]) -> Interval:
         """Of T targets: from and to, or null where nothing is known."""
-        ends = [None if r != r else (a - r, a + r) for a, r in zip(around, reach, strict=True)]
+        ends = [None if r != r else (a - r, a + r) for a, r in zip(around, half_width, strict=True)]
         if self._single:
             return ends[0]
         return dict(zip(self.targets, ends, strict=True)) if self.targets else None

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_lstm import __version__
-from stream_lstm.core.trackers.anomaly import ALERT
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.service.http import schemas
-from stream_lstm.service.http.context import View
-from stream_lstm.service.metrics.counters import LATENCY_SECONDS, Measures
-from stream_lstm.service.metrics.exporter import Present
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.metrics.counters import LATENCY_SECONDS, Counters
+from stream_lstm.service.metrics.exporter import Gauges
 
 OVER_SECONDS = 5.0  # rates are taken over so long, or what comes nearest
 BETWEEN_SECONDS = 0.4  # between two looks that are remembered
@@ -31,16 +31,16 @@ class _Look(NamedTuple):
     latency: list[int]  # events by bucket
 
 
-class Watcher:
+class OverviewBuilder:
     """Makes overviews, and remembers the counters of the last ones."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: HttpContext) -> None:
         self._view = view
-        self._looks: deque[_Look] = deque([_Look(time.monotonic(), *_counted(view.measures))])
+        self._looks: deque[_Look] = deque([_Look(time.monotonic(), *_counted(view.counters))])
 
     def overview(self, *, viewers: int) -> schemas.Overview:
         """How things stand now."""
-        view, m, now = self._view, self._view.measures, time.time()
+        view, m, now = self._view, self._view.counters, time.time()
         present = view.present()
         before, after = self._looked()
         seconds = after.at - before.at
@@ -74,7 +74,7 @@ class Watcher:
             error_ratio=m.error_sum / m.persistence_sum if m.persistence_sum else None,
             covered=m.covered_total / m.judged_total if m.judged_total else None,
             interval=view.settings.model.interval,
-            alert_from=ALERT,
+            alert_from=ALERT_THRESHOLD,
             checkpoint_age_seconds=max(now - m.checkpoint_time, 0.0),
             state_bytes=present.state_bytes,
             viewers=viewers,
@@ -87,7 +87,7 @@ class Watcher:
 
     def _looked(self) -> tuple[_Look, _Look]:
         """The counters now, and those of some seconds ago."""
-        looks, now = self._looks, _Look(time.monotonic(), *_counted(self._view.measures))
+        looks, now = self._looks, _Look(time.monotonic(), *_counted(self._view.counters))
         while len(looks) > 1 and _off(looks[1], now) <= _off(looks[0], now):
             looks.popleft()
         before = looks[0]
@@ -95,16 +95,16 @@ class Watcher:
             looks.append(now)
         return before, now._replace(at=max(now.at, before.at + 1e-3))
 
-    def _counts(self, present: Present, now: float) -> schemas.Counts:
+    def _counts(self, present: Gauges, now: float) -> schemas.Counts:
         view, memories = self._view, self._view.engine.memories
         rows = memories.taken()
-        odd, much = view.chronicle.odd(now)
-        of_late = memories.anomaly[rows].astype(np.float32) >= ALERT
-        before = ~(memories.anomaly[odd[much >= ALERT]].astype(np.float32) >= ALERT)
+        odd, much = view.recorder.recent_anomalies(now)
+        of_late = memories.anomaly[rows].astype(np.float32) >= ALERT_THRESHOLD
+        before = ~(memories.anomaly[odd[much >= ALERT_THRESHOLD]].astype(np.float32) >= ALERT_THRESHOLD)
         return schemas.Counts(
-            known=present.streams + present.streams_away,
+            known=present.streams + present.streams_on_disk,
             memory=present.streams,
-            disk=present.streams_away,
+            disk=present.streams_on_disk,
             active=int(np.count_nonzero(memories.seen[rows] >= max(now - ACTIVE_SECONDS, 0))),
             stale=present.streams_stale,
             odd=int(np.count_nonzero(of_late) + np.count_nonzero(before)),
@@ -117,7 +117,7 @@ def _off(look: _Look, now: _Look) -> float:
     return abs(now.at - look.at - OVER_SECONDS)
 
 
-def _counted(m: Measures) -> tuple[int, int, int, list[int]]:
+def _counted(m: Counters) -> tuple[int, int, int, list[int]]:
     return m.events_total, m.predictions_total, sum(m.rejected_total.values()), list(m.latency.counts)
 
 

@@ -9,7 +9,7 @@ NAME_BYTES_MAX = 16_384  # longer than any stream's name
 DIGITS_MAX = 20
 
 
-class Wrong(Exception):
+class InvalidParameter(Exception):
     """A parameter is not as it should be."""
 
     def __init__(self, parameter: str, problem: str) -> None:
@@ -56,20 +56,20 @@ class Parameter(NamedTuple):
         """
         if text is None:
             if self.default is None:
-                raise Wrong(self.name, "must be given")
+                raise InvalidParameter(self.name, "must be given")
             return self.default
         if isinstance(self.default, int):
             return self._number(text)
         if self.choices and text not in self.choices:
-            raise Wrong(self.name, f"must be one of {', '.join(filter(None, self.choices))}")
+            raise InvalidParameter(self.name, f"must be one of {', '.join(filter(None, self.choices))}")
         if len(text.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
-            raise Wrong(self.name, f"is longer than {NAME_BYTES_MAX} bytes")
+            raise InvalidParameter(self.name, f"is longer than {NAME_BYTES_MAX} bytes")
         return text
 
     def _number(self, text: str) -> int:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
         if number is None or not self.least <= number <= self.most:
-            raise Wrong(self.name, f"must be a whole number from {self.least} to {self.most}")
+            raise InvalidParameter(self.name, f"must be a whole number from {self.least} to {self.most}")
         return number
 
 
@@ -83,5 +83,5 @@ def read(parameters: Sequence[Parameter], query: Mapping[str, str]) -> dict[str,
     for name in query:
         if name not in known:
             there_are = f"there are {', '.join(sorted(known))}" if known else "there are none"
-            raise Wrong(name[:100], f"is not a parameter here; {there_are}")
+            raise InvalidParameter(name[:100], f"is not a parameter here; {there_are}")
     return {parameter.name: parameter.read(query.get(parameter.name)) for parameter in parameters}

@@ -12,12 +12,12 @@ from aiohttp import web
 
 from stream_lstm.service.http import parameters, schemas
 from stream_lstm.service.http.api import ENDPOINTS, LIVE, Api, Endpoint
-from stream_lstm.service.http.context import View
-from stream_lstm.service.http.cpu_budget import Busy
-from stream_lstm.service.http.live_feed import Full
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.http.cpu_budget import BudgetExhausted
+from stream_lstm.service.http.live_feed import TooManyViewers
 from stream_lstm.service.http.openapi import document
 from stream_lstm.service.http.static import files
-from stream_lstm.service.http.stream_detail import Unknown
+from stream_lstm.service.http.stream_detail import UnknownStream
 
 JSON = "application/json"
 RETRY_MS = 1_000  # of a viewer who has lost us
@@ -26,7 +26,7 @@ REQUEST_SECONDS = 2e-4  # what HTTP itself takes for one; measured
 Answerer = Callable[..., Awaitable[Any]]
 
 
-class Site:
+class WebRoutes:
     """Serves the page and the API, once there is something to look at."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Site:
         self._why_not = "memory is being restored"
         self._document: bytes = b""
 
-    def open(self, view: View) -> None:
+    def open(self, view: HttpContext) -> None:
         """There is a line to look at now."""
         self._api = Api(view)
 
@@ -83,15 +83,15 @@ class Site:
         try:
             wanted = parameters.read(endpoint.parameters, request.query)
             api = self._there(wanted)
-            await api.purse.afford()
+            await api.budget.afford()
             self._there(wanted)  # still, after having waited
             answerer: Answerer = getattr(api, name)
             told = await answerer(**wanted)
         except Exception as error:
             return _refusal(error)
-        with api.purse.spending():
+        with api.budget.spending():
             body = msgspec.json.encode(told)
-        api.purse.spend(REQUEST_SECONDS)
+        api.budget.spend(REQUEST_SECONDS)
         return web.Response(body=body, content_type=JSON)
 
     def _there(self, wanted: dict[str, Any]) -> Api:
@@ -102,9 +102,9 @@ class Site:
             asked.Wrong: there is no such layer.
         """
         if self._api is None:
-            raise Closed(self._why_not)
+            raise NotServing(self._why_not)
         if wanted.get("layer", 0) >= self._api.layers:
-            raise parameters.Wrong("layer", f"the model has {self._api.layers}, counted from 0")
+            raise parameters.InvalidParameter("layer", f"the model has {self._api.layers}, counted from 0")
         return self._api
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
@@ -112,7 +112,7 @@ class Site:
         try:
             wanted = parameters.read(LIVE.parameters, request.query)
             api = self._there(wanted)
-            await api.purse.afford()
+            await api.budget.afford()
             feed = self._there(wanted).feed
             viewer = feed.join(wanted["name"] or None, layer=wanted["layer"])
         except Exception as error:
@@ -136,21 +136,21 @@ class Site:
         return response
 
 
-class Closed(Exception):
+class NotServing(Exception):
     """There is nothing to look at."""
 
 
 def _refusal(error: Exception) -> web.Response:
     """What went wrong, in the status that says whose fault it is."""
-    if isinstance(error, parameters.Wrong):
+    if isinstance(error, parameters.InvalidParameter):
         return _problem(400, str(error), parameter=error.parameter)
-    if isinstance(error, Unknown):
+    if isinstance(error, UnknownStream):
         return _problem(404, f"there is no stream {error.args[0][:200]!r}", parameter="name")
-    if isinstance(error, Closed):
+    if isinstance(error, NotServing):
         return _problem(503, str(error), retry=1)
-    if isinstance(error, Full):
+    if isinstance(error, TooManyViewers):
         return _problem(503, "as many look as http.viewers_max lets in", retry=10)
-    if isinstance(error, Busy):
+    if isinstance(error, BudgetExhausted):
         return _problem(503, str(error), retry=int(error.seconds) + 1)
     raise error
 

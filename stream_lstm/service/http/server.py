@@ -20,9 +20,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.allowed_hosts import Hosts
-from stream_lstm.service.http import Site
-from stream_lstm.service.log import Seldom, logger
+from stream_lstm.service.allowed_hosts import AllowedHosts
+from stream_lstm.service.http import WebRoutes
+from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics import exporter
 
 SHUTDOWN_SECONDS_MAX = 1.0
@@ -69,8 +69,8 @@ class HttpServer:
         obstacles: Callable[[], list[str]],
         *,
         credentials: Sequence[str] = (),
-        hosts: Hosts | None = None,
-        site: Site | None = None,
+        hosts: AllowedHosts | None = None,
+        site: WebRoutes | None = None,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._credentials = [allowed.encode() for allowed in credentials]
@@ -81,7 +81,7 @@ class HttpServer:
         self._connections_max = connections_max
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
-        self._seldom = Seldom(time.monotonic)
+        self._throttle = Throttle(time.monotonic)
         self.port = 0
 
     async def start(self, host: str, port: int, *, context: ssl.SSLContext | None = None) -> None:
@@ -148,7 +148,7 @@ class HttpServer:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let in who may, and tell what goes wrong in JSON."""
         if request.path not in OPEN:
-            if self._hosts and not self._hosts.know(request.headers.get("Host")):
+            if self._hosts and not self._hosts.allows(request.headers.get("Host")):
                 error = "this is not known here by that name; http.names lets it in"
                 return web.json_response({"error": error}, status=421)
             if not self._may(request):
@@ -164,7 +164,7 @@ class HttpServer:
         except ConnectionError:
             raise
         except Exception:
-            if self._seldom.due("stumbled") is not None:
+            if self._throttle.allow("stumbled") is not None:
                 logger.exception("a question over HTTP could not be answered")
             return web.json_response({"error": "something is wrong here; the log says what"}, status=500)
 

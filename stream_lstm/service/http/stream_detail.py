@@ -19,14 +19,14 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import inputs
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT, KINDS
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views import gate_trace
-from stream_lstm.core.views.history import ANCHOR_EVENTS, Anchor
-from stream_lstm.core.views.summary import glance
+from stream_lstm.core.views.history import KEYFRAME_EVENTS, Keyframe
+from stream_lstm.core.views.summary import summarize
 from stream_lstm.events import CLOCK_BITS, FROZEN
 from stream_lstm.service.http import schemas
-from stream_lstm.service.http.context import View
-from stream_lstm.service.http.cpu_budget import Purse
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.http.cpu_budget import CpuBudget
 from stream_lstm.service.http.naming import Naming
 
 EVENTS_MAX = 2_000
@@ -39,19 +39,19 @@ FETCH_SECONDS = 5e-4  # what a look on disk costs the thread that commits
 GATES = 6  # rows of numbers a unit has for each event: four gates, LTM and STM
 
 
-class Unknown(Exception):
+class UnknownStream(Exception):
     """There is no such stream."""
 
 
-class Telling(NamedTuple):
+class TraceAnswer(NamedTuple):
     """A stream's events told again, and where the next telling can begin."""
 
     insides: list[schemas.Inside]
     forecast: list[schemas.Ahead]
-    end: Anchor | None
+    end: Keyframe | None
 
 
-class Found(NamedTuple):
+class FoundStream(NamedTuple):
     """A stream, and where its memory is: a row of the service's own, or of a copy that was read from disk."""
 
     name: str
@@ -62,21 +62,21 @@ class Found(NamedTuple):
     seen: float
 
 
-class Teller:
+class StreamDetail:
     """Tells of single streams."""
 
-    def __init__(self, view: View, purse: Purse) -> None:
+    def __init__(self, view: HttpContext, budget: CpuBudget) -> None:
         self._view = view
-        self._purse = purse
-        self._described = view.engine.model.description
+        self._budget = budget
+        self._described = view.engine.model.spec
         self._naming = Naming(self._described)
-        self._blank = Anchor(
+        self._blank = Keyframe(
             0, bytes(view.engine.memories.row_type.itemsize)
         )  # of a stream before its first event
         numbers = len(self._described.features) + 6 * len(self._described.targets)
         self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._described.labels)), 1)
 
-    async def find(self, name: str) -> Found:
+    async def find(self, name: str) -> FoundStream:
         """A stream by its name.
 
         Raises:
@@ -86,16 +86,16 @@ class Teller:
         (row,) = engine.memories.rows([name])
         if row is not None:
             memories = engine.memories
-            return Found(name, int(memories.ids[row]), "memory", engine, row, float(memories.seen[row]))
-        if not self._view.present().streams_away:
-            raise Unknown(name)
-        self._purse.spend(FETCH_SECONDS)
-        rows = await self._view.keeper.fetch([name])
+            return FoundStream(name, int(memories.ids[row]), "memory", engine, row, float(memories.seen[row]))
+        if not self._view.present().streams_on_disk:
+            raise UnknownStream(name)
+        self._budget.spend(FETCH_SECONDS)
+        rows = await self._view.state_writer.fetch([name])
         if not rows.keys:
-            raise Unknown(name)
+            raise UnknownStream(name)
         copy = Engine(engine.model, Memories(self._described, rows_max=1), interval=self._interval)
         row = copy.memories.restore(name, int(rows.ids[0]), rows.records)
-        return Found(name, int(rows.ids[0]), "disk", copy, row, float(rows.seen[0]))
+        return FoundStream(name, int(rows.ids[0]), "disk", copy, row, float(rows.seen[0]))
 
     async def stream(self, name: str, *, events: int) -> schemas.Stream:
         """A stream and its last events.
@@ -104,16 +104,16 @@ class Teller:
             Unknown: there is none of this name.
         """
         found = await self.find(name)
-        with self._purse.spending():
+        with self._budget.spending():
             return self._described_now(found, self.events(found.stream, after=0, most=events))
 
-    def _described_now(self, found: Found, events: list[schemas.Event]) -> schemas.Stream:
+    def _described_now(self, found: FoundStream, events: list[schemas.Event]) -> schemas.Stream:
         memories, naming, rows = found.engine.memories, self._naming, np.array([found.row], np.intp)
-        seen, chronicle = glance(found.engine, rows), self._view.chronicle
+        seen, recorder = summarize(found.engine, rows), self._view.recorder
         anomaly, oddness = float(memories.anomaly[found.row]), 0.0
         if found.where == "memory":
-            oddness = float(chronicle.oddness(rows, chronicle.odd(time.time()))[0])
-        prediction, reach = seen.prediction[0].tolist(), seen.reach[0].tolist()
+            oddness = float(recorder.anomaly_scores(rows, recorder.recent_anomalies(time.time()))[0])
+        prediction, half_width = seen.prediction[0].tolist(), seen.half_width[0].tolist()
         frozen = self._view.freezer.frozen([found.name])
         return schemas.Stream(
             name=found.name,
@@ -123,10 +123,10 @@ class Teller:
             seen=found.seen,
             value=naming.value(seen.value[0].tolist()),
             prediction=naming.target(prediction),
-            interval=naming.interval(prediction, reach),
+            interval=naming.interval(prediction, half_width),
             anomaly=None if anomaly != anomaly else round(anomaly, DIGITS),
             odd=round(oddness, DIGITS),
-            error_ratio=naming.target(seen.skill[0].round(DIGITS).tolist()),
+            error_ratio=naming.target(seen.relative_mae[0].round(DIGITS).tolist()),
             covered=naming.target(seen.covered[0].round(DIGITS).tolist()),
             mean=naming.value(seen.mean[0].tolist()),
             deviation=naming.value(seen.deviation[0].tolist()),
@@ -137,7 +137,7 @@ class Teller:
             features=list(self._described.features),
             targets=list(self._described.targets),
             labels=list(self._described.labels),
-            alert_from=ALERT,
+            alert_from=ALERT_THRESHOLD,
             interval_share=self._interval,
             events=events,
         )
@@ -149,7 +149,7 @@ class Teller:
     def events(self, stream: int, *, after: int, most: int) -> list[schemas.Event]:
         """The last events of a stream that came after its `after`-th, oldest first."""
         most = min(most, self._events_max)
-        came = self._view.chronicle.recent.of(stream, most + 1)
+        came = self._view.recorder.history.events_of(stream, most + 1)
         begin = int(np.searchsorted(came["seq"], after, side="right"))
         begin = max(begin, len(came) - most)
         columns = [came[name].tolist() for name in came.dtype.names or ()]
@@ -157,14 +157,14 @@ class Teller:
 
     def _event(self, columns: Sequence[list[Any]], n: int) -> schemas.Event:
         naming, labels = self._naming, self._described.labels
-        seq, when, mark, kind, alert, anomaly, value, prediction, reach, odds = (
+        seq, when, mark, kind, alert, anomaly, value, prediction, half_width, odds = (
             column[n] for column in columns
         )
         seqs, predictions, reaches = columns[0], columns[7], columns[8]
         known = n > 0 and seqs[n - 1] == seq - 1
         nothing = [NAN] * len(prediction)
         expected, around = (predictions[n - 1], reaches[n - 1]) if known else (nothing, nothing)
-        odd = anomaly == anomaly and anomaly >= ALERT
+        odd = anomaly == anomaly and anomaly >= ALERT_THRESHOLD
         return schemas.Event(
             seq=seq,
             time=when,
@@ -173,7 +173,7 @@ class Teller:
             expected=naming.target(expected),
             expected_interval=naming.interval(expected, around),
             prediction=naming.target(prediction),
-            interval=naming.interval(prediction, reach),
+            interval=naming.interval(prediction, half_width),
             anomaly=None if anomaly != anomaly else round(anomaly, DIGITS),
             kind=KINDS[kind] if odd else None,
             alert=alert,
@@ -207,49 +207,51 @@ class Teller:
             forecast=telling.forecast,
         )
 
-    def anchor(self, found: Found) -> Anchor | None:
+    def anchor(self, found: FoundStream) -> Keyframe | None:
         """A stream's record as it is now, for the next telling to begin with; None if it has left memory."""
         memories, rows = found.engine.memories, np.array([found.row], np.intp)
         if memories.ids[found.row] != found.stream:
             return None
-        return Anchor(int(memories.column("seq", rows)[0]), memories.records(rows)[0])
+        return Keyframe(int(memories.column("seq", rows)[0]), memories.records(rows)[0])
 
-    async def tell(self, stream: int, *, after: int, most: int, layer: int, since: Anchor | None) -> Telling:
+    async def tell(
+        self, stream: int, *, after: int, most: int, layer: int, since: Keyframe | None
+    ) -> TraceAnswer:
         """What the gates did with a stream's events after its `after`-th: the last of them, as far as known.
 
         Args:
             since: a record to begin with, beside those that are kept.
         """
         most = min(most, INSIDES_MAX, max(INSIDE_NUMBERS_MAX // (GATES * self._described.units), 1))
-        recent = self._view.chronicle.recent
-        with self._purse.spending():
-            came = recent.of(stream, most + ANCHOR_EVENTS)
-            anchors = [self._blank, *recent.anchors(stream, len(came) // ANCHOR_EVENTS + 2)]
+        recent = self._view.recorder.history
+        with self._budget.spending():
+            came = recent.events_of(stream, most + KEYFRAME_EVENTS)
+            anchors = [self._blank, *recent.keyframes(stream, len(came) // KEYFRAME_EVENTS + 2)]
             anchors += [since] if since else []
             parts = list(_parts(came, sorted(anchors), after=after))
         if not parts:
-            return Telling([], [], None)
+            return TraceAnswer([], [], None)
         segments = [
             gate_trace.Segment(a.record, part["time"], part["value"], part["mark"]) for a, part in parts
         ]
-        steps = gate_trace.tell(self._view.engine.model, segments, interval=self._interval)
+        steps = gate_trace.trace(self._view.engine.model, segments, interval=self._interval)
         told = None
         while told is None:
-            with self._purse.spending():
+            with self._budget.spending():
                 told = next(steps)
             await asyncio.sleep(0)
-        with self._purse.spending():
+        with self._budget.spending():
             return self._telling(told, np.concatenate([part for _, part in parts]), came, after, most, layer)
 
     def _telling(
         self,
-        told: gate_trace.Told,
+        told: gate_trace.Trace,
         events: NDArray[Any],
         came: NDArray[Any],
         after: int,
         most: int,
         layer: int,
-    ) -> Telling:
+    ) -> TraceAnswer:
         begin = max(int(np.searchsorted(events["seq"], after, side="right")), len(events) - most)
         insides, last = told.insides, int(events["seq"][-1])
         gates = [_rounded(column[begin:, layer]) for column in insides[1:]]
@@ -261,29 +263,29 @@ class Teller:
             strict=True,
         )
         newest = last == came["seq"][-1]
-        return Telling(
+        return TraceAnswer(
             insides=[schemas.Inside(*column) for column in columns],
             forecast=self._ahead(told) if newest else [],
-            end=Anchor(last, told.record) if newest else None,
+            end=Keyframe(last, told.record) if newest else None,
         )
 
-    def _ahead(self, told: gate_trace.Told) -> list[schemas.Ahead]:
+    def _ahead(self, told: gate_trace.Trace) -> list[schemas.Ahead]:
         """What is expected after the last event that was told."""
-        values, reaches = told.predictions.forecast[-1].tolist(), told.predictions.reach[-1].tolist()
+        values, reaches = told.predictions.forecast[-1].tolist(), told.predictions.half_width[-1].tolist()
         naming, horizon = self._naming, self._described.horizon
         return [
-            schemas.Ahead(ahead, naming.target(value), naming.interval(value, reach))
-            for ahead, value, reach in zip(horizon, values, reaches, strict=True)
+            schemas.Ahead(ahead, naming.target(value), naming.interval(value, half_width))
+            for ahead, value, half_width in zip(horizon, values, reaches, strict=True)
             if value
         ]
 
 
 def _parts(
-    came: NDArray[Any], anchors: Sequence[Anchor], *, after: int
-) -> Iterator[tuple[Anchor, NDArray[Any]]]:
+    came: NDArray[Any], anchors: Sequence[Keyframe], *, after: int
+) -> Iterator[tuple[Keyframe, NDArray[Any]]]:
     """The events behind each anchor, up to a gap or the next one; those that reach beyond `after`."""
     for n, anchor in enumerate(anchors):
-        part = came[came["seq"] > anchor.seq][: 2 * ANCHOR_EVENTS]
+        part = came[came["seq"] > anchor.seq][: 2 * KEYFRAME_EVENTS]
         if n + 1 < len(anchors):
             part = part[part["seq"] <= anchors[n + 1].seq]
         follows = part["seq"] == anchor.seq + 1 + np.arange(len(part))

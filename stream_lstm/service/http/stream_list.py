@@ -18,14 +18,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Skill
-from stream_lstm.core.trackers.anomaly import ALERT
-from stream_lstm.core.views.summary import glance
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.views.summary import summarize
 from stream_lstm.service.http import schemas
-from stream_lstm.service.http.context import View
-from stream_lstm.service.http.cpu_budget import PATIENCE_SECONDS, Busy, Purse
+from stream_lstm.service.http.context import HttpContext
+from stream_lstm.service.http.cpu_budget import PATIENCE_SECONDS, BudgetExhausted, CpuBudget
 from stream_lstm.service.http.naming import Naming, worst
-from stream_lstm.service.pipeline.recorder import OddRows
+from stream_lstm.service.pipeline.recorder import RecentAnomalies
 
 HOLDS_SECONDS = 0.9
 HOLDS_SHARE = 0.01
@@ -39,7 +39,7 @@ State = Literal["all", "odd", "stale", "cold", "worse"]
 Sort = Literal["odd", "name", "error", "seen", "events", "covered"]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ListQuery(msgspec.Struct, frozen=True):
     """Which streams, and in which order."""
 
     search: str = ""
@@ -54,17 +54,17 @@ class _Order(NamedTuple):
     until: float  # monotonic
 
 
-class Listing:
+class StreamList:
     """Lists the streams in memory."""
 
-    def __init__(self, view: View, purse: Purse) -> None:
+    def __init__(self, view: HttpContext, budget: CpuBudget) -> None:
         self._view = view
-        self._purse = purse
+        self._budget = budget
         self._memories = view.engine.memories
-        described = view.engine.model.description
+        described = view.engine.model.spec
         self._naming = Naming(described)
         self._lines_max = max(NUMBERS_MAX // (len(described.features) + 3 * len(described.targets)), 1)
-        self._orders: OrderedDict[Wanted, _Order] = OrderedDict()
+        self._orders: OrderedDict[ListQuery, _Order] = OrderedDict()
         self._working = asyncio.Lock()  # one order is worked out at a time
         self._thread = ThreadPoolExecutor(1, "listing")
 
@@ -72,7 +72,7 @@ class Listing:
         """Let go of the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def page(self, wanted: Wanted, *, offset: int, limit: int) -> schemas.Streams:
+    async def page(self, wanted: ListQuery, *, offset: int, limit: int) -> schemas.Streams:
         """A page of the list.
 
         Raises:
@@ -80,53 +80,53 @@ class Listing:
         """
         order = self._remembered(wanted)
         if order is None:
-            await self._purse.afford()
+            await self._budget.afford()
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._working.acquire()
             except TimeoutError:
-                raise Busy(PATIENCE_SECONDS) from None
+                raise BudgetExhausted(PATIENCE_SECONDS) from None
             try:
                 order = self._remembered(wanted) or await self._ordered(wanted)
             finally:
                 self._working.release()
-        with self._purse.spending():
+        with self._budget.spending():
             present, here = self._view.present(), slice(offset, offset + min(limit, self._lines_max))
             rows = order.rows[here].astype(np.intp)
             same = self._memories.ids[rows] == order.streams[here]  # not gone, nor another's row by now
             return schemas.Streams(
                 total=len(order.rows),
                 memory=present.streams,
-                disk=present.streams_away,
+                disk=present.streams_on_disk,
                 offset=offset,
                 streams=self._lines(rows[same]),
             )
 
-    def _remembered(self, wanted: Wanted) -> _Order | None:
+    def _remembered(self, wanted: ListQuery) -> _Order | None:
         order = self._orders.get(wanted)
         return None if order is None or order.until < time.monotonic() else order
 
-    async def _ordered(self, wanted: Wanted) -> _Order:
+    async def _ordered(self, wanted: ListQuery) -> _Order:
         spent = 0.0
         rows = self._memories.taken()
         streams = self._memories.ids[: int(rows.max(initial=0)) + 1].copy()
         if wanted.search:
             rows, took = await self._found(rows, wanted.search.casefold())
             spent += took
-        odd = self._view.chronicle.odd(time.time())
+        odd = self._view.recorder.recent_anomalies(time.time())
         loop = asyncio.get_running_loop()
         rows, took = await loop.run_in_executor(self._thread, self._metered, rows, wanted, odd)
         spent += took
         if wanted.sort == "name":
             rows, took = await self._by_name(rows, reverse=not wanted.ascending)
             spent += took
-        self._purse.spend(spent)
+        self._budget.spend(spent)
         until = time.monotonic() + max(HOLDS_SECONDS, spent / HOLDS_SHARE)
         order = _Order(rows.astype(np.uint32), streams[rows], until)
         self._remember(wanted, order)
         return order
 
-    def _remember(self, wanted: Wanted, order: _Order) -> None:
+    def _remember(self, wanted: ListQuery, order: _Order) -> None:
         orders = self._orders
         orders.pop(wanted, None)
         orders[wanted] = order
@@ -162,19 +162,19 @@ class Listing:
         return np.array(out, np.intp), took
 
     def _metered(
-        self, rows: NDArray[np.intp], wanted: Wanted, odd: OddRows
+        self, rows: NDArray[np.intp], wanted: ListQuery, odd: RecentAnomalies
     ) -> tuple[NDArray[np.intp], float]:
         """Those that are wanted, and what that took; in the thread."""
         begun = time.thread_time()
         return self._chosen(rows, wanted, odd), time.thread_time() - begun
 
-    def _chosen(self, rows: NDArray[np.intp], wanted: Wanted, odd: OddRows) -> NDArray[np.intp]:
+    def _chosen(self, rows: NDArray[np.intp], wanted: ListQuery, odd: RecentAnomalies) -> NDArray[np.intp]:
         """Those in this state, in this order (unless that is by name)."""
         memories = self._memories
-        oddness = self._view.chronicle.oddness(rows, odd)
+        oddness = self._view.recorder.anomaly_scores(rows, odd)
         if wanted.state != "all":
             which: dict[State, Callable[[], NDArray[np.bool_]]] = {
-                "odd": lambda: oddness >= ALERT,
+                "odd": lambda: oddness >= ALERT_THRESHOLD,
                 "stale": lambda: memories.stale[rows],
                 "cold": lambda: memories.column("seq", rows) < WARM_EVENTS,
                 "worse": lambda: self._ratio(rows) > 1.0,
@@ -195,7 +195,7 @@ class Listing:
 
     def _ratio(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """The worst target's error by that of "same as last time"."""
-        ratio = Skill(*(self._memories.column(name, rows) for name in Skill._fields)).ratio()
+        ratio = Accuracy(*(self._memories.column(name, rows) for name in Accuracy._fields)).ratio()
         return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
     def _covered(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -210,8 +210,8 @@ class Listing:
     def _lines(self, rows: NDArray[np.intp]) -> list[schemas.Line]:
         """These rows, as they are now."""
         memories, naming = self._memories, self._naming
-        seen = glance(self._view.engine, rows)
-        odd = self._view.chronicle.oddness(rows, self._view.chronicle.odd(time.time()))
+        seen = summarize(self._view.engine, rows)
+        odd = self._view.recorder.anomaly_scores(rows, self._view.recorder.recent_anomalies(time.time()))
         share = self._view.settings.model.interval
         columns = zip(
             memories.keys(rows.tolist()),
@@ -220,10 +220,10 @@ class Listing:
             memories.seen[rows].tolist(),
             seen.value.tolist(),
             seen.prediction.tolist(),
-            seen.reach.tolist(),
+            seen.half_width.tolist(),
             memories.anomaly[rows].astype(np.float64).round(3).tolist(),
             odd.astype(np.float64).round(3).tolist(),
-            seen.skill.round(3).tolist(),
+            seen.relative_mae.round(3).tolist(),
             seen.covered.round(3).tolist(),
             memories.stale[rows].tolist(),
             strict=True,
@@ -236,7 +236,7 @@ class Listing:
                 seen=heard,
                 value=naming.value(value),
                 prediction=naming.target(prediction),
-                interval=naming.interval(prediction, reach),
+                interval=naming.interval(prediction, half_width),
                 anomaly=None if anomaly != anomaly else anomaly,
                 odd=oddness,
                 error_ratio=worst(ratio),
@@ -251,7 +251,7 @@ class Listing:
                 heard,
                 value,
                 prediction,
-                reach,
+                half_width,
                 anomaly,
                 oddness,
                 ratio,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.engine import Predictions
-from stream_lstm.core.trackers.anomaly import ALERT
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 
 LATENCY_SECONDS = (
     5e-5,
@@ -41,7 +41,7 @@ AGE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_
 AHEAD_SECONDS_MAX = 60.0  # one sensor's clock that is further ahead would hide every backlog
 
 
-class Tally:
+class Histogram:
     """A histogram that takes many equal observations at once.
 
     Args:
@@ -65,8 +65,8 @@ class Tally:
 
 
 @dataclass
-class Measures:
-    """Counts since the start of the process; `Worker` and `Keeper` change them."""
+class Counters:
+    """Counts since the start of the process; `Pipeline` and `StateWriter` change them."""
 
     started_seconds: float = 0.0
     events_total: int = 0  # received and told apart: = applied + refused
@@ -88,10 +88,10 @@ class Measures:
     judged_total: int = 0
     covered_total: int = 0  # of the judged, inside their interval
     newest_time: float = 0.0  # of an event that carries a time, epoch seconds
-    latency: Tally = field(default_factory=lambda: Tally(LATENCY_SECONDS))
-    commit: Tally = field(default_factory=lambda: Tally(COMMIT_SECONDS))
-    batch: Tally = field(default_factory=lambda: Tally(BATCH_EVENTS))
-    age: Tally = field(default_factory=lambda: Tally(AGE_SECONDS))
+    latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
+    commit: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
+    batch: Histogram = field(default_factory=lambda: Histogram(BATCH_EVENTS))
+    age: Histogram = field(default_factory=lambda: Histogram(AGE_SECONDS))
     checkpoint_time: float = 0.0  # when the last one ended, epoch seconds
     checkpoint_seconds: float = 0.0
     checkpoint_failures_total: int = 0
@@ -108,7 +108,7 @@ class Measures:
             self.judged_total += judged
             self.covered_total += judged - int(np.count_nonzero(predictions.missed & known))
         self.late_total += int(np.count_nonzero(predictions.late))
-        self.anomalies_total += int(np.count_nonzero(predictions.anomaly >= ALERT))
+        self.anomalies_total += int(np.count_nonzero(predictions.anomaly >= ALERT_THRESHOLD))
         self.alerts_total += int(np.count_nonzero(predictions.alert))
 
     def aged(self, times: NDArray[np.float64], now: float) -> None:

@@ -17,24 +17,24 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from stream_lstm import __version__
-from stream_lstm.core.trackers.anomaly import ALERT
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import REASONS
-from stream_lstm.service.metrics.counters import Measures, Tally
-from stream_lstm.service.metrics.standing import Standing
+from stream_lstm.service.metrics.counters import Counters, Histogram
+from stream_lstm.service.metrics.standing import StreamQuality
 
 PREFIX = "stream_lstm_"
 
 
 @dataclass(frozen=True)
-class Present:
+class Gauges:
     """What is so at the moment of a scrape; numbers that nobody counts."""
 
     model: str
     streams: int
-    streams_away: int
+    streams_on_disk: int
     streams_max: int
     streams_stale: int
-    standing: Callable[[], Standing]  # all streams are looked at for it
+    standing: Callable[[], StreamQuality]  # all streams are looked at for it
     interval: float
     freezes: int
     state_bytes: int
@@ -55,26 +55,26 @@ class Present:
 
 
 class ServiceCollector(Collector):
-    """Reads `Measures` and `Present` at each scrape."""
+    """Reads `Counters` and `Gauges` at each scrape."""
 
-    def __init__(self, measures: Measures, present: Callable[[], Present]) -> None:
-        self._measures = measures
+    def __init__(self, counters: Counters, present: Callable[[], Gauges]) -> None:
+        self._counters = counters
         self._present = present
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the service."""
-        yield from _counters(self._measures)
-        yield from _histograms(self._measures)
+        yield from _counters(self._counters)
+        yield from _histograms(self._counters)
         present = self._present()
-        yield from _gauges(self._measures, present)
+        yield from _gauges(self._counters, present)
         yield from _broker(present)
         yield from _info(present)
 
 
-def registry(measures: Measures, present: Callable[[], Present]) -> CollectorRegistry:
+def registry(counters: Counters, present: Callable[[], Gauges]) -> CollectorRegistry:
     """A registry of the service's own: its metrics, the process's and the garbage collector's."""
     own = CollectorRegistry(auto_describe=False)
-    own.register(ServiceCollector(measures, present))
+    own.register(ServiceCollector(counters, present))
     ProcessCollector(registry=own)
     GCCollector(registry=own)
     return own
@@ -85,7 +85,7 @@ def page(own: CollectorRegistry) -> bytes:
     return generate_latest(own)
 
 
-def _counters(m: Measures) -> Iterator[Metric]:
+def _counters(m: Counters) -> Iterator[Metric]:
     plain = {
         "events_received": ("Events and refused messages: what came in, redeliveries apart.", m.events_total),
         "events_applied": ("Events that changed a memory.", m.applied_total),
@@ -95,7 +95,7 @@ def _counters(m: Measures) -> Iterator[Metric]:
         "messages_own": ("Messages on our own output topics, not read.", m.own_total),
         "predictions_published": ("Predictions handed to the broker, one an event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
-        "anomalies": (f"Events with an anomaly of {ALERT} or more.", m.anomalies_total),
+        "anomalies": (f"Events with an anomaly of {ALERT_THRESHOLD} or more.", m.anomalies_total),
         "alerts": ("Incidents that began, or got far worse.", m.alerts_total),
         "streams_evicted": ("Streams that went to disk for want of room in memory.", m.evicted_total),
         "streams_fetched": ("Streams that came back from disk with an event.", m.fetched_total),
@@ -119,7 +119,7 @@ def _counters(m: Measures) -> Iterator[Metric]:
     yield rejected
 
 
-def _histograms(m: Measures) -> Iterator[Metric]:
+def _histograms(m: Counters) -> Iterator[Metric]:
     yield _histogram(
         "event_to_prediction_seconds", "From a message's arrival to its prediction's write.", m.latency
     )
@@ -130,11 +130,11 @@ def _histograms(m: Measures) -> Iterator[Metric]:
     )
 
 
-def _histogram(name: str, text: str, tally: Tally) -> HistogramMetricFamily:
+def _histogram(name: str, text: str, tally: Histogram) -> HistogramMetricFamily:
     return HistogramMetricFamily(PREFIX + name, text, tally.buckets(), tally.total)
 
 
-def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
+def _gauges(m: Counters, present: Gauges) -> Iterator[Metric]:
     def ratio(part: float, whole: float) -> float:
         return part / whole if whole else float("nan")
 
@@ -186,11 +186,11 @@ def _gauges(m: Measures, present: Present) -> Iterator[Metric]:
         PREFIX + "streams", "Streams known, by where their memory is.", labels=["tier"]
     )
     streams.add_metric(["memory"], present.streams)
-    streams.add_metric(["disk"], present.streams_away)
+    streams.add_metric(["disk"], present.streams_on_disk)
     yield streams
 
 
-def _broker(p: Present) -> Iterator[Metric]:
+def _broker(p: Gauges) -> Iterator[Metric]:
     counters = {
         "broker_reconnects": ("Connections to the broker after the first.", max(p.connections_total - 1, 0)),
         "messages_received": ("Messages from the broker, of whatever kind.", p.messages_total),
@@ -216,7 +216,7 @@ def _broker(p: Present) -> Iterator[Metric]:
         yield GaugeMetricFamily(PREFIX + name, text, value)
 
 
-def _info(present: Present) -> Iterator[Metric]:
+def _info(present: Gauges) -> Iterator[Metric]:
     versions = {"version": __version__, "python": platform.python_version(), "numpy": np.__version__}
     build = GaugeMetricFamily(PREFIX + "build_info", "Versions of what is running.", labels=list(versions))
     build.add_metric(list(versions.values()), 1)

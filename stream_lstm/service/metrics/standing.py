@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Skill
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
 
 COVERED_WITHIN = 0.05  # of the last few hundred values, beside the share that is meant
 
 
-class Standing(NamedTuple):
+class StreamQuality(NamedTuple):
     """How many streams in memory."""
 
     judged: int  # warm, and not flat
@@ -20,7 +20,7 @@ class Standing(NamedTuple):
     covered: int
 
 
-def standing(memories: Memories, interval: float) -> Standing:
+def stream_quality(memories: Memories, interval: float) -> StreamQuality:
     """Look at every stream in memory; its worst target counts.
 
     Args:
@@ -28,11 +28,11 @@ def standing(memories: Memories, interval: float) -> Standing:
     """
     rows = memories.taken()
     rows = rows[memories.column("seq", rows) >= WARM_EVENTS]
-    skill = Skill(*(memories.column(name, rows) for name in Skill._fields))
+    skill = Accuracy(*(memories.column(name, rows) for name in Accuracy._fields))
     ratio = skill.ratio()
     judged = ~np.isnan(ratio).all(axis=1)
     ratio, share = np.nan_to_num(ratio[judged]), skill.covered[judged]
-    return Standing(
+    return StreamQuality(
         judged=int(judged.sum()),
         worse=int((ratio > 1.0).any(axis=1).sum()),
         covered=int((np.abs(share - interval) <= COVERED_WITHIN).all(axis=1).sum()),

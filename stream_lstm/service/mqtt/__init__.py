@@ -1,8 +1,17 @@
 """The broker: the only room that speaks MQTT, and the only one that imports `mqtt5`."""
 
-from stream_lstm.service.mqtt.client import Link, Observer
-from stream_lstm.service.mqtt.granted import Verdict
+from stream_lstm.service.mqtt.client import MqttClient, Observer
+from stream_lstm.service.mqtt.granted import Granted
 from stream_lstm.service.mqtt.inbox import Arrival, Message
-from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
+from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 
-__all__ = ["Arrival", "Credentials", "Filter", "Link", "LinkOptions", "Message", "Observer", "Verdict"]
+__all__ = [
+    "Arrival",
+    "ClientOptions",
+    "Credentials",
+    "Filter",
+    "Granted",
+    "Message",
+    "MqttClient",
+    "Observer",
+]

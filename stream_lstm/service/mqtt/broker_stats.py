@@ -13,7 +13,7 @@ from stream_lstm.service.mqtt.inbox import Message
 DIGITS_MAX = 20  # of 64 bits
 
 
-class Drops:
+class BrokerStats:
     """Reads the count.
 
     Args:

@@ -19,18 +19,18 @@ from typing import Protocol
 
 from mqtt5 import DisconnectReasonCode
 
-from stream_lstm.errors import BrokerError, BrokerRefused, HungUp, SessionTaken
+from stream_lstm.errors import BrokerError, BrokerRefused, ConnectionDropped, SessionTaken
 from stream_lstm.service.mqtt import packets
 from stream_lstm.service.mqtt.backoff import Backoff
-from stream_lstm.service.mqtt.broker_stats import Drops
+from stream_lstm.service.mqtt.broker_stats import BrokerStats
 from stream_lstm.service.mqtt.connection import Connection
-from stream_lstm.service.mqtt.granted import Verdict
+from stream_lstm.service.mqtt.granted import Granted
 from stream_lstm.service.mqtt.handshake import Handshake
-from stream_lstm.service.mqtt.inbound import Intake
+from stream_lstm.service.mqtt.inbound import Inbound
 from stream_lstm.service.mqtt.inbox import Arrival, Message
-from stream_lstm.service.mqtt.options import LinkOptions
-from stream_lstm.service.mqtt.outbound import Courier
-from stream_lstm.service.mqtt.takeover import Mark, Ownership
+from stream_lstm.service.mqtt.options import ClientOptions
+from stream_lstm.service.mqtt.outbound import Outbound
+from stream_lstm.service.mqtt.takeover import ClientSignature, TakeoverDetector
 
 # Where nothing is to be read of another owner (`stream_lstm.service.mqtt.takeover`), one who is hung up on
 # again and again may have one all the same, or a broker that ends again and again: all we can do is ask.
@@ -45,14 +45,14 @@ THROWN_OUT = (
 class Observer(Protocol):
     """Is told how the link fares."""
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         """A connection stands, subscribed, and this is what the broker grants."""
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """An attempt failed or a connection ended; the next attempt comes after so many seconds."""
 
 
-class Link:
+class MqttClient:
     """One service's link to its broker, for as long as the service lives.
 
     Args:
@@ -70,7 +70,7 @@ class Link:
 
     def __init__(
         self,
-        options: LinkOptions,
+        options: ClientOptions,
         *,
         observer: Observer,
         clock: Callable[[], float] = time.time,
@@ -78,11 +78,11 @@ class Link:
     ) -> None:
         self._options = options
         self._observer = observer
-        self._intake = Intake(options, clock=clock)
-        self._courier = Courier(options, self._intake)
-        mark = Mark(int(clock() * 1e3), secrets.token_hex(4), options.client_id)
-        self._ownership = Ownership(options.status_topic, mark)
-        self._drops = Drops(options.dropped_topic)
+        self._intake = Inbound(options, clock=clock)
+        self._courier = Outbound(options, self._intake)
+        mark = ClientSignature(int(clock() * 1e3), secrets.token_hex(4), options.client_id)
+        self._ownership = TakeoverDetector(options.status_topic, mark)
+        self._drops = BrokerStats(options.dropped_topic)
         # What is said there at QoS 0 is for us and goes no further; # is no topic.
         self._aside = options.status_topic or "#", options.dropped_topic or "#"
         self._handshake = Handshake(options, mark)
@@ -97,7 +97,7 @@ class Link:
         self._bytes_before = 0
         self._connected_at = float("-inf")
         self._hung_up = 0  # times in a row
-        self.verdict: Verdict | None = None
+        self.verdict: Granted | None = None
         self.connections_total = 0
         self.connected = False
         self.connected_since = math.nan
@@ -172,7 +172,7 @@ class Link:
         connection.send(packets.publications([(topic, payload)], retain=False))
         return True
 
-    def resume(self, confirmed: int, *, settled: int = 0) -> None:
+    def resume(self, confirmed: int, *, acked_through: int = 0) -> None:
         """Take up the numbers where an earlier run ended.
 
         Args:
@@ -180,15 +180,15 @@ class Link:
             settled: up to this one, the broker knows what it sent us as acknowledged.
         """
         self._courier.window.resume(confirmed)
-        self._courier.settled = settled
+        self._courier.acked_through = acked_through
 
-    def take_no_more(self) -> None:
+    def stop_receiving(self) -> None:
         """Nobody will `receive` again: hear the broker's answers, and leave its messages with it."""
-        self._intake.take_no_more()
+        self._intake.stop_receiving()
 
     async def stop(self) -> None:
         """Leave: wait a little for what is unconfirmed, say that we are offline, and close."""
-        self.take_no_more()
+        self.stop_receiving()
         with suppress(TimeoutError):  # the next start publishes it again
             async with asyncio.timeout(self._options.stop_seconds_max):
                 await self._courier.finish()
@@ -224,7 +224,7 @@ class Link:
             await connection.closed()
 
     async def _serve(self, connection: Connection) -> BrokerError:
-        async def resumed(verdict: Verdict) -> None:
+        async def resumed(verdict: Granted) -> None:
             await self._courier.begin(connection, verdict)
 
         verdict = await self._handshake.greet(connection, number=self._intake.number, resumed=resumed)
@@ -246,7 +246,10 @@ class Link:
 
     def _thrown_out(self, why: BrokerError) -> bool:
         """Whether somebody else seems to use our client id, at a broker that does not say so (4.13.1)."""
-        if isinstance(why, HungUp) and time.monotonic() - self._connected_at < THROWN_OUT_SECONDS_MAX:
+        if (
+            isinstance(why, ConnectionDropped)
+            and time.monotonic() - self._connected_at < THROWN_OUT_SECONDS_MAX
+        ):
             self._hung_up += 1
         else:  # a broker that is restarted refuses connections for a moment, and these count, too
             self._hung_up = 0
@@ -291,9 +294,9 @@ class Link:
         return self._courier.window.confirmed
 
     @property
-    def settled(self) -> int:
+    def acked_through(self) -> int:
         """The highest number whose arrivals, and all before, the broker is known to know as acknowledged."""
-        return self._courier.settled
+        return self._courier.acked_through
 
     @property
     def unconfirmed_bytes(self) -> int:

@@ -24,7 +24,7 @@ from mqtt5 import (
     UnsubAckPacket,
 )
 
-from stream_lstm.errors import BrokerError, HungUp, ProtocolError
+from stream_lstm.errors import BrokerError, ConnectionDropped, ProtocolError
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.mqtt.inbox import Message
@@ -133,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         why = f"the connection was lost: {exc}" if exc else "the broker hung up"
         if self._welcomed:
-            self._end(BrokerError(why) if exc else HungUp(why))
+            self._end(BrokerError(why) if exc else ConnectionDropped(why))
         else:
             self._end(BrokerError(f"{why} instead of answering: {self._hint}"))
 

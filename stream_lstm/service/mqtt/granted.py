@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 from mqtt5 import ConnAckPacket
 
-from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.options import ClientOptions
 from stream_lstm.service.mqtt.packets import Terms
 
 PREDICTION_BYTES = 4_096  # a broker that takes no larger packets may not take every prediction
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Granted:
     """What the broker grants on this connection.
 
     Attributes:
@@ -49,15 +49,15 @@ class Verdict:
     findings: list[str] = field(default_factory=list)
 
 
-def judge(
-    options: LinkOptions,
+def evaluate(
+    options: ClientOptions,
     answer: ConnAckPacket,
     granted: Sequence[int],
     *,
     connection: int,
     terms: Terms,
     session_expected: bool,
-) -> Verdict:
+) -> Granted:
     """Look at what the broker answered.
 
     Args:
@@ -68,7 +68,7 @@ def judge(
         session_expected: it has had our session before.
     """
     expiry, alive = answer.session_expiry_interval, answer.server_keep_alive
-    verdict = Verdict(
+    verdict = Granted(
         connection=connection,
         session_present=answer.session_present,
         session_expiry_seconds=options.session_expiry_seconds if expiry is None else expiry,
@@ -86,7 +86,7 @@ def judge(
     return verdict
 
 
-def _findings(options: LinkOptions, verdict: Verdict, *, session_expected: bool) -> Iterator[str]:
+def _findings(options: ClientOptions, verdict: Granted, *, session_expected: bool) -> Iterator[str]:
     if session_expected and not verdict.session_present:
         yield (
             "the broker no longer has our session: events sent since we were last connected may be missing"
@@ -105,7 +105,7 @@ def _findings(options: LinkOptions, verdict: Verdict, *, session_expected: bool)
     yield from _limits(options, verdict)
 
 
-def _limits(options: LinkOptions, verdict: Verdict) -> Iterator[str]:
+def _limits(options: ClientOptions, verdict: Granted) -> Iterator[str]:
     """What we send and the broker does not take."""
     if not verdict.retain_available and (options.status_topic or options.publish_retain):
         yield "the broker retains nothing: who subscribes later sees neither our status nor past predictions"

@@ -14,10 +14,10 @@ from mqtt5 import ConnAckPacket, SubAckPacket
 from stream_lstm.errors import BrokerError, ProtocolError, SessionTaken, SettingsError
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
-from stream_lstm.service.mqtt.granted import Verdict, judge
-from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
+from stream_lstm.service.mqtt.granted import Granted, evaluate
+from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 from stream_lstm.service.mqtt.packets import Terms
-from stream_lstm.service.mqtt.takeover import Mark
+from stream_lstm.service.mqtt.takeover import ClientSignature
 
 TLS_HINT = (
     "does it speak MQTT 5 over TLS on this port (without TLS, write mqtt://), "
@@ -37,7 +37,7 @@ class Handshake:
         session_expected: the broker has had our session.
     """
 
-    def __init__(self, options: LinkOptions, mark: Mark) -> None:
+    def __init__(self, options: ClientOptions, mark: ClientSignature) -> None:
         self._options = options
         self._mark = mark
         # Read for its signs; where it is subscribed to as a source of events, it is read as one.
@@ -90,8 +90,8 @@ class Handshake:
         return connection
 
     async def greet(
-        self, connection: Connection, *, number: int, resumed: Callable[[Verdict], Awaitable[None]]
-    ) -> Verdict:
+        self, connection: Connection, *, number: int, resumed: Callable[[Granted], Awaitable[None]]
+    ) -> Granted:
         """CONNECT and SUBSCRIBE.
 
         Args:
@@ -125,8 +125,8 @@ class Handshake:
             )
         return verdict
 
-    def _judge(self, answer: ConnAckPacket, granted: Sequence[int], number: int) -> Verdict:
-        return judge(
+    def _judge(self, answer: ConnAckPacket, granted: Sequence[int], number: int) -> Granted:
+        return evaluate(
             self._options,
             answer,
             granted,

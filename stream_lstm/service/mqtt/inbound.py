@@ -20,7 +20,7 @@ from stream_lstm.errors import BrokerError
 from stream_lstm.service.mqtt import packets
 from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.inbox import Arrival, Inbox, Message
-from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.options import ClientOptions
 
 # What waited at the broker comes in one go. So it has all come when nothing came for a moment and nothing is
 # left to acknowledge; and, where messages never cease, after as long a time as we were away.
@@ -28,7 +28,7 @@ QUIET_SECONDS = 0.1
 LATE_SECONDS_MIN, LATE_SECONDS_MAX = 1.0, 60.0
 
 
-class Intake:
+class Inbound:
     """The way in, over all connections.
 
     Args:
@@ -42,7 +42,7 @@ class Intake:
         unacknowledged: messages of this connection, of any QoS, that were not settled.
     """
 
-    def __init__(self, options: LinkOptions, *, clock: Callable[[], float]) -> None:
+    def __init__(self, options: ClientOptions, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._arrived = asyncio.Event()
         self._serving = False
@@ -150,7 +150,7 @@ class Intake:
             self._listeners -= len(begun)
             self._balance()
 
-    def take_no_more(self) -> None:
+    def stop_receiving(self) -> None:
         """Nobody will receive again: hear the broker's answers, and leave the messages with it."""
         self._done = True
         self._balance()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stream_lstm.service.mqtt import packets
-from stream_lstm.service.mqtt.granted import Verdict
+from stream_lstm.service.mqtt.granted import Granted
 
 DELIVERY_BYTES = 128  # what a delivery costs beside its publications
 WRITE_BYTES_MAX = 1_048_576  # one write of what is written again
@@ -36,7 +36,7 @@ class AtMostOnce:
 
     def __init__(self, *, retain: bool) -> None:
         self._retain = retain
-        self._verdict: Verdict | None = None
+        self._verdict: Granted | None = None
         self._deliveries: deque[tuple[int, bytes]] = deque()
         self._unsent = 0  # deliveries at the end that were not written on this connection
         self.confirmed = self.last = 0
@@ -83,7 +83,7 @@ class AtMostOnce:
         self.refused_total += left_out
         return joined
 
-    def reopen(self, verdict: Verdict) -> None:
+    def reopen(self, verdict: Granted) -> None:
         """A new connection: all that is unconfirmed is written again."""
         self._unsent = len(self._deliveries)
         self._verdict = verdict
@@ -126,7 +126,7 @@ class AtLeastOnce:
 
     def __init__(self, *, retain: bool) -> None:
         self._retain = retain
-        self._verdict: Verdict | None = None
+        self._verdict: Granted | None = None
         self._waiting: deque[_Publication] = deque()
         self._under_way: dict[int, _Publication] = {}  # by packet id, oldest first
         self._deliveries: deque[_Delivery] = deque()
@@ -187,7 +187,7 @@ class AtLeastOnce:
             if self._packet_id > packets.UNSUBSCRIBE_ID and self._packet_id not in self._under_way:
                 return self._packet_id
 
-    def reopen(self, verdict: Verdict) -> None:
+    def reopen(self, verdict: Granted) -> None:
         """A new connection: all that is unconfirmed is written again (4.4), marked as duplicates."""
         self._verdict = verdict
         for publication in self._under_way.values():
@@ -219,7 +219,7 @@ class AtLeastOnce:
         self.confirmed = self.last = number
 
 
-Window = AtMostOnce | AtLeastOnce
+InflightWindow = AtMostOnce | AtLeastOnce
 
 
 def _above(last: int, number: int) -> int:

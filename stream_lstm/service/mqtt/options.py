@@ -38,7 +38,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOptions:
+class ClientOptions:
     """Everything that a link needs to know.
 
     Attributes:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stream_lstm.service.mqtt.connection import Connection
-from stream_lstm.service.mqtt.granted import Verdict
-from stream_lstm.service.mqtt.inbound import Intake
+from stream_lstm.service.mqtt.granted import Granted
+from stream_lstm.service.mqtt.inbound import Inbound
 from stream_lstm.service.mqtt.inbox import Arrival
-from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce, Window
-from stream_lstm.service.mqtt.options import LinkOptions
+from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce, InflightWindow
+from stream_lstm.service.mqtt.options import ClientOptions
 
 ANSWER_PATIENCE_SECONDS = 0.05  # an answer that takes longer may lie behind what the inbox has no room for
 WRITE_PATIENCE_SECONDS = 1.0  # a broker that takes nothing may itself be waiting for us to read
@@ -29,7 +29,7 @@ class Barrier(NamedTuple):
     answered: int
 
 
-class Courier:
+class Outbound:
     """The way out, over all connections.
 
     Args:
@@ -41,20 +41,20 @@ class Courier:
         settled: the broker knows the arrivals up to this delivery as acknowledged.
     """
 
-    def __init__(self, options: LinkOptions, intake: Intake) -> None:
+    def __init__(self, options: ClientOptions, intake: Inbound) -> None:
         self._options = options
         self._intake = intake
         self._pulse = asyncio.Event()  # set for a moment whenever a waiting call should look again
         self._barrier: Barrier | None = None
         self._answered = 0  # the last delivery whose arrivals were acknowledged on this connection
-        self.settled = 0
+        self.acked_through = 0
         self._barrier_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self.connection: Connection | None = None
         window = AtLeastOnce if options.publish_qos else AtMostOnce
-        self.window: Window = window(retain=options.publish_retain)
+        self.window: InflightWindow = window(retain=options.publish_retain)
 
-    async def begin(self, connection: Connection, verdict: Verdict) -> None:
+    async def begin(self, connection: Connection, verdict: Granted) -> None:
         """Write again what the broker may not have, and then serve; returns early if the connection ends."""
         self.window.reopen(verdict)
         while piece := self.window.outgoing():
@@ -112,7 +112,7 @@ class Courier:
         if connection and barrier and connection.pings_answered >= barrier.ping:
             self._barrier = None
             self.window.confirm(barrier.written)
-            self.settled = max(self.settled, barrier.answered)
+            self.acked_through = max(self.acked_through, barrier.answered)
             self._ask()
         if connection and connection.writable:
             connection.send(self.window.outgoing())
@@ -133,7 +133,7 @@ class Courier:
     def _ask(self) -> None:
         """Have what is written confirmed by a ping: now, or when the last one is long enough ago."""
         written = self.window.barrier()
-        nothing_new = written is None and self._answered <= self.settled
+        nothing_new = written is None and self._answered <= self.acked_through
         if self.connection is None or nothing_new or self._barrier or self._timer:
             return
         loop = asyncio.get_running_loop()

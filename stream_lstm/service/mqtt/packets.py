@@ -27,8 +27,8 @@ from mqtt5 import (
 
 from stream_lstm.service.mqtt.framing import frame_bytes
 from stream_lstm.service.mqtt.inbox import Message
-from stream_lstm.service.mqtt.options import Credentials, Filter, LinkOptions
-from stream_lstm.service.mqtt.takeover import Mark
+from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
+from stream_lstm.service.mqtt.takeover import ClientSignature
 
 ONLINE, OFFLINE = b"online", b"offline"
 SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use what is above, so that none is ever taken twice
@@ -50,7 +50,7 @@ class Terms:
     retain: bool = True
 
 
-def connect(options: LinkOptions, credentials: Credentials, terms: Terms, mark: Mark) -> bytes:
+def connect(options: ClientOptions, credentials: Credentials, terms: Terms, mark: ClientSignature) -> bytes:
     """CONNECT (3.1): a session that outlives the connection, and a will that says we are gone."""
     will = None
     if options.status_topic:
@@ -101,7 +101,7 @@ def unsubscribe(patterns: Sequence[str]) -> bytes:
     return UnsubscribePacket(UNSUBSCRIBE_ID, list(patterns)).write()
 
 
-def status(topic: str, text: bytes, *, retain: bool, mark: Mark) -> bytes:
+def status(topic: str, text: bytes, *, retain: bool, mark: ClientSignature) -> bytes:
     """Whether we are there."""
     return PublishPacket(topic, text, retain=retain, user_properties=mark.properties).write()
 

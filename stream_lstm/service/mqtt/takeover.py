@@ -20,7 +20,7 @@ PROPERTY = "owner"
 DIGITS_MAX = 15  # of milliseconds since 1970
 
 
-class Mark(NamedTuple):
+class ClientSignature(NamedTuple):
     """Who signs: in the order in which they started, as far as their clocks agree."""
 
     started_ms: int
@@ -36,7 +36,7 @@ class Mark(NamedTuple):
         return [(PROPERTY, str(self))]
 
 
-class Ownership:
+class TakeoverDetector:
     """Reads the status topic for signs of another owner.
 
     Args:
@@ -44,7 +44,7 @@ class Ownership:
         mark: ours.
     """
 
-    def __init__(self, topic: str, mark: Mark) -> None:
+    def __init__(self, topic: str, mark: ClientSignature) -> None:
         self._topic = topic
         self._latest = mark  # of ourselves and those who were here before us, whatever their clocks said
         self._served = False
@@ -71,11 +71,11 @@ class Ownership:
             self._latest = mark
 
 
-def _marks(messages: Iterable[Message]) -> Iterable[Mark]:
+def _marks(messages: Iterable[Message]) -> Iterable[ClientSignature]:
     for message in messages:
         if isinstance(message, PublishPacket):
             for name, value in message.user_properties:
                 started, _, rest = value.partition(" ")
                 token, _, client_id = rest.partition(" ")
                 if name == PROPERTY and started.isdecimal() and len(started) <= DIGITS_MAX:
-                    yield Mark(int(started), token, client_id)
+                    yield ClientSignature(int(started), token, client_id)

@@ -22,7 +22,7 @@ FILTERS_MAX = 1_000
 KNOWN_MAX = 1_000_000
 
 
-class Window:
+class TimeWindow:
     """A time of the week in UTC, or all of it.
 
     Args:
@@ -55,14 +55,14 @@ class Freezer:
         topic: where the message comes from; empty: nowhere.
     """
 
-    def __init__(self, planned: Sequence[tuple[Pattern, Window]], topic: str) -> None:
+    def __init__(self, planned: Sequence[tuple[Pattern, TimeWindow]], topic: str) -> None:
         self._planned = planned
         self._asked: list[Pattern] = []
         self._now: list[Pattern] = []
         self._known: dict[str, bool] = {}
         self.topic = topic
 
-    def hear(self, payload: bytes) -> None:
+    def apply_message(self, payload: bytes) -> None:
         """Take on what a message asks for.
 
         Raises:
@@ -75,7 +75,7 @@ class Freezer:
         """How many filters hold."""
         return len(self._now)
 
-    def look(self, now: float) -> None:
+    def refresh(self, now: float) -> None:
         """See which filters hold at this moment, in epoch seconds."""
         holding = [pattern for pattern, window in self._planned if window.holds(now)] + self._asked
         if holding != self._now or len(self._known) > KNOWN_MAX:
@@ -117,6 +117,6 @@ def _patterns(payload: bytes) -> list[Pattern]:
 def freezer(settings: Settings) -> Freezer:
     """Knows which streams are not to learn."""
     planned = [
-        (Pattern(entry.streams), Window(entry.begin, entry.end, entry.days)) for entry in settings.freeze
+        (Pattern(entry.streams), TimeWindow(entry.begin, entry.end, entry.days)) for entry in settings.freeze
     ]
     return Freezer(planned, settings.mqtt.freeze_topic)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.trackers.event_time import BEHIND_MAX
+from stream_lstm.core.trackers.event_time import LATE_IN_A_ROW_MAX
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, Clock, Events
 from stream_lstm.service.settings.sections import TimeSettings
 
 
-class Order:
+class LatenessFilter:
     """Refuses events by their time.
 
     Args:
@@ -30,11 +30,11 @@ class Order:
         self._behind: dict[int, int] = {}  # by row, how many were refused in a row
 
     @property
-    def minds(self) -> bool:
+    def enabled(self) -> bool:
         """Whether there is anything to refuse."""
         return self._late_max is not None or self._refuse_repeated
 
-    def refused(self, events: Events, rows: NDArray[np.intp]) -> dict[int, PayloadError]:
+    def rejected(self, events: Events, rows: NDArray[np.intp]) -> dict[int, PayloadError]:
         """Which events of a batch are refused, by their place in it, and why."""
         times, counts = (self._memories.column(name, rows).tolist() for name in ("time", "seq"))
         newest = dict(zip(rows.tolist(), zip(times, counts, strict=True), strict=True))
@@ -57,6 +57,6 @@ class Order:
             self._behind.pop(row, None)
             return None
         behind = self._behind[row] = self._behind.get(row, 0) + 1
-        if behind > BEHIND_MAX:
+        if behind > LATE_IN_A_ROW_MAX:
             return None
         return PayloadError("late", f"{last - time:.3f} s older than the newest event of its stream")

@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.codec.decoder import Decoder
-from stream_lstm.core.dedup import ReplayWindow, content, contents
+from stream_lstm.core.dedup import DedupWindow, content, contents
 from stream_lstm.core.engine import Engine, Predictions
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
-from stream_lstm.service.log import Seldom, logger
-from stream_lstm.service.metrics.counters import Measures
-from stream_lstm.service.mqtt import Arrival, Link, Message
+from stream_lstm.service.log import Throttle, logger
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.mqtt import Arrival, Message, MqttClient
 from stream_lstm.service.pipeline.freeze import Freezer
-from stream_lstm.service.pipeline.lateness import Order
-from stream_lstm.service.pipeline.recorder import Chronicle
-from stream_lstm.service.pipeline.staleness import Silence
-from stream_lstm.service.publications import Outbox, Publication
-from stream_lstm.service.state.residency import Streams
-from stream_lstm.service.state.writer import Keeper
-from stream_lstm.store.journal import Entry, Rejected
+from stream_lstm.service.pipeline.lateness import LatenessFilter
+from stream_lstm.service.pipeline.recorder import Recorder
+from stream_lstm.service.pipeline.staleness import StalenessMonitor
+from stream_lstm.service.publications import Publication, PublicationBuilder
+from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.writer import StateWriter
+from stream_lstm.store.journal import Entry, Rejection
 
 EVENT = int(Clock.EVENT)  # plain: an enum takes its time in a comparison
 BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied
@@ -43,18 +43,18 @@ OVERLAP_MESSAGES_MIN = 256  # fewer wait until what is under way is out: measure
 
 
 @dataclass(slots=True)
-class Read:
+class ReadBatch:
     """What a batch of messages turned out to be."""
 
     events: Events = field(default_factory=Events)
     ends: list[int] = field(default_factory=list)  # number of events after each message that gave some
     messages: list[tuple[Message, float]] = field(default_factory=list)  # these messages, and when they came
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
     topics: list[int] = field(default_factory=list)  # digest of the topic of each that may come again …
     contents: list[int] = field(default_factory=list)  # … and of its content, see `stream_lstm.core.dedup`
 
 
-class Batch(NamedTuple):
+class PendingBatch(NamedTuple):
     """Applied, and on its way to the disk and out."""
 
     number: int
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
     fresh: bool  # at least one of the messages that may come again was never seen before
 
 
-class Worker:
+class Pipeline:
     """Owns the engine; runs the line until stopped.
 
     Args:
@@ -75,37 +75,37 @@ class Worker:
     def __init__(
         self,
         *,
-        link: Link,
+        link: MqttClient,
         engine: Engine,
         decoder: Decoder,
-        outbox: Outbox,
-        keeper: Keeper,
-        streams: Streams,
-        window: ReplayWindow,
+        builder: PublicationBuilder,
+        state_writer: StateWriter,
+        streams: Residency,
+        window: DedupWindow,
         freezer: Freezer,
-        order: Order,
-        silence: Silence,
-        chronicle: Chronicle,
-        measures: Measures,
+        order: LatenessFilter,
+        staleness: StalenessMonitor,
+        recorder: Recorder,
+        counters: Counters,
         batch_events_max: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._link = link
         self._engine = engine
         self._decoder = decoder
-        self._outbox = outbox
-        self._keeper = keeper
+        self._builder = builder
+        self._state_writer = state_writer
         self._streams = streams
         self._window = window
         self._freezer = freezer
         self._order = order
-        self._silence = silence
-        self._chronicle = chronicle
-        self._measures = measures
+        self._staleness = staleness
+        self._recorder = recorder
+        self._counters = counters
         self._batch_events_max = batch_events_max
         self._clock = clock
-        self._seldom = Seldom(time.monotonic)
-        self._applied: asyncio.Queue[Batch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
+        self._throttle = Throttle(time.monotonic)
+        self._applied: asyncio.Queue[PendingBatch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
         self._connection = -1
         self._intake: asyncio.Task[None] | None = None
         self._waiting = False
@@ -160,43 +160,45 @@ class Worker:
             self.in_hand -= 1
             self._link.reconsider()
 
-    def _count(self, batch: Batch) -> None:
-        self._measures.predictions_total += batch.predictions
+    def _count(self, batch: PendingBatch) -> None:
+        self._counters.predictions_total += batch.predictions
         now = self._clock()
         for arrival in batch.arrivals:
-            self._measures.latency.add(max(now - arrival.time, 0.0), len(arrival.packets))
+            self._counters.latency.add(max(now - arrival.time, 0.0), len(arrival.packets))
 
-    async def _take(self, arrivals: Sequence[Arrival]) -> Batch:
+    async def _take(self, arrivals: Sequence[Arrival]) -> PendingBatch:
         """Everything that happens to messages, but for waiting until they are on the disk."""
-        read = Read()
+        read = ReadBatch()
         for arrival in arrivals:
             self._read(arrival, read)
-        rows, named = await self._rows(read)
+        rows, new_streams = await self._rows(read)
         self._note(read)
         if not (rows or read.rejected or read.topics):
-            return Batch(self._keeper.number, None, [], 0, arrivals, fresh=False)
+            return PendingBatch(self._state_writer.number, None, [], 0, arrivals, fresh=False)
         where, now = np.array(rows, np.intp), self._clock()
-        entry = self._entry(read, where, named, now)
-        committed = self._keeper.commit(entry)  # the disk works beside us
+        entry = self._entry(read, where, new_streams, now)
+        committed = self._state_writer.commit(entry)  # the disk works beside us
         predictions = self._apply(entry, where, now)
-        publications = self._outbox.publications(read.events, predictions, read.rejected)
-        return Batch(entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.topics))
+        publications = self._builder.build(read.events, predictions, read.rejected)
+        return PendingBatch(
+            entry.number, committed, publications, len(rows), arrivals, fresh=bool(read.topics)
+        )
 
-    def _read(self, arrival: Arrival, read: Read) -> None:
+    def _read(self, arrival: Arrival, read: ReadBatch) -> None:
         """Decode one arrival's messages, leaving out copies and our own."""
         if arrival.connection != self._connection:
             self._connection = arrival.connection
             if arrival.resumed:
-                self._window.open(self._link.settled)
+                self._window.open(self._link.acked_through)
             else:
                 self._window.close()
         known = len(read.topics)
         if not self._read_plain(arrival, read):
             self._read_each(arrival, read)
-        number = self._keeper.number + 1
+        number = self._state_writer.number + 1
         self._window.remember(zip(read.topics[known:], read.contents[known:], repeat(number)))
 
-    def _read_plain(self, arrival: Arrival, read: Read) -> bool:
+    def _read_plain(self, arrival: Arrival, read: ReadBatch) -> bool:
         """Decode messages in one go, if nothing is special about any of them, as is nearly always so."""
         messages, events = arrival.packets, read.events
         assured = [message.packet_id is not None for message in messages]
@@ -218,13 +220,13 @@ class Worker:
             read.contents += contents(map(digest, payloads), timed=timed)
         return True
 
-    def _read_each(self, arrival: Arrival, read: Read) -> None:
+    def _read_each(self, arrival: Arrival, read: ReadBatch) -> None:
         """Decode messages one by one."""
         window, events = self._window, read.events
         for message in arrival.packets:
             topic, payload = message.topic, message.payload
-            if self._outbox.is_own(topic):
-                self._measures.own_total += 1
+            if self._builder.is_own_topic(topic):
+                self._counters.own_total += 1
                 continue
             if topic == self._freezer.topic:
                 self._hear(message, arrival.time, read)
@@ -232,16 +234,16 @@ class Worker:
             again = message.qos != 0  # may come again
             if again:
                 about, said = digest(topic.encode()), digest(payload)
-                if window.is_open and window.is_copy(about, said):
-                    self._measures.copies_total += 1
+                if window.is_open and window.is_duplicate(about, said):
+                    self._counters.copies_total += 1
                     continue
             before = len(events.keys)
             try:
                 wrong = self._decoder.decode(topic, payload, arrival.time, events)
             except PayloadError as error:
-                wrong = (error.told(),)
+                wrong = (error.without_traceback(),)
             for refusal in wrong:
-                read.rejected.append(Rejected(topic, payload, refusal.reason, refusal.detail, arrival.time))
+                read.rejected.append(Rejection(topic, payload, refusal.reason, refusal.detail, arrival.time))
             if again:
                 timed = before < len(events.marks) and events.marks[before] == Clock.EVENT
                 read.topics.append(about)
@@ -252,88 +254,90 @@ class Worker:
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
 
-    def _hear(self, message: Message, arrived: float, read: Read) -> None:
+    def _hear(self, message: Message, arrived: float, read: ReadBatch) -> None:
         """Freeze what a message asks for."""
         try:
-            self._freezer.hear(message.payload)
+            self._freezer.apply_message(message.payload)
         except PayloadError as error:
             read.rejected.append(
-                Rejected(message.topic, message.payload, error.reason, error.detail, arrived)
+                Rejection(message.topic, message.payload, error.reason, error.detail, arrived)
             )
         else:
             about = {"streams": message.payload[:200].decode("utf-8", "replace") or "none"}
             logger.info("asked to freeze", extra={"about": about})
 
-    async def _rows(self, read: Read) -> tuple[list[int], list[tuple[int, str]]]:
+    async def _rows(self, read: ReadBatch) -> tuple[list[int], list[tuple[int, str]]]:
         """The rows of the events' streams, and which are new; events that get none, or are late, go."""
         events, memories = read.events, self._engine.memories
         rows = memories.rows(events.keys)
-        named: list[tuple[int, str]] = []
+        new_streams: list[tuple[int, str]] = []
         if None in rows:
-            named, refused = await self._streams.admit(events.keys)
+            new_streams, refused = await self._streams.admit(events.keys)
             if refused:
                 self._refuse(read, {n: refused[key] for n, key in enumerate(events.keys) if key in refused})
             rows = memories.rows(events.keys)
-        if self._order.minds and (late := self._order.refused(events, np.array(rows, np.intp))):
+        if self._order.enabled and (late := self._order.rejected(events, np.array(rows, np.intp))):
             self._refuse(read, late)
             rows = memories.rows(events.keys)
-        return rows, named  # type: ignore[return-value]  # each has one now
+        return rows, new_streams  # type: ignore[return-value]  # each has one now
 
-    def _refuse(self, read: Read, refused: dict[int, PayloadError]) -> None:
+    def _refuse(self, read: ReadBatch, refused: dict[int, PayloadError]) -> None:
         """Take refused events, by their place, out again."""
         for n, error in refused.items():
             message, arrived = read.messages[int(np.searchsorted(read.ends, n, side="right"))]
             read.rejected.append(
-                Rejected(message.topic, message.payload, error.reason, error.detail, arrived)
+                Rejection(message.topic, message.payload, error.reason, error.detail, arrived)
             )
-        _drop(read.events, list(refused), wide=len(self._engine.model.description.features))
+        _drop(read.events, list(refused), wide=len(self._engine.model.spec.features))
         gone = np.array(sorted(refused))
         read.ends = [end - int(np.searchsorted(gone, end)) for end in read.ends]
 
-    def _note(self, read: Read) -> None:
+    def _note(self, read: ReadBatch) -> None:
         """Count, and say what is refused: each reason at most once in 30 seconds, never the payload."""
-        self._measures.events_total += len(read.events) + len(read.rejected)
-        self._measures.applied_total += len(read.events)
+        self._counters.events_total += len(read.events) + len(read.rejected)
+        self._counters.applied_total += len(read.events)
         for refused in read.rejected:
-            self._measures.rejected_total[refused.reason] += 1
-            self._chronicle.refused(refused)
-            held = self._seldom.due(refused.reason)
+            self._counters.rejected_total[refused.reason] += 1
+            self._recorder.record_rejection(refused)
+            held = self._throttle.allow(refused.reason)
             if held is not None:
                 about = {"reason": refused.reason, "topic": refused.topic[:200], "since": held}
                 logger.warning("rejected: %s", refused.detail, extra={"about": about})
 
-    def _entry(self, read: Read, rows: NDArray[np.intp], named: list[tuple[int, str]], now: float) -> Entry:
+    def _entry(
+        self, read: ReadBatch, rows: NDArray[np.intp], new_streams: list[tuple[int, str]], now: float
+    ) -> Entry:
         """What the journal needs, so that the same can be done again."""
         events = read.events
-        self._freezer.look(now)
+        self._freezer.refresh(now)
         if frozen := self._freezer.frozen(events.keys):
             events.marks = [m | FROZEN if f else m for m, f in zip(events.marks, frozen, strict=True)]
-            self._measures.frozen_total += sum(frozen)
-        wide = len(self._engine.model.description.features)
+            self._counters.frozen_total += sum(frozen)
+        wide = len(self._engine.model.spec.features)
         return Entry(
-            number=self._keeper.number + 1,
+            number=self._state_writer.number + 1,
             model=self._engine.model.id,
             streams=self._engine.memories.ids[rows].astype(np.int64),
             times=np.array(events.times, np.float64),
             marks=np.array(events.marks, np.uint8),
             values=np.array(events.values, np.float64).reshape(-1, wide),
-            named=named,
+            new_streams=new_streams,
             digests=np.array([read.topics, read.contents], np.uint64).T,
             rejected=read.rejected,
-            sent=self._link.confirmed,
-            settled=self._link.settled,
+            published_through=self._link.confirmed,
+            acked_through=self._link.acked_through,
         )
 
     def _apply(self, entry: Entry, rows: NDArray[np.intp], now: float) -> Predictions:
         """Push the memories on."""
         memories = self._engine.memories
         predictions = self._engine.run(rows, entry.times, entry.values, entry.marks)
-        self._silence.heard(rows, now)
+        self._staleness.observe(rows, now)
         memories.applied[rows] = entry.number
         memories.seen[rows] = now
-        self._chronicle.applied(entry, rows, predictions, now)
-        self._measures.judged(predictions)
-        self._measures.aged(entry.times[entry.marks & CLOCK_BITS == EVENT], now)
+        self._recorder.record_batch(entry, rows, predictions, now)
+        self._counters.judged(predictions)
+        self._counters.aged(entry.times[entry.marks & CLOCK_BITS == EVENT], now)
         return predictions
 
 

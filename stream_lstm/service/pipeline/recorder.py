@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 from stream_lstm.core.engine import Predictions
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.trackers.anomaly import ALERT, KINDS
-from stream_lstm.core.views.history import Came, Recent
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
+from stream_lstm.core.views.history import Came, History
 from stream_lstm.events import REASONS
-from stream_lstm.service.log import Seldom, logger
-from stream_lstm.store.journal import Entry, Rejected
+from stream_lstm.service.log import Throttle, logger
+from stream_lstm.store.journal import Entry, Rejection
 
-INCIDENTS_MAX = 200
-ODD_STREAMS_MAX = 4_096
-ODD_AT_ONCE_MAX = 64  # of a batch: when everything is odd at once, so many say so
-ODD_HALF_SECONDS = 300.0  # an oddity of 1 is taken for half as odd after so long
+ALERTS_MAX = 200
+ANOMALOUS_STREAMS_MAX = 4_096
+ANOMALIES_PER_BATCH_MAX = 64  # of a batch: when everything is odd at once, so many say so
+HALF_LIFE_SECONDS = 300.0  # an oddity of 1 is taken for half as odd after so long
 EXAMPLES_MAX = 10  # a reason
 PAYLOAD_BYTES_MAX = 1_024  # of a refused message, what is kept
 TEXT_MAX = 1_024  # likewise of its topic
 
-OddRows = tuple[NDArray[np.intp], NDArray[np.float32]]  # (B,) rows, each once, and how odd they are
+RecentAnomalies = tuple[NDArray[np.intp], NDArray[np.float32]]  # (B,) rows, each once, and how odd they are
 
 
-class Incident(NamedTuple):
+class RecordedAlert(NamedTuple):
     """An alert: an incident began with this event, or got far worse."""
 
     stream: str
@@ -45,7 +45,7 @@ class Incident(NamedTuple):
     expected: list[float]  # NaN where nothing was
 
 
-class Refusal(NamedTuple):
+class RejectedExample(NamedTuple):
     """A message that was refused, shortened."""
 
     topic: str
@@ -55,7 +55,7 @@ class Refusal(NamedTuple):
     payload_bytes: int
 
 
-class Odd(NamedTuple):
+class RecentAnomaly(NamedTuple):
     """The oddest event of a stream of late."""
 
     row: int
@@ -65,31 +65,33 @@ class Odd(NamedTuple):
     def now(self, now: float) -> float:
         """How odd that still is."""
         # Whichever way the clock was set: what was long ago is, and what is to come will not stay for ever.
-        return float(self.anomaly * 0.5 ** (abs(now - self.at) / ODD_HALF_SECONDS))
+        return float(self.anomaly * 0.5 ** (abs(now - self.at) / HALF_LIFE_SECONDS))
 
 
-class Chronicle:
+class Recorder:
     """Written by the line, read by whoever looks.
 
     Args:
         recent_events_max: how many events are kept, see `history`; 0: nothing is kept at all.
 
     Attributes:
-        recent: the last events of all streams.
-        incidents: the last alerts, newest last.
-        refusals: the last refused messages by reason, newest last.
+        history: the last events of all streams.
+        alerts: the last alerts, newest last.
+        rejections: the last refused messages by reason, newest last.
     """
 
     def __init__(self, model: Model, memories: Memories, *, recent_events_max: int) -> None:
         self._memories = memories
         self._open = recent_events_max > 0
-        self.recent = Recent(model, memories, events_max=recent_events_max)
-        self.incidents: deque[Incident] = deque(maxlen=INCIDENTS_MAX)
-        self.refusals: dict[str, deque[Refusal]] = {r: deque(maxlen=EXAMPLES_MAX) for r in REASONS}
-        self._odd: OrderedDict[int, Odd] = OrderedDict()  # by the stream's number
-        self._seldom = Seldom(time.monotonic)
+        self.history = History(model, memories, events_max=recent_events_max)
+        self.alerts: deque[RecordedAlert] = deque(maxlen=ALERTS_MAX)
+        self.rejections: dict[str, deque[RejectedExample]] = {r: deque(maxlen=EXAMPLES_MAX) for r in REASONS}
+        self._anomalies: OrderedDict[int, RecentAnomaly] = OrderedDict()  # by the stream's number
+        self._throttle = Throttle(time.monotonic)
 
-    def applied(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
+    def record_batch(
+        self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float
+    ) -> None:
         """Events were applied: the entry's, to these rows, a moment ago."""
         if not self._open:
             return
@@ -100,34 +102,34 @@ class Chronicle:
 
     def _stumbled(self) -> None:
         """Say so, and go on: a fault in what is only looked at must not end the line."""
-        if self._seldom.due("stumbled") is not None:
+        if self._throttle.allow("stumbled") is not None:
             logger.exception("what happens is not noted for those who look")
 
     def _write(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
-        self.recent.note(Came(rows, entry.times, entry.marks, entry.values), predictions)
+        self.history.append(Came(rows, entry.times, entry.marks, entry.values), predictions)
         anomaly = predictions.anomaly
         self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
-        if not np.count_nonzero(anomaly >= ALERT):  # mostly, and then there is no alert either
+        if not np.count_nonzero(anomaly >= ALERT_THRESHOLD):  # mostly, and then there is no alert either
             return
-        odd = np.flatnonzero(anomaly >= ALERT)[:ODD_AT_ONCE_MAX]
+        odd = np.flatnonzero(anomaly >= ALERT_THRESHOLD)[:ANOMALIES_PER_BATCH_MAX]
         for row, much in zip(rows[odd].tolist(), anomaly[odd].tolist(), strict=True):
             self._note_odd(row, much, now)
-        for n in np.flatnonzero(predictions.alert)[:ODD_AT_ONCE_MAX].tolist():
-            self.incidents.append(self._incident(entry, rows, predictions, n, now))
+        for n in np.flatnonzero(predictions.alert)[:ANOMALIES_PER_BATCH_MAX].tolist():
+            self.alerts.append(self._incident(entry, rows, predictions, n, now))
 
     def _note_odd(self, row: int, anomaly: float, now: float) -> None:
         stream = int(self._memories.ids[row])
-        known = self._odd.pop(stream, None)
+        known = self._anomalies.pop(stream, None)
         if known is None or known.now(now) <= anomaly:
-            known = Odd(row, anomaly, now)
-        self._odd[stream] = known._replace(row=row)
-        if len(self._odd) > ODD_STREAMS_MAX:
-            self._odd.popitem(last=False)
+            known = RecentAnomaly(row, anomaly, now)
+        self._anomalies[stream] = known._replace(row=row)
+        if len(self._anomalies) > ANOMALOUS_STREAMS_MAX:
+            self._anomalies.popitem(last=False)
 
     def _incident(
         self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, n: int, now: float
-    ) -> Incident:
-        return Incident(
+    ) -> RecordedAlert:
+        return RecordedAlert(
             stream=self._memories.key(int(rows[n])),
             seq=int(predictions.seq[n]),
             time=float(entry.times[n]),
@@ -138,36 +140,36 @@ class Chronicle:
             expected=predictions.expected[n].tolist(),
         )
 
-    def refused(self, rejected: Rejected) -> None:
+    def record_rejection(self, rejected: Rejection) -> None:
         """A message was refused."""
         if not self._open:
             return
         try:
-            refusal = Refusal(
+            refusal = RejectedExample(
                 topic=rejected.topic[:TEXT_MAX],
                 detail=rejected.detail[:TEXT_MAX],
                 time=rejected.time,
                 payload=rejected.payload[:PAYLOAD_BYTES_MAX],
                 payload_bytes=len(rejected.payload),
             )
-            self.refusals[rejected.reason].append(refusal)
+            self.rejections[rejected.reason].append(refusal)
         except Exception:
             self._stumbled()
 
-    def odd(self, now: float) -> OddRows:
+    def recent_anomalies(self, now: float) -> RecentAnomalies:
         """The rows of streams that were odd within the last minutes, and how odd they still are."""
-        if not self._odd:
+        if not self._anomalies:
             return np.empty(0, np.intp), np.empty(0, np.float32)
-        count, known = len(self._odd), self._odd.values()
-        streams = np.fromiter(self._odd, np.int64, count)
+        count, known = len(self._anomalies), self._anomalies.values()
+        streams = np.fromiter(self._anomalies, np.int64, count)
         rows = np.fromiter((odd.row for odd in known), np.intp, count)
         anomaly = np.fromiter((odd.anomaly for odd in known), np.float64, count)
         at = np.fromiter((odd.at for odd in known), np.float64, count)
         here = self._memories.ids[rows] == streams  # those that have left memory meanwhile are not
-        much = anomaly * 0.5 ** (np.abs(now - at) / ODD_HALF_SECONDS)
+        much = anomaly * 0.5 ** (np.abs(now - at) / HALF_LIFE_SECONDS)
         return rows[here], much[here].astype(np.float32)
 
-    def oddness(self, rows: NDArray[np.intp], odd: OddRows) -> NDArray[np.float32]:
+    def anomaly_scores(self, rows: NDArray[np.intp], odd: RecentAnomalies) -> NDArray[np.float32]:
         """How odd each of these rows is, (B,): its last event, or what `odd` says."""
         known = np.nan_to_num(self._memories.anomaly[rows].astype(np.float32))
         if not len(odd[0]):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
 
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 EVENTS_MIN = 20  # a younger stream has no rhythm yet
 STALE_TIMES = 3.0  # the longest silence of late
 STALE_SECONDS_MIN = 10.0
@@ -25,7 +25,7 @@ RHYTHM_GROWTH_MAX = 2.0  # at once: one outage is no new rhythm
 TOLD_AT_ONCE_MAX = 1_000
 
 
-class Change(NamedTuple):
+class StalenessChange(NamedTuple):
     """A stream has fallen silent, or is heard of again."""
 
     stream: str
@@ -38,7 +38,7 @@ class Change(NamedTuple):
         return msgspec.json.encode(self._asdict())
 
 
-class Silence:
+class StalenessMonitor:
     """Knows each stream's rhythm, and who is behind it.
 
     Args:
@@ -51,14 +51,17 @@ class Silence:
     """
 
     def __init__(
-        self, memories: Memories, connected_since: Callable[[], float], tell: Callable[[Change], object]
+        self,
+        memories: Memories,
+        connected_since: Callable[[], float],
+        tell: Callable[[StalenessChange], object],
     ) -> None:
         self._memories = memories
         self._connected_since = connected_since
         self._tell = tell
         self.stale = 0
 
-    def heard(self, rows: NDArray[np.intp], now: float) -> None:
+    def observe(self, rows: NDArray[np.intp], now: float) -> None:
         """Streams have been heard of; call it before `Memories.seen` is set."""
         m, since = self._memories, self._connected_since()
         seen, rhythm, stale = m.seen[rows], m.rhythm[rows], m.stale[rows]
@@ -71,7 +74,7 @@ class Silence:
             self.stale -= len(back)
         m.rhythm[rows] = np.maximum(gap, rhythm * RHYTHM_KEEP)
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """See who has fallen silent since the last look, some at a time."""
         m, since = self._memories, self._connected_since()
         if np.isnan(since):
@@ -91,4 +94,4 @@ class Silence:
         keys: Sequence[str] = m.keys(rows.tolist())
         silent, usual = (now - m.seen[rows]).round(3).tolist(), m.rhythm[rows].round(3).tolist()
         for key, *seconds in zip(keys, silent, usual, strict=True):
-            self._tell(Change(key, stale, *seconds))
+            self._tell(StalenessChange(key, stale, *seconds))

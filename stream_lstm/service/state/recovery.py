@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.dedup import ReplayWindow
+from stream_lstm.core.dedup import DedupWindow
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.events import Events
-from stream_lstm.service.publications import Outbox, Publication
+from stream_lstm.service.publications import Publication, PublicationBuilder
 from stream_lstm.store import recovery
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
@@ -23,7 +23,7 @@ from stream_lstm.store.journal import Entry
 
 
 @dataclass
-class Restored:
+class RecoveredState:
     """Everything that an undisturbed run would have now.
 
     Attributes:
@@ -32,37 +32,37 @@ class Restored:
         number: of the last committed entry.
         next_stream: the number of the next new stream.
         resend: entries whose publications may not have left, and these, oldest first.
-        away: how many streams wait on disk.
+        on_disk: how many streams wait on disk.
         replayed: how many events were applied again.
     """
 
     engine: Engine
     memories: Memories
-    window: ReplayWindow
+    window: DedupWindow
     written: NDArray[np.int64]
     number: int
-    sent: int
-    settled: int
+    published_through: int
+    acked_through: int
     next_stream: int
-    away: int
+    on_disk: int
     resend: list[tuple[int, list[Publication]]]
     replayed: int
 
 
-def spare(batch_events_max: int) -> int:
+def spare_rows(batch_events_max: int) -> int:
     """Rows beside `streams_max`, for streams that must be there at once before others can leave."""
     return max(4 * batch_events_max, 4_096)
 
 
-def restore(
+def recover(
     database: Database,
     model: Model,
-    outbox: Outbox,
+    builder: PublicationBuilder,
     *,
     streams_max: int,
     batch_events_max: int = 1_024,
     interval: float = INTERVAL,
-) -> Restored:
+) -> RecoveredState:
     """Read the state and bring memory up to the last committed entry.
 
     Where more streams are known than memory is meant to hold, only those come that the journal speaks of;
@@ -72,7 +72,7 @@ def restore(
         StateError: the state cannot be read.
     """
     found = recovery.load(database)
-    most = streams_max + spare(batch_events_max)
+    most = streams_max + spare_rows(batch_events_max)
     if database.streams <= streams_max:
         chunks = database.rows()
     else:
@@ -80,27 +80,27 @@ def restore(
         needed = np.unique(np.concatenate([np.empty(0, np.int64), *spoken_of])).tolist()
         most = max(most, len(needed))
         chunks = iter([database.rows_by_id(needed)])
-    memories = Memories(model.description, rows_max=most)
+    memories = Memories(model.spec, rows_max=most)
     engine = Engine(model, memories, interval=interval)
     keys, row_of = _read_rows(chunks, memories, found.next_stream_id)
     written = memories.applied.copy()
     resend: list[tuple[int, list[Publication]]] = []
     replayed = 0
     for entry in database.entries(found.horizon - 1):
-        publications, count = _replay(entry, engine, outbox, keys, row_of)
+        publications, count = _replay(entry, engine, builder, keys, row_of)
         replayed += count
-        if entry.number > found.sent:
+        if entry.number > found.published_through:
             resend.append((entry.number, publications))
-    return Restored(
+    return RecoveredState(
         engine=engine,
         memories=memories,
-        window=ReplayWindow(map(tuple, found.window.tolist())),
+        window=DedupWindow(map(tuple, found.window.tolist())),
         written=written,
         number=found.last_entry,
-        sent=found.sent,
-        settled=found.settled,
+        published_through=found.published_through,
+        acked_through=found.acked_through,
         next_stream=found.next_stream_id,
-        away=database.streams - len(memories),
+        on_disk=database.streams - len(memories),
         resend=resend,
         replayed=replayed,
     )
@@ -122,7 +122,7 @@ def _read_rows(
 
 
 def _replay(
-    entry: Entry, engine: Engine, outbox: Outbox, keys: dict[int, str], row_of: NDArray[np.intp]
+    entry: Entry, engine: Engine, builder: PublicationBuilder, keys: dict[int, str], row_of: NDArray[np.intp]
 ) -> tuple[list[Publication], int]:
     """Apply those events of an entry that their rows do not reflect yet."""
     memories = engine.memories
@@ -139,4 +139,4 @@ def _replay(
         marks=marks.tolist(),
         values=values.ravel().tolist(),
     )
-    return outbox.publications(events, predictions, entry.rejected), len(rows)
+    return builder.build(events, predictions, entry.rejected), len(rows)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.errors import PayloadError
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings.sections import Limits
-from stream_lstm.service.state.recovery import Restored
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import RecoveredState
+from stream_lstm.service.state.writer import StateWriter
 
 BURST_SECONDS = 60.0  # so much of the rate may be used at once
 EVICTED_SHARE = 0.01  # of memory, at once, so that one write serves many
@@ -28,7 +28,7 @@ FORGOTTEN_AT_ONCE_MAX = 4_096
 TOO_MANY_NEW = "more new streams at once than limits.new_streams_per_second lets in"
 
 
-class Waiting(NamedTuple):
+class StoredStream(NamedTuple):
     """A stream on disk: its number, the entry that its record reflects, when it was last heard of."""
 
     stream: int
@@ -37,7 +37,7 @@ class Waiting(NamedTuple):
     record: bytes
 
 
-class Allowance:
+class TokenBucket:
     """How many new streams may come: a bucket that fills with time."""
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
@@ -57,7 +57,7 @@ class Allowance:
         return taken
 
 
-class Streams:
+class Residency:
     """Finds the row of every event's stream, and makes room.
 
     Args:
@@ -66,28 +66,28 @@ class Streams:
         clock: seconds, monotonic.
 
     Attributes:
-        away: how many streams wait on disk.
+        on_disk: how many streams wait on disk.
     """
 
     def __init__(
         self,
-        restored: Restored,
-        keeper: Keeper,
+        recovered: RecoveredState,
+        state_writer: StateWriter,
         limits: Limits,
-        measures: Measures,
+        counters: Counters,
         *,
         confirm: Callable[[int], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._memories = restored.memories
-        self._keeper = keeper
-        self._measures = measures
+        self._memories = recovered.memories
+        self._state_writer = state_writer
+        self._counters = counters
         self._confirm = confirm
         self._streams_max = limits.streams_max
-        self._next_stream = restored.next_stream
-        self._allowance = Allowance(limits.new_streams_per_second, clock)
+        self._next_stream = recovered.next_stream
+        self._allowance = TokenBucket(limits.new_streams_per_second, clock)
         self._moving = asyncio.Lock()  # streams come and go one call at a time
-        self.away = restored.away
+        self.on_disk = recovered.on_disk
 
     async def admit(self, keys: Iterable[str]) -> tuple[list[tuple[int, str]], dict[str, PayloadError]]:
         """Bring every stream of these into memory, from disk or for the first time.
@@ -107,18 +107,18 @@ class Streams:
             await self._make_room(len(known) + let_in, busy)
             return self._enter(known, new[:let_in], refused), refused
 
-    async def _fetch(self, keys: Sequence[str]) -> dict[str, Waiting]:
+    async def _fetch(self, keys: Sequence[str]) -> dict[str, StoredStream]:
         """Those of these streams that wait on disk."""
-        if not self.away:
+        if not self.on_disk:
             return {}
-        rows = await self._keeper.fetch(keys)
+        rows = await self._state_writer.fetch(keys)
         size = self._memories.row_type.itemsize
         records = (rows.records[n * size : (n + 1) * size] for n in range(len(rows.keys)))
         found = zip(rows.ids.tolist(), rows.entries.tolist(), rows.seen.tolist(), records, strict=True)
-        return {key: Waiting(*row) for key, row in zip(rows.keys, found, strict=True)}
+        return {key: StoredStream(*row) for key, row in zip(rows.keys, found, strict=True)}
 
     def _enter(
-        self, known: dict[str, Waiting], new: Sequence[str], refused: dict[str, PayloadError]
+        self, known: dict[str, StoredStream], new: Sequence[str], refused: dict[str, PayloadError]
     ) -> list[tuple[int, str]]:
         """Give rows to those that come; whoever finds none is refused."""
         memories, named = self._memories, []
@@ -126,17 +126,17 @@ class Streams:
             try:
                 row = memories.restore(key, waiting.stream, waiting.record)
             except PayloadError as error:
-                refused[key] = error.told()
+                refused[key] = error.without_traceback()
                 continue
             memories.applied[row], memories.seen[row] = waiting.entry, waiting.seen
-            self._keeper.note_written(row, waiting.entry)
-            self._measures.fetched_total += 1
-            self.away -= 1
+            self._state_writer.note_written(row, waiting.entry)
+            self._counters.fetched_total += 1
+            self.on_disk -= 1
         for key in new:
             try:
                 memories.admit(key, self._next_stream)
             except PayloadError as error:
-                refused[key] = error.told()
+                refused[key] = error.without_traceback()
                 continue
             named.append((self._next_stream, key))
             self._next_stream += 1
@@ -152,21 +152,23 @@ class Streams:
         leaving = min(max(over, int(self._streams_max * EVICTED_SHARE)), len(rows))
         if leaving:
             oldest = np.argpartition(memories.applied[rows], leaving - 1)[:leaving]
-            gone = await self._keeper.put_away(rows[oldest], self._confirm)
-            self._measures.evicted_total += gone
-            self.away += gone
+            gone = await self._state_writer.evict(rows[oldest], self._confirm)
+            self._counters.evicted_total += gone
+            self.on_disk += gone
 
     async def forget(self, before: float) -> int:
         """Drop streams that were last heard of before this, epoch seconds; returns how many."""
         total = 0
         while True:
             async with self._moving:
-                gone = self._out_of_memory(await self._keeper.silent(before, FORGOTTEN_AT_ONCE_MAX), before)
+                gone = self._out_of_memory(
+                    await self._state_writer.silent(before, FORGOTTEN_AT_ONCE_MAX), before
+                )
                 if not gone:
                     return total
-                await self._keeper.forget(gone)
+                await self._state_writer.forget(gone)
             total += len(gone)
-            self._measures.forgotten_total += len(gone)
+            self._counters.forgotten_total += len(gone)
 
     def _out_of_memory(self, silent: Sequence[tuple[int, str]], before: float) -> list[int]:
         """The numbers of those that are to be forgotten; those in memory leave it."""
@@ -174,11 +176,11 @@ class Streams:
         for stream, key in silent:
             (row,) = self._memories.rows([key])
             if row is None:
-                self.away -= 1
-            elif self._memories.seen[row] >= before or not self._keeper.is_written(row):
+                self.on_disk -= 1
+            elif self._memories.seen[row] >= before or not self._state_writer.is_written(row):
                 continue  # heard of since that record was written, or somebody has yet to hear its prediction
             else:
                 self._memories.evict(key)
-                self._keeper.note_written(row, 0)
+                self._state_writer.note_written(row, 0)
             gone.append(stream)
         return gone

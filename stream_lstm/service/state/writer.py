@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.errors import DiskFull, StateError
-from stream_lstm.service.log import Seldom, logger
-from stream_lstm.service.metrics.counters import Measures
+from stream_lstm.service.log import Throttle, logger
+from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings.sections import StateSettings
-from stream_lstm.service.state.recovery import Restored
+from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Record, Rows
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
@@ -36,7 +36,7 @@ R = TypeVar("R")
 Confirm = Callable[[int], Awaitable[None]]
 
 
-class Keeper:
+class StateWriter:
     """Commits entries and checkpoints memories, in a thread of its own.
 
     Attributes:
@@ -45,20 +45,20 @@ class Keeper:
     """
 
     def __init__(
-        self, database: Database, restored: Restored, settings: StateSettings, measures: Measures
+        self, database: Database, recovered: RecoveredState, settings: StateSettings, counters: Counters
     ) -> None:
         self._database = database
-        self._memories = restored.memories
+        self._memories = recovered.memories
         self._settings = settings
-        self._measures = measures
+        self._counters = counters
         self._thread = ThreadPoolExecutor(1, "keeper")
         self._leaving = threading.Event()
         self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
-        self._seldom = Seldom(time.monotonic)
-        self._written = restored.written  # (rows,) the entry that each row's record on disk reflects
+        self._throttle = Throttle(time.monotonic)
+        self._written = recovered.written  # (rows,) the entry that each row's record on disk reflects
         self._begun: float | None = None  # when the thread began what it does now
-        self.number = restored.number
-        self.trouble: StateError | None = None
+        self.number = recovered.number
+        self.disk_error: StateError | None = None
         self.state_bytes = database.size_bytes
 
     def commit(self, entry: Entry) -> asyncio.Future[None]:
@@ -72,8 +72,8 @@ class Keeper:
         return done
 
     def _commit(self, entry: Entry) -> None:
-        if self.trouble:  # an entry before this one failed for good
-            raise self.trouble
+        if self.disk_error:  # an entry before this one failed for good
+            raise self.disk_error
         while True:
             begun = time.perf_counter()
             try:
@@ -82,18 +82,18 @@ class Keeper:
                 self._hold(error)
                 continue
             except StateError as error:
-                self.trouble = error
+                self.disk_error = error
                 raise
-            self._measures.commit.add(time.perf_counter() - begun)
-            self._measures.batch.add(len(entry.streams))
-            if self.trouble:
+            self._counters.commit.add(time.perf_counter() - begun)
+            self._counters.batch.add(len(entry.streams))
+            if self.disk_error:
                 logger.warning("the disk accepts again")
-                self.trouble = None
+                self.disk_error = None
             return
 
     def _hold(self, error: DiskFull) -> None:
-        self.trouble = error
-        if self._seldom.due("full") is not None:
+        self.disk_error = error
+        if self._throttle.allow("full") is not None:
             logger.error("the disk is full: holding the batch in hand, acknowledging nothing: %s", error)
         if self._leaving.wait(FULL_RETRY_SECONDS):
             raise error
@@ -114,8 +114,8 @@ class Keeper:
         while await self._run(self._trim, horizon):
             pass  # some entries at a time, so that commits come between
         await self._flush_log()
-        self._measures.checkpoint_seconds = time.monotonic() - begun
-        self._measures.checkpoint_time = time.time()
+        self._counters.checkpoint_seconds = time.monotonic() - begun
+        self._counters.checkpoint_time = time.time()
         return len(changed)
 
     async def _write(self, changed: NDArray[np.intp], confirm: Confirm) -> None:
@@ -133,7 +133,7 @@ class Keeper:
                 same = memories.ids[rows] == ids
                 self._written[rows[same]] = applied[same]
 
-    async def put_away(self, rows: NDArray[np.intp], confirm: Confirm) -> int:
+    async def evict(self, rows: NDArray[np.intp], confirm: Confirm) -> int:
         """Write what has changed of these rows and let them go; returns how many went.
 
         A full disk is waited for: their streams can only go when they are on it.
@@ -143,12 +143,12 @@ class Keeper:
                 await self._write(rows, confirm)
                 break
             except DiskFull as error:
-                self.trouble = error
+                self.disk_error = error
                 if self._leaving.is_set():
                     raise
                 await asyncio.sleep(FULL_RETRY_SECONDS)
-        if isinstance(self.trouble, DiskFull):
-            self.trouble = None
+        if isinstance(self.disk_error, DiskFull):
+            self.disk_error = None
         leaving = [row for row in rows.tolist() if self.is_written(row)]
         for row in leaving:
             self._memories.evict(self._memories.key(row))
@@ -186,8 +186,8 @@ class Keeper:
 
     async def _flush_log(self) -> None:
         """The bulk beside the commits, the rest between two of them."""
-        await asyncio.to_thread(self._database.flush_log)
-        await self._run(self._database.flush_log)
+        await asyncio.to_thread(self._database.checkpoint_wal)
+        await self._run(self._database.checkpoint_wal)
         self.state_bytes = self._database.size_bytes
 
     async def checkpoint_for_ever(self, confirm: Confirm, after: Callable[[], Awaitable[object]]) -> None:
@@ -197,15 +197,15 @@ class Keeper:
             await asyncio.sleep(min(LOG_LOOK_SECONDS, max(due - time.monotonic(), 0.0)))
             try:
                 if time.monotonic() < due:
-                    if self._database.log_bytes > LOG_BYTES_MAX:
+                    if self._database.wal_bytes > LOG_BYTES_MAX:
                         await self._flush_log()
                     continue
                 due = time.monotonic() + self._settings.checkpoint_seconds
                 count = await self.checkpoint(confirm)
                 await after()
             except DiskFull as error:
-                self._measures.checkpoint_failures_total += 1
-                if self._seldom.due("checkpoint") is not None:
+                self._counters.checkpoint_failures_total += 1
+                if self._throttle.allow("checkpoint") is not None:
                     logger.error("no checkpoint: %s", error)
                 continue
             logger.debug("checkpoint of %d memories", count)
@@ -213,8 +213,8 @@ class Keeper:
     @property
     def obstacle(self) -> str | None:
         """Why nothing is acknowledged just now, if it is the disk's fault."""
-        if self.trouble:
-            return str(self.trouble)
+        if self.disk_error:
+            return str(self.disk_error)
         waiting = time.monotonic() - begun if (begun := self._begun) is not None else 0.0
         return f"the disk has not answered for {waiting:.0f} s" if waiting >= SLOW_SECONDS else None
 

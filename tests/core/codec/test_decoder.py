@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_lstm.core.codec.decoder import Decoder, Source, _Reader
-from stream_lstm.core.codec.timestamps import when
+from stream_lstm.core.codec.timestamps import epoch_seconds
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import REASONS, Clock, Events
@@ -346,7 +346,7 @@ def test_what_cannot_be_compiled_is_read_all_the_same(fields: tuple[str, ...]) -
     ],
 )
 def test_times_are_told_apart_by_their_size_and_shape(stamp: object, seconds: float) -> None:
-    assert when(stamp, NOW) == pytest.approx(seconds, abs=1e-6)
+    assert epoch_seconds(stamp, NOW) == pytest.approx(seconds, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_times_are_told_apart_by_their_size_and_shape(stamp: object, seconds: fl
 )
 def test_absurd_times_are_refused(stamp: object) -> None:
     with pytest.raises(PayloadError) as caught:
-        when(stamp, NOW)
+        epoch_seconds(stamp, NOW)
     assert caught.value.reason == "bad_time"
 
 

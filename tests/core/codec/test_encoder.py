@@ -27,13 +27,13 @@ def strict(payload: bytes) -> dict[str, Any]:
 
 def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     made = random_model(**KINDS[kind])
-    wide = len(made.description.features)
+    wide = len(made.spec.features)
     values = np.arange(events * wide, dtype=float).reshape(events, wide)
     times = np.arange(events) + 1.7e9
     marks = [0, 1, 2, *[FROZEN] * (events - 3)]
     said = engine(made, 1).run(np.ones(events, np.intp), times, values, np.array(marks, np.uint8))
     columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
-    return encoder.Encoder(made.id, made.description, **options).encode(columns, said)
+    return encoder.Encoder(made.id, made.spec, **options).encode(columns, said)
 
 
 def test_a_number_has_every_field() -> None:

@@ -26,7 +26,7 @@ def test_a_model_is_read_as_it_was_written(kind: str) -> None:
     of = description(**KINDS[kind])
     made = tensors(of)
     read = model_file.from_bytes(model_file.to_bytes(of, made))
-    assert read.description == of
+    assert read.spec == of
     assert np.array_equal(read.layers[0].event[:, 0], made["layer.0.event"])
     assert np.array_equal(read.readout.weight, made["readout.weight"])
 
@@ -148,4 +148,4 @@ def test_a_damaged_header_is_refused_or_read_and_nothing_worse(at: int, byte: in
 
 def test_provenance_travels_with_the_weights() -> None:
     of = replace(description(), made={"command": "x"})
-    assert model_file.from_bytes(model_file.to_bytes(of, tensors(of))).description.made == {"command": "x"}
+    assert model_file.from_bytes(model_file.to_bytes(of, tensors(of))).spec.made == {"command": "x"}

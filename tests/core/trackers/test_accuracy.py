@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.trackers import accuracy
-from stream_lstm.core.trackers.accuracy import Skill
+from stream_lstm.core.trackers.accuracy import Accuracy
 
 
-def followed(errors: list[float], steps: list[float], missed: list[bool]) -> Skill:
-    before = Skill(*np.full((3, 1, 1), 7.0))  # of somebody else: the first event does not look at it
+def followed(errors: list[float], steps: list[float], missed: list[bool]) -> Accuracy:
+    before = Accuracy(*np.full((3, 1, 1), 7.0))  # of somebody else: the first event does not look at it
     for seq, (error, step, out) in enumerate(zip(errors, steps, missed, strict=True), 1):
-        before = accuracy.follow(
+        before = accuracy.update(
             before, np.array([[error]]), np.array([[step]]), np.array([[out]]), np.array([seq])
         )
     return before

@@ -11,43 +11,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.core.trackers import anomaly
-from stream_lstm.core.trackers.anomaly import ALERT, INCIDENT_EVENTS, KINDS, Event, Oddity, Past, Routine
+from stream_lstm.core.trackers.anomaly import (
+    ALERT_THRESHOLD,
+    INCIDENT_EVENTS,
+    KINDS,
+    AnomalyResult,
+    AnomalyState,
+    HourlyErrors,
+    Observed,
+)
 
 HOUR = anomaly.HOUR_SECONDS
 
 
-def nothing(streams: int = 1, targets: int = 1) -> Past:
+def nothing(streams: int = 1, targets: int = 1) -> AnomalyState:
     """The past of streams that have none."""
-    blank = {name: np.zeros((streams, targets)) for name in Past._fields}
-    return Past(**blank | {"level": np.zeros(streams), "quiet": np.zeros(streams)})
+    blank = {name: np.zeros((streams, targets)) for name in AnomalyState._fields}
+    return AnomalyState(**blank | {"level": np.zeros(streams), "quiet": np.zeros(streams)})
 
 
-def no_routine(streams: int = 1, targets: int = 1) -> Routine:
+def no_routine(streams: int = 1, targets: int = 1) -> HourlyErrors:
     errors = np.zeros((streams, targets, anomaly.HOURS), np.uint8)
-    return Routine(errors, np.arange(streams), np.zeros(streams, np.bool_))
+    return HourlyErrors(errors, np.arange(streams), np.zeros(streams, np.bool_))
 
 
 def told(
     values: Sequence[float], errors: Sequence[float] | None = None, *, every: float = 60.0
-) -> list[Oddity]:
+) -> list[AnomalyResult]:
     """What is said of each event of a stream; errors are in spreads, and deviations."""
     past, routine, out, last = nothing(), no_routine(), [], math.nan
     for n, value in enumerate(values):
         error = np.array([[abs(errors[n]) if errors is not None and n else 0.0]])
         seen, before = np.array([[value]]), np.array([[last]])
         at = np.array([1.7e9 + n * every])
-        event = Event(seen, before, error, error, np.array([n + 1]), at, at - every)
-        odd, past = anomaly.look(past, routine, event)
+        event = Observed(seen, before, error, error, np.array([n + 1]), at, at - every)
+        odd, past = anomaly.update(past, routine, event)
         out.append(odd)
         last = value
     return out
 
 
-def anomalies(said: Sequence[Oddity]) -> list[float]:
+def anomalies(said: Sequence[AnomalyResult]) -> list[float]:
     return [float(odd.anomaly[0]) for odd in said]
 
 
-def alerts(said: Sequence[Oddity]) -> list[tuple[int, str]]:
+def alerts(said: Sequence[AnomalyResult]) -> list[tuple[int, str]]:
     """Where alerts were raised, and why."""
     return [(n, KINDS[odd.kind[0]]) for n, odd in enumerate(said) if odd.alert[0]]
 
@@ -83,7 +91,7 @@ def test_a_great_error_is_a_surprise_and_rather_after_much_than_after_little() -
         said = told([0.0, 1.0] * 1_500, [*errors[:at], 60.0, *errors[at + 1 :]])
         odd.append(anomalies(said)[at])
     assert odd == sorted(odd)
-    assert odd[2] >= ALERT
+    assert odd[2] >= ALERT_THRESHOLD
     assert (2_500, "surprise") in alerts(said)
 
 
@@ -106,7 +114,7 @@ def test_a_value_beyond_all_before_is_a_record_and_the_next_like_it_is_none() ->
     values[3_400] = 2.01  # within the margin
     said = told(values.tolist())
     assert alerts(said) == [(3_000, "record")]
-    assert ALERT <= anomalies(said)[3_000] <= math.log(3_001 / 2) / math.log(1e6)
+    assert ALERT_THRESHOLD <= anomalies(said)[3_000] <= math.log(3_001 / 2) / math.log(1e6)
     assert anomalies(said)[3_400] == 0.0
 
 
@@ -141,8 +149,8 @@ def test_an_incident_is_told_once_and_another_after_it() -> None:
     first, second = alerts(said)
     assert first == (2_000, "surprise")
     assert second[0] == 2_340 + INCIDENT_EVENTS
-    within = [float(odd.told[0]) for odd in said[2_001:2_040]]
-    assert all(told == 0.0 or told > said[2_000].told[0] for told in within)
+    within = [float(odd.incident_score[0]) for odd in said[2_001:2_040]]
+    assert all(told == 0.0 or told > said[2_000].incident_score[0] for told in within)
 
 
 def test_what_cannot_be_seen_is_not_odd() -> None:
@@ -151,8 +159,8 @@ def test_what_cannot_be_seen_is_not_odd() -> None:
     for n in range(50):
         at = np.full(2, 1.7e9 + n * 7_200)
         error = np.array([[0.5, 0.0], [50.0 if n == 40 else 0.5, 0.0]])
-        odd, past = anomaly.look(past, routine, Event(seen, seen, error, error, seq + n, at, at - 7_200))
-        assert odd.anomaly[0] < ALERT
+        odd, past = anomaly.update(past, routine, Observed(seen, seen, error, error, seq + n, at, at - 7_200))
+        assert odd.anomaly[0] < ALERT_THRESHOLD
         if n == 40:
             assert odd.anomaly[1] > odd.anomaly[0]
     assert all(np.isfinite(column).all() for column in past)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.trackers import event_time
-from stream_lstm.core.trackers.event_time import BEHIND_MAX, GAP_FIRST, GAP_MIN, Pace, Step
+from stream_lstm.core.trackers.event_time import GAP_FIRST, GAP_MIN, LATE_IN_A_ROW_MAX, EventTime, TimedEvent
 
 
-def followed(times: list[float], uncertain: tuple[int, ...] = ()) -> list[Step]:
-    before, out = Pace(*np.zeros((3, 1))), []
+def followed(times: list[float], uncertain: tuple[int, ...] = ()) -> list[TimedEvent]:
+    before, out = EventTime(*np.zeros((3, 1))), []
     for seq, time in enumerate(times, 1):
-        step = event_time.follow(before, np.array([time]), np.array([seq]), np.array([seq in uncertain]))
+        step = event_time.update(before, np.array([time]), np.array([seq]), np.array([seq in uncertain]))
         before = step.after
         out.append(step)
     return out
@@ -42,8 +42,8 @@ def test_a_late_event_is_one_and_leaves_the_time_and_the_pace() -> None:
 
 def test_a_clock_that_was_set_back_is_believed_after_a_while() -> None:
     found = followed([1e9 + n for n in range(20)] + [9e8 + n for n in range(20)])
-    assert [bool(step.late[0]) for step in found] == [False] * 20 + [True] * BEHIND_MAX + [False] * 10
-    assert found[19 + BEHIND_MAX].after.time[0] == 9e8 + BEHIND_MAX - 1
+    assert [bool(step.late[0]) for step in found] == [False] * 20 + [True] * LATE_IN_A_ROW_MAX + [False] * 10
+    assert found[19 + LATE_IN_A_ROW_MAX].after.time[0] == 9e8 + LATE_IN_A_ROW_MAX - 1
     assert found[-1].after.time[0] == 9e8 + 19
 
 

@@ -15,7 +15,7 @@ def shares(model: list[float], step: list[float]) -> list[float]:
     lead, out = np.zeros((1, 1)), []
     for seq, (error, move) in enumerate(zip(model, step, strict=True), 1):
         moved = np.array([[sum(step[:seq]) / seq]])
-        lead = experts.follow(lead, np.array([[error]]), np.array([[move]]), moved, np.array([seq]))
+        lead = experts.update(lead, np.array([[error]]), np.array([[move]]), moved, np.array([seq]))
         model, repeated = experts.weights(np.array([lead, np.zeros((1, 1))]))
         assert model + repeated < 1.0 or lead[0, 0] > 50.0
         out.append(float(model[0, 0]))

@@ -18,17 +18,17 @@ ERRORS = {
 def missed(errors: list[float], share: float = interval.INTERVAL) -> list[bool]:
     """Whether each error lay outside its interval; the model's spread is always 1."""
     one, out = np.ones((1, 1)), []
-    width = reach = one * 0
+    width = half_width = one * 0
     for seq, error in enumerate(errors, 1):
-        verdict = interval.judge(
-            interval.Forecast(one * 0, one, reach),
+        verdict = interval.update(
+            interval.LastForecast(one * 0, one, half_width),
             width,
             np.array([[error]]),
             one,
             np.array([seq]),
             share,
         )
-        width = reach = verdict.width
+        width = half_width = verdict.width
         out.append(bool(verdict.missed[0, 0]))
     return out
 

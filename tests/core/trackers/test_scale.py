@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.core.model import inputs
-from stream_lstm.core.trackers.scale import MEMORY_EVENTS, Scale, follow
+from stream_lstm.core.trackers.scale import MEMORY_EVENTS, Scale, update
 
 
 def scales(values: list[float]) -> list[tuple[float, float, float]]:
     """Mean, deviation and scaled value after each event."""
     scale, out = Scale(np.zeros((1, 1)), np.zeros((1, 1))), []
     for n, value in enumerate(values, 1):
-        scale = follow(scale, np.array([[value]]), np.array([n]))
+        scale = update(scale, np.array([[value]]), np.array([n]))
         deviation = float(scale.deviation()[0, 0])
         out.append((float(scale.mean[0, 0]), deviation, (value - float(scale.mean[0, 0])) / deviation))
     return out

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.trackers import seasonal
 from stream_lstm.core.trackers.scale import Scale
-from stream_lstm.core.trackers.seasonal import PIECE_SECONDS, PIECES, STEPS, Days, Scaled
+from stream_lstm.core.trackers.seasonal import PIECE_SECONDS, PIECES, STEPS, DayProfiles, DayScale
 
 Doubles = NDArray[np.float64]
 
@@ -20,13 +20,15 @@ def followed(
     means: Doubles | None = None,
 ) -> list[float]:
     """The step that is expected after each value."""
-    days = Days(np.full((3, 1, PIECES), 7, np.int8), np.array([1]), np.zeros(1, np.bool_))  # another's so far
-    written, out = Scaled(*np.full((2, 1, 1), 5.0)), []
+    days = DayProfiles(
+        np.full((3, 1, PIECES), 7, np.int8), np.array([1]), np.zeros(1, np.bool_)
+    )  # another's so far
+    written, out = DayScale(*np.full((2, 1, 1), 5.0)), []
     last, before = 0.0, 1.7e9
     for n, value in enumerate(values.tolist()):
         time = 1.7e9 + n * every
         mean, deviation = (0.0 if means is None else means[n]), (1.0 if deviations is None else deviations[n])
-        written, step = seasonal.follow(
+        written, step = seasonal.update(
             written,
             days,
             Scale(np.array([[mean]]), np.array([[deviation]])),
@@ -76,10 +78,12 @@ def test_what_lies_far_out_is_no_routine() -> None:
 
 @pytest.mark.parametrize("last", [1e100, -1e100, np.nan])
 def test_numbers_at_the_edge_are_not_kept(last: float) -> None:
-    days = Days(np.zeros((1, 1, PIECES), np.int8), np.array([0]), np.zeros(1, np.bool_))
+    days = DayProfiles(np.zeros((1, 1, PIECES), np.int8), np.array([0]), np.zeros(1, np.bool_))
     one = np.ones((1, 1))
     times = np.array([0.0]), np.array([86_700.0]), np.array([1e6])
     with np.errstate(all="raise", under="ignore"):
-        _, step = seasonal.follow(Scaled(one, one), days, Scale(one, one), one * last, *times, np.array([5]))
+        _, step = seasonal.update(
+            DayScale(one, one), days, Scale(one, one), one * last, *times, np.array([5])
+        )
     assert not days.steps.any()
     assert step.tolist() == [[0.0]]

@@ -18,20 +18,20 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.model.file import Model
 from stream_lstm.events import Events
 from stream_lstm.service.assembly import identity, load_model
-from stream_lstm.service.http import Site, View
+from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
-from stream_lstm.service.metrics.counters import Measures
-from stream_lstm.service.metrics.exporter import Present
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.metrics.exporter import Gauges
 from stream_lstm.service.pipeline.freeze import freezer
-from stream_lstm.service.pipeline.recorder import Chronicle
-from stream_lstm.service.pipeline.staleness import Silence
-from stream_lstm.service.publications import Outbox
+from stream_lstm.service.pipeline.recorder import Recorder
+from stream_lstm.service.pipeline.staleness import StalenessMonitor
+from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.state.recovery import restore
-from stream_lstm.service.state.residency import Streams
-from stream_lstm.service.state.writer import Keeper
+from stream_lstm.service.state.recovery import recover
+from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry, Rejected
+from stream_lstm.store.journal import Entry, Rejection
 from tests.service.metrics.test_exporter import PRESENT
 
 MODEL = load_model(None)
@@ -56,42 +56,42 @@ class Scene:
             state={"path": path}, http={"recent_events_max": kept, **settings.pop("http", {})}, **settings
         )
         self.database = Database.open(path, identity(model))
-        self.encoder = Encoder(model.id, model.description, forecast=True)
-        outbox = Outbox(self.settings.publish, self.encoder, status_topic="status")
-        self.restored = restore(
-            self.database, model, outbox, streams_max=self.settings.limits.streams_max, batch_events_max=1
+        self.encoder = Encoder(model.id, model.spec, forecast=True)
+        builder = PublicationBuilder(self.settings.publish, self.encoder, status_topic="status")
+        self.recovered = recover(
+            self.database, model, builder, streams_max=self.settings.limits.streams_max, batch_events_max=1
         )
-        self.engine, self.memories = self.restored.engine, self.restored.memories
-        self.measures = Measures(started_seconds=BEGUN, checkpoint_time=BEGUN)
-        self.keeper = Keeper(self.database, self.restored, self.settings.state, self.measures)
-        self.streams = Streams(
-            self.restored, self.keeper, self.settings.limits, self.measures, confirm=confirmed
+        self.engine, self.memories = self.recovered.engine, self.recovered.memories
+        self.counters = Counters(started_seconds=BEGUN, checkpoint_time=BEGUN)
+        self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
+        self.streams = Residency(
+            self.recovered, self.state_writer, self.settings.limits, self.counters, confirm=confirmed
         )
-        self.silence = Silence(self.memories, lambda: 1.0, lambda change: None)
-        self.chronicle = Chronicle(model, self.memories, recent_events_max=kept)
+        self.staleness = StalenessMonitor(self.memories, lambda: 1.0, lambda change: None)
+        self.recorder = Recorder(model, self.memories, recent_events_max=kept)
         self.freezer = freezer(self.settings)
         self.obstacles: list[str] = []
         self.now = BEGUN
-        self.wide = len(model.description.features)
+        self.wide = len(model.spec.features)
 
-    def present(self) -> Present:
+    def present(self) -> Gauges:
         return replace(
             PRESENT,
             model=self.engine.model.id,
             streams=len(self.memories),
-            streams_away=self.streams.away,
-            streams_stale=self.silence.stale,
+            streams_on_disk=self.streams.on_disk,
+            streams_stale=self.staleness.stale,
         )
 
     @property
-    def view(self) -> View:
-        return View(
+    def view(self) -> HttpContext:
+        return HttpContext(
             settings=self.settings,
             engine=self.engine,
-            chronicle=self.chronicle,
-            keeper=self.keeper,
+            recorder=self.recorder,
+            state_writer=self.state_writer,
             freezer=self.freezer,
-            measures=self.measures,
+            counters=self.counters,
             present=self.present,
             obstacles=lambda: self.obstacles,
         )
@@ -106,33 +106,33 @@ class Scene:
         assert not refused
         rows = np.array(self.memories.rows(keys), np.intp)
         entry = Entry(
-            number=self.keeper.number + 1,
+            number=self.state_writer.number + 1,
             model=self.engine.model.id,
             streams=self.memories.ids[rows].astype(np.int64),
             times=np.array(times),
             marks=np.array(events.marks, np.uint8),
             values=columns,
-            named=named,
+            new_streams=named,
             digests=np.empty((0, 2), np.uint64),
             rejected=[],
-            sent=self.keeper.number,
-            settled=self.keeper.number,
+            published_through=self.state_writer.number,
+            acked_through=self.state_writer.number,
         )
-        committed = self.keeper.commit(entry)
+        committed = self.state_writer.commit(entry)
         predictions = self.engine.run(rows, entry.times, entry.values, entry.marks)
-        self.silence.heard(rows, self.now)
+        self.staleness.observe(rows, self.now)
         self.memories.applied[rows], self.memories.seen[rows] = entry.number, self.now
-        self.chronicle.applied(entry, rows, predictions, self.now)
-        self.measures.judged(predictions)
-        self.measures.events_total += len(keys)
-        self.measures.predictions_total += len(keys)
+        self.recorder.record_batch(entry, rows, predictions, self.now)
+        self.counters.judged(predictions)
+        self.counters.events_total += len(keys)
+        self.counters.predictions_total += len(keys)
         await committed
         return [json.loads(payload) for payload in self.encoder.encode(events, predictions)]
 
     def refuse(self, reason: str, *, topic: str = "s/a", payload: bytes = b"x", detail: str = "no") -> None:
         """A message is refused."""
-        self.measures.rejected_total[reason] += 1
-        self.chronicle.refused(Rejected(topic, payload, reason, detail, self.now))
+        self.counters.rejected_total[reason] += 1
+        self.recorder.record_rejection(Rejection(topic, payload, reason, detail, self.now))
 
     def row(self, key: str) -> int:
         (row,) = self.memories.rows([key])
@@ -146,13 +146,13 @@ async def scene(path: Path, **options: Any) -> AsyncIterator[Scene]:
     try:
         yield set_up
     finally:
-        await set_up.keeper.close(cleanly=False)
+        await set_up.state_writer.close(cleanly=False)
 
 
 class Visitor:
     """Asks over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession, server: HttpServer, site: Site) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: HttpServer, site: WebRoutes) -> None:
         self.session, self.server, self.site = session, server, site
 
     @property
@@ -179,9 +179,9 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visited(view: View | None, *, page: bool = True, **options: Any) -> AsyncIterator[Visitor]:
+async def visited(view: HttpContext | None, *, page: bool = True, **options: Any) -> AsyncIterator[Visitor]:
     """A server that shows a view, and somebody who asks it."""
-    site = Site()
+    site = WebRoutes()
     if view:
         site.open(view)
     server = HttpServer(CollectorRegistry(), list, site=site if page else None, **options)

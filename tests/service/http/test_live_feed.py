@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from stream_lstm.service.http import live_feed as feed_module
-from stream_lstm.service.http.cpu_budget import Purse
-from stream_lstm.service.http.live_feed import EVENTS_MAX, Feed, Full, Viewer
-from stream_lstm.service.http.overview import Watcher
-from stream_lstm.service.http.stream_detail import Teller
+from stream_lstm.service.http.cpu_budget import CpuBudget
+from stream_lstm.service.http.live_feed import EVENTS_MAX, LiveFeed, TooManyViewers, Viewer
+from stream_lstm.service.http.overview import OverviewBuilder
+from stream_lstm.service.http.stream_detail import StreamDetail
 from tests.core.models import KINDS, random_model
 from tests.service.http.scene import Scene, confirmed, scene, until
 
@@ -33,9 +33,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def feeding(set_up: Scene, *, viewers_max: int = 64) -> AsyncIterator[Feed]:
-    purse = Purse()
-    feed = Feed(Watcher(set_up.view), Teller(set_up.view, purse), purse, viewers_max=viewers_max)
+async def feeding(set_up: Scene, *, viewers_max: int = 64) -> AsyncIterator[LiveFeed]:
+    budget = CpuBudget()
+    feed = LiveFeed(
+        OverviewBuilder(set_up.view), StreamDetail(set_up.view, budget), budget, viewers_max=viewers_max
+    )
     try:
         yield feed
     finally:
@@ -62,7 +64,7 @@ async def next_of(viewer: Viewer, *kinds: str, seconds: float = 10.0) -> Told:
                     return kind, told
 
 
-async def started(feed: Feed, *names: str) -> None:
+async def started(feed: LiveFeed, *names: str) -> None:
     """Wait until the streams that are looked at are watched from somewhere."""
     await until(lambda: all(watch.after is not None for watch in feed._watches.values()))
     assert {watch.name for watch in feed._watches.values()} >= set(names)
@@ -192,7 +194,7 @@ async def test_a_stream_that_was_forgotten_and_comes_again_is_told_from_its_firs
         viewer = feed.join("a", layer=0)
         await started(feed, "a")
         monkeypatch.setattr(feed, "_tick", nothing)
-        await set_up.keeper.checkpoint(confirmed)
+        await set_up.state_writer.checkpoint(confirmed)
         assert await set_up.streams.forget(float("inf")) == 1
         await set_up.come(["a"], [1.0])
         monkeypatch.undo()
@@ -216,7 +218,7 @@ async def test_a_stream_that_waits_on_disk_is_watched_until_it_speaks(tmp_path: 
 async def test_as_many_look_as_may(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db") as set_up, feeding(set_up, viewers_max=2) as feed:
         viewers = [feed.join(None, layer=0) for _ in range(2)]
-        with pytest.raises(Full):
+        with pytest.raises(TooManyViewers):
             feed.join("a", layer=0)
         assert not feed._watches
         feed.leave(viewers[0])
@@ -232,7 +234,7 @@ async def test_at_the_end_all_are_sent_away_and_nobody_is_let_in(tmp_path: Path)
         async with asyncio.timeout(5):
             await fetching
             await _to_the_end(late)  # has what was there for it, and then the end
-        with pytest.raises(Full):
+        with pytest.raises(TooManyViewers):
             feed.join(None, layer=0)
 
 

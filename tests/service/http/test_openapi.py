@@ -72,8 +72,8 @@ async def busy(set_up: Scene) -> None:
     await set_up.come(["young"], [[1.0] * set_up.wide])
     set_up.refuse("late", payload=b"\xff")
     set_up.obstacles.append("the disk is full")
-    set_up.measures.newest_time = set_up.now
-    set_up.measures.latency.add(0.002)
+    set_up.counters.newest_time = set_up.now
+    set_up.counters.latency.add(0.002)
     await set_up.come(["d", "e"], [[1.0] * set_up.wide] * 2)
 
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
-from stream_lstm.service.http.parameters import NAME_BYTES_MAX, Parameter, Wrong, read
+from stream_lstm.service.http.parameters import NAME_BYTES_MAX, InvalidParameter, Parameter, read
 
 COUNT = Parameter("count", "how many", 5, least=1, most=500)
 STATE = Parameter("state", "which", "all", ("all", "odd"))
@@ -56,18 +56,18 @@ def test_what_may_be_asked_is_read(parameter: Parameter, text: str | None, value
     ],
 )
 def test_what_may_not_is_refused(parameter: Parameter, text: str | None, problem: str) -> None:
-    with pytest.raises(Wrong, match=problem) as caught:
+    with pytest.raises(InvalidParameter, match=problem) as caught:
         parameter.read(text)
     assert caught.value.parameter == parameter.name
 
 
 def test_all_parameters_are_read_and_no_others_taken() -> None:
     assert read([COUNT, NAME], {"name": "a"}) == {"count": 5, "name": "a"}
-    with pytest.raises(Wrong, match="nmae: is not a parameter here; there are count, name"):
+    with pytest.raises(InvalidParameter, match="nmae: is not a parameter here; there are count, name"):
         read([COUNT, NAME], {"nmae": "a"})
-    with pytest.raises(Wrong, match="a: is not a parameter here; there are none"):
+    with pytest.raises(InvalidParameter, match="a: is not a parameter here; there are none"):
         read([], {"a": "b"})
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(InvalidParameter) as caught:
         read([], {"a" * 10_000: ""})
     assert len(str(caught.value)) < 200
 

@@ -215,7 +215,7 @@ async def test_what_was_refused_is_told_as_text_for_every_reason(looked: tuple[S
 @pytest.mark.parametrize("kind", ["far", "fixed", "classes", "stacked"])
 async def test_the_model_tells_of_itself(kind: str, tmp_path: Path) -> None:
     model = random_model(**KINDS[kind])
-    of = model.description
+    of = model.spec
     async with scene(tmp_path / "state.db", model=model) as set_up, visited(set_up.view) as visitor:
         told = await visitor.told("/api/model")
         assert told["id"] == model.id
@@ -307,8 +307,8 @@ async def test_who_asks_too_much_waits_and_is_told_when_to_come_again(
     looked: tuple[Scene, Visitor],
 ) -> None:
     _, visitor = looked
-    purse = visitor.site._api.purse  # type: ignore[union-attr]
-    purse.spend(SAVED_SECONDS_MAX + 1.0)
+    budget = visitor.site._api.budget  # type: ignore[union-attr]
+    budget.spend(SAVED_SECONDS_MAX + 1.0)
     for path in ("/api/streams", "/api/overview", "/api/alerts", "/api/settings", LIVE.path):
         status, answer, headers = await visitor.ask(path)
         assert status == 503
@@ -320,11 +320,11 @@ async def test_who_asks_too_much_waits_and_is_told_when_to_come_again(
 
 async def test_every_answer_is_paid_for(looked: tuple[Scene, Visitor]) -> None:
     _, visitor = looked
-    purse = visitor.site._api.purse  # type: ignore[union-attr]
+    budget = visitor.site._api.budget  # type: ignore[union-attr]
     for name, endpoint in ENDPOINTS.items():
-        before = purse.spent
+        before = budget.spent
         await visitor.told(endpoint.path, **QUERIES.get(name, {}))
-        assert purse.spent - before >= site_module.REQUEST_SECONDS
+        assert budget.spent - before >= site_module.REQUEST_SECONDS
 
 
 async def test_a_flood_of_questions_leaves_the_line_its_turns(looked: tuple[Scene, Visitor]) -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, Counter
 
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.allowed_hosts import Hosts
+from stream_lstm.service.allowed_hosts import AllowedHosts
 from stream_lstm.service.http import server as http_server
 from stream_lstm.service.http.server import ALWAYS, HttpServer
 from stream_lstm.service.settings.sections import HttpSettings
@@ -132,7 +132,7 @@ async def test_a_token_with_bytes_that_are_no_text_is_not_ours() -> None:
 
 
 async def test_where_names_matter_others_are_refused() -> None:
-    async with visited(None, hosts=Hosts(["plant.example"])) as visitor:
+    async with visited(None, hosts=AllowedHosts(["plant.example"])) as visitor:
         for host, status in [("evil.example", 421), ("plant.example", 200), ("localhost:1", 200), ("", 421)]:
             found, answer, _ = await visitor.ask("/metrics", headers={"Host": host})
             assert found == status, host
@@ -144,7 +144,7 @@ async def test_where_names_matter_others_are_refused() -> None:
 
 
 async def test_headers_are_on_every_answer() -> None:
-    async with visited(None, credentials=["Bearer t"], hosts=Hosts([])) as visitor:
+    async with visited(None, credentials=["Bearer t"], hosts=AllowedHosts([])) as visitor:
         known = {"Authorization": "Bearer t"}
         for path, method, headers, status in [
             ("/metrics", "GET", known, 200),

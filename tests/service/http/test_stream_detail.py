@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.model import inputs
-from stream_lstm.core.views.history import ANCHOR_EVENTS
+from stream_lstm.core.views.history import KEYFRAME_EVENTS
 from stream_lstm.events import FROZEN, Clock
 from stream_lstm.service.http import stream_detail as story_module
-from stream_lstm.service.http.cpu_budget import Purse
+from stream_lstm.service.http.cpu_budget import CpuBudget
 from stream_lstm.service.http.schemas import Event
-from stream_lstm.service.http.stream_detail import DIGITS, Teller, Unknown
+from stream_lstm.service.http.stream_detail import DIGITS, StreamDetail, UnknownStream
 from tests.core.models import KINDS, random_model
 from tests.service.http.scene import MODEL, Scene, Told, scene
 
@@ -24,8 +24,8 @@ MODELS = {name: random_model(**changes) for name, changes in KINDS.items()} | {"
 GATES = ("forget", "learn", "news", "use", "ltm", "stm")
 
 
-def teller(set_up: Scene) -> Teller:
-    return Teller(set_up.view, Purse())
+def teller(set_up: Scene) -> StreamDetail:
+    return StreamDetail(set_up.view, CpuBudget())
 
 
 async def spoke(set_up: Scene, name: str, count: int, *, seed: int = 1, **options: Any) -> list[Told]:
@@ -75,7 +75,7 @@ def assert_same(found: Any, published: Any) -> None:
 @pytest.mark.parametrize("kind", MODELS)
 async def test_events_are_those_that_were_published(kind: str, tmp_path: Path) -> None:
     model = MODELS[kind]
-    checked = bool(set(model.description.targets) & set(model.description.features))
+    checked = bool(set(model.spec.targets) & set(model.spec.features))
     async with scene(tmp_path / "state.db", model=model) as set_up:
         published = await spoke(set_up, "a", 30)
         published += await spoke(set_up, "a", 10, seed=2, mark=int(Clock.UNCERTAIN))
@@ -136,7 +136,7 @@ async def test_a_stream_that_waits_on_disk_is_told_of_too(tmp_path: Path) -> Non
         assert away.prediction == published[-1]["prediction"]
         assert await teller(set_up).insides("a", layer=0, events=5) == within
         for name in ("nobody", "", "a" * 10_000, "\0", "a' OR '1'='1"):
-            with pytest.raises(Unknown):
+            with pytest.raises(UnknownStream):
                 await teller(set_up).stream(name, events=1)
 
 
@@ -144,16 +144,16 @@ async def test_to_look_on_disk_is_paid_for(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", limits={"streams_max": 2}) as set_up:
         for name in "abcd":
             await set_up.come([name], [1.0])
-        purse = Purse(lambda: 1.0)
-        with pytest.raises(Unknown):
-            await Teller(set_up.view, purse).find("nobody")
-        assert purse.spent == story_module.FETCH_SECONDS
+        budget = CpuBudget(lambda: 1.0)
+        with pytest.raises(UnknownStream):
+            await StreamDetail(set_up.view, budget).find("nobody")
+        assert budget.spent == story_module.FETCH_SECONDS
 
 
 @pytest.mark.parametrize("kind", MODELS)
 async def test_insides_are_the_engines_to_the_last_digit_told(kind: str, tmp_path: Path) -> None:
     model = MODELS[kind]
-    described = model.description
+    described = model.spec
     async with scene(tmp_path / "state.db", model=model) as set_up:
         memories, after = set_up.memories, []
         draw = random.Random(5)
@@ -194,31 +194,31 @@ async def test_what_is_expected_further_ahead_is_what_was_published(kind: str, t
 @pytest.mark.parametrize("kind", MODELS)
 async def test_a_young_stream_is_told_from_its_first_event_on(kind: str, tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", model=MODELS[kind]) as set_up:
-        await spoke(set_up, "a", ANCHOR_EVENTS - 1)
+        await spoke(set_up, "a", KEYFRAME_EVENTS - 1)
         told = await teller(set_up).insides("a", layer=0, events=96)
-        assert [inside.seq for inside in told.events] == list(range(1, ANCHOR_EVENTS))
-        assert (told.seq, told.ltm) == (ANCHOR_EVENTS - 1, told.events[-1].ltm)
+        assert [inside.seq for inside in told.events] == list(range(1, KEYFRAME_EVENTS))
+        assert (told.seq, told.ltm) == (KEYFRAME_EVENTS - 1, told.events[-1].ltm)
 
 
 async def test_without_a_record_nothing_can_be_told_but_memory_is_shown(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", kept=20) as set_up:  # its first events are kept no more
-        await spoke(set_up, "a", ANCHOR_EVENTS - 1)
+        await spoke(set_up, "a", KEYFRAME_EVENTS - 1)
         told = await teller(set_up).insides("a", layer=0, events=96)
-        assert (told.seq, told.events, told.forecast) == (ANCHOR_EVENTS - 1, [], [])
+        assert (told.seq, told.events, told.forecast) == (KEYFRAME_EVENTS - 1, [], [])
         assert any(told.ltm)
         await spoke(set_up, "a", 1)  # the record is that of the last event: there is none behind it
         assert (await teller(set_up).insides("a", layer=0, events=96)).events == []
         await spoke(set_up, "a", 1)
         assert len((await teller(set_up).insides("a", layer=0, events=96)).events) == 1
     async with scene(tmp_path / "none.db", kept=0) as set_up:
-        await spoke(set_up, "a", ANCHOR_EVENTS + 5)
+        await spoke(set_up, "a", KEYFRAME_EVENTS + 5)
         told = await teller(set_up).insides("a", layer=0, events=96)
         assert (told.events, (await teller(set_up).stream("a", events=9)).events) == ([], [])
 
 
 async def test_a_gap_ends_what_can_be_told_from_a_record(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", kept=40) as set_up:  # twenty of those that speak often
-        await spoke(set_up, "a", ANCHOR_EVENTS + 25)
+        await spoke(set_up, "a", KEYFRAME_EVENTS + 25)
         assert (await teller(set_up).insides("a", layer=0, events=96)).events == []
         await spoke(set_up, "a", 10)
         told = await teller(set_up).insides("a", layer=0, events=96)
@@ -251,7 +251,7 @@ async def test_a_telling_goes_on_where_the_last_one_ended(tmp_path: Path) -> Non
             assert since is not None
         assert seqs == list(range(8, 43))
         nothing = await of.tell(found.stream, after=since.seq, most=64, layer=0, since=since)
-        assert nothing == story_module.Telling([], [], None)
+        assert nothing == story_module.TraceAnswer([], [], None)
 
 
 async def test_a_stream_that_leaves_while_it_is_told_of_is_not_mistaken_for_who_gets_its_row(
@@ -293,6 +293,6 @@ async def test_a_frozen_stream_says_so(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db") as set_up:
         await spoke(set_up, "a:v", 1)
         assert not (await teller(set_up).stream("a:v", events=1)).frozen
-        set_up.freezer.hear(b'["a"]')
-        set_up.freezer.look(set_up.now)
+        set_up.freezer.apply_message(b'["a"]')
+        set_up.freezer.refresh(set_up.now)
         assert (await teller(set_up).stream("a:v", events=1)).frozen

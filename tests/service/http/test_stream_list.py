@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.service.http import stream_list as listing_module
-from stream_lstm.service.http.cpu_budget import Busy, Purse
+from stream_lstm.service.http.cpu_budget import BudgetExhausted, CpuBudget
 from stream_lstm.service.http.naming import worst
 from stream_lstm.service.http.schemas import Line
-from stream_lstm.service.http.stream_list import LIMIT_MAX, Listing, Sort, State, Wanted
+from stream_lstm.service.http.stream_list import LIMIT_MAX, ListQuery, Sort, State, StreamList
 from tests.core.models import KINDS, random_model
 from tests.service.http.scene import MODEL, Scene, scene
 
@@ -43,18 +43,18 @@ async def busy(set_up: Scene, names: list[str], *, seed: int = 1, rounds: int = 
     set_up.memories.stale[[set_up.row(name) for name in draw.sample(names, 9)]] = True
     set_up.memories.anomaly[set_up.row(names[3])] = np.nan
     for name in draw.sample(names, 5):
-        set_up.chronicle._note_odd(set_up.row(name), draw.uniform(0.6, 1.0), time.time())
+        set_up.recorder._note_odd(set_up.row(name), draw.uniform(0.6, 1.0), time.time())
 
 
-def listing(set_up: Scene, purse: Purse | None = None) -> Listing:
-    return Listing(set_up.view, purse or Purse())
+def listing(set_up: Scene, budget: CpuBudget | None = None) -> StreamList:
+    return StreamList(set_up.view, budget or CpuBudget())
 
 
-async def whole(of: Listing, **wanted: Any) -> list[Line]:
+async def whole(of: StreamList, **wanted: Any) -> list[Line]:
     """All pages, put together."""
     lines: list[Line] = []
     while True:
-        page = await of.page(Wanted(**wanted), offset=len(lines), limit=7)
+        page = await of.page(ListQuery(**wanted), offset=len(lines), limit=7)
         assert page.offset == len(lines)
         lines += page.streams
         if len(lines) >= page.total:
@@ -71,7 +71,7 @@ KEYS: dict[str, Callable[[Line], Any]] = {
 }
 STATES: dict[str, Callable[[Line], bool]] = {
     "all": lambda line: True,
-    "odd": lambda line: line.odd >= ALERT,
+    "odd": lambda line: line.odd >= ALERT_THRESHOLD,
     "stale": lambda line: line.stale,
     "cold": lambda line: line.events < WARM_EVENTS,
     "worse": lambda line: line.error_ratio is not None and line.error_ratio > 1.0,
@@ -135,13 +135,13 @@ async def test_a_line_says_what_was_published(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", kept=5_000) as set_up:
         of, draw = listing(set_up), random.Random(2)
         (first,) = await set_up.come(["a"], [20.0])
-        line = (await of.page(Wanted(), offset=0, limit=1)).streams[0]
+        line = (await of.page(ListQuery(), offset=0, limit=1)).streams[0]
         assert (line.value, line.prediction) == (20.0, first["prediction"])
         assert (line.interval, line.error_ratio, line.covered, line.warm) == (None, None, None, False)
         for _ in range(120):
             (last,) = await set_up.come(["a"], [draw.gauss(20, 3)])
         set_up.memories.anomaly[set_up.row("a")] = np.nan
-        line = (await of.page(Wanted(), offset=0, limit=1)).streams[0]  # the order held: the line is new
+        line = (await of.page(ListQuery(), offset=0, limit=1)).streams[0]  # the order held: the line is new
         assert (line.name, line.events, line.time, line.value) == ("a", 121, last["time"], last["value"])
         assert line.prediction == last["prediction"]
         assert line.interval == pytest.approx(last["interval"], rel=1e-6)
@@ -172,19 +172,19 @@ async def test_an_order_holds_for_a_moment_and_is_shared(
         made = []
         original = of._ordered
 
-        async def ordered(wanted: Wanted) -> Any:
+        async def ordered(wanted: ListQuery) -> Any:
             made.append(wanted)
             return await original(wanted)
 
         monkeypatch.setattr(of, "_ordered", ordered)
-        pages = await asyncio.gather(*(of.page(Wanted(), offset=0, limit=5) for _ in range(20)))
+        pages = await asyncio.gather(*(of.page(ListQuery(), offset=0, limit=5) for _ in range(20)))
         assert [page.total for page in pages] == [1] * 20
         assert len(made) == 1
         await set_up.come(["b"], [1.0])
-        assert (await of.page(Wanted(), offset=0, limit=5)).total == 1
+        assert (await of.page(ListQuery(), offset=0, limit=5)).total == 1
         monotonic = time.monotonic
         monkeypatch.setattr(listing_module.time, "monotonic", lambda: monotonic() + 1.0)
-        assert (await of.page(Wanted(), offset=0, limit=5)).total == 2
+        assert (await of.page(ListQuery(), offset=0, limit=5)).total == 2
         assert len(made) == 2
         of.close()
 
@@ -193,7 +193,7 @@ async def test_a_page_names_nobody_who_left_nor_who_got_the_row(tmp_path: Path) 
     async with scene(tmp_path / "state.db", limits={"streams_max": 20}) as set_up:
         names = [f"old{n:02}" for n in range(20)]
         await set_up.come(names, np.zeros(20))
-        of, wanted = listing(set_up), Wanted(search="old", sort="name", ascending=True)
+        of, wanted = listing(set_up), ListQuery(search="old", sort="name", ascending=True)
         assert len((await of.page(wanted, offset=0, limit=50)).streams) == 20
         rows = {set_up.row(name): name for name in names}
         for n in range(6):
@@ -222,7 +222,7 @@ async def test_streams_that_come_and_go_while_an_order_is_made_do_no_harm(tmp_pa
         churning = asyncio.create_task(churn())
         for sort in get_args(Sort):
             for n in range(3):
-                wanted = Wanted(search="s" if n else "", sort=sort, ascending=n == 1)
+                wanted = ListQuery(search="s" if n else "", sort=sort, ascending=n == 1)
                 page = await of.page(wanted, offset=0, limit=LIMIT_MAX)
                 assert all("s" in line.name for line in page.streams if n)
         done.set()
@@ -238,13 +238,13 @@ async def test_orders_that_are_remembered_are_bounded(
         await set_up.come([f"s{n}" for n in range(10)], np.zeros(10))
         of = listing(set_up)
         for n in range(6):
-            await of.page(Wanted(search=f"s{n}"), offset=0, limit=5)
+            await of.page(ListQuery(search=f"s{n}"), offset=0, limit=5)
         assert [wanted.search for wanted in of._orders] == ["s3", "s4", "s5"]
         monkeypatch.setattr(listing_module, "ROWS_MAX", 11)
-        await of.page(Wanted(), offset=0, limit=5)
+        await of.page(ListQuery(), offset=0, limit=5)
         assert [wanted.search for wanted in of._orders] == ["s5", ""]
         monkeypatch.setattr(listing_module, "ROWS_MAX", 1)
-        await of.page(Wanted(search="s"), offset=0, limit=5)
+        await of.page(ListQuery(search="s"), offset=0, limit=5)
         assert [wanted.search for wanted in of._orders] == ["s"]  # the newest always is
         of.close()
 
@@ -254,9 +254,9 @@ async def test_a_page_of_many_features_is_shorter(tmp_path: Path, monkeypatch: p
     async with scene(tmp_path / "state.db", model=random_model(**KINDS["pair"])) as set_up:
         await set_up.come(NAMES, np.zeros((len(NAMES), 2)))
         of = listing(set_up)
-        page = await of.page(Wanted(), offset=0, limit=50)
+        page = await of.page(ListQuery(), offset=0, limit=50)
         assert (page.total, len(page.streams)) == (len(NAMES), 3)
-        assert (await of.page(Wanted(), offset=len(NAMES), limit=50)).streams == []
+        assert (await of.page(ListQuery(), offset=len(NAMES), limit=50)).streams == []
         of.close()
 
 
@@ -267,12 +267,12 @@ async def test_a_remembered_order_waits_for_nobody_and_who_waits_for_long_is_sen
     async with scene(tmp_path / "state.db") as set_up:
         await set_up.come(["a"], [1.0])
         of = listing(set_up)
-        await of.page(Wanted(), offset=0, limit=5)
+        await of.page(ListQuery(), offset=0, limit=5)
         async with of._working:  # somebody's is being worked out, and takes long
-            assert (await of.page(Wanted(), offset=0, limit=5)).total == 1
-            with pytest.raises(Busy):
-                await of.page(Wanted(search="b"), offset=0, limit=5)
-        assert (await of.page(Wanted(search="a"), offset=0, limit=5)).total == 1
+            assert (await of.page(ListQuery(), offset=0, limit=5)).total == 1
+            with pytest.raises(BudgetExhausted):
+                await of.page(ListQuery(search="b"), offset=0, limit=5)
+        assert (await of.page(ListQuery(search="a"), offset=0, limit=5)).total == 1
         of.close()
 
 
@@ -290,9 +290,9 @@ async def test_many_streams_are_listed_and_others_have_their_turn(tmp_path: Path
 
         working = asyncio.create_task(work())
         for wanted, first in [
-            (Wanted(sort="name", ascending=True), "site/000000"),
-            (Wanted(sort="name"), "site/019999"),
-            (Wanted(search="/0199", sort="name", ascending=True), "site/019900"),
+            (ListQuery(sort="name", ascending=True), "site/000000"),
+            (ListQuery(sort="name"), "site/019999"),
+            (ListQuery(search="/0199", sort="name", ascending=True), "site/019900"),
         ]:
             before = len(turns)
             page = await of.page(wanted, offset=0, limit=LIMIT_MAX)
@@ -300,7 +300,7 @@ async def test_many_streams_are_listed_and_others_have_their_turn(tmp_path: Path
             assert page.total == (100 if wanted.search else count)
             assert len(page.streams) == min(page.total, LIMIT_MAX)
             assert len(turns) - before >= count // listing_module.AT_ONCE
-        last = await of.page(Wanted(sort="name", ascending=True), offset=count - 1, limit=50)
+        last = await of.page(ListQuery(sort="name", ascending=True), offset=count - 1, limit=50)
         assert [line.name for line in last.streams] == ["site/019999"]
         done.set()
         await working

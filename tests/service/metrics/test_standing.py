@@ -6,7 +6,7 @@ import numpy as np
 
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.service.metrics.standing import Standing, standing
+from stream_lstm.service.metrics.standing import StreamQuality, stream_quality
 from tests.core.models import description
 
 
@@ -19,9 +19,9 @@ def test_warm_streams_that_move_are_judged_by_their_error_and_their_interval() -
     records["moved"][:, 0] = [1.0, 1.0, 1.0, 1.0, 0.0]
     records["covered"][:, 0] = [0.9, 0.94, 0.8, 0.0, 1.0]
     memories.put(rows, records)
-    assert standing(memories, 0.9) == Standing(judged=3, worse=1, covered=2)
-    assert standing(memories, 0.8) == Standing(judged=3, worse=1, covered=1)
+    assert stream_quality(memories, 0.9) == StreamQuality(judged=3, worse=1, covered=2)
+    assert stream_quality(memories, 0.8) == StreamQuality(judged=3, worse=1, covered=1)
 
 
 def test_nobody_is_no_trouble() -> None:
-    assert standing(Memories(description(), rows_max=5), 0.9) == Standing(0, 0, 0)
+    assert stream_quality(Memories(description(), rows_max=5), 0.9) == StreamQuality(0, 0, 0)

@@ -11,7 +11,7 @@ from typing import Any
 import mqtt5
 from mqtt5 import ConnAckPacket, PublishPacket, QoS, SubAckPacket, SubAckReasonCode
 
-from stream_lstm.service.mqtt import Filter, Link, LinkOptions, Verdict
+from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 from stream_lstm.service.mqtt.framing import frame_bytes
 
 DEADLINE_SECONDS = 10.0
@@ -37,17 +37,17 @@ class Recorder:
     """An observer that remembers."""
 
     def __init__(self) -> None:
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[Granted] = []
         self.losses: list[tuple[str, float]] = []
 
-    def connected(self, verdict: Verdict) -> None:
+    def connected(self, verdict: Granted) -> None:
         self.verdicts.append(verdict)
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         self.losses.append((reason, retry_seconds))
 
 
-def options(where: Any, **changes: Any) -> LinkOptions:
+def options(where: Any, **changes: Any) -> ClientOptions:
     """Options for a broker; reconnects quickly."""
     given: dict[str, Any] = {
         "host": where.host,
@@ -59,14 +59,14 @@ def options(where: Any, **changes: Any) -> LinkOptions:
         "barrier_seconds_min": 0.005,
         "stop_seconds_max": 2.0,
     }
-    return LinkOptions(**{**given, **changes})
+    return ClientOptions(**{**given, **changes})
 
 
 @asynccontextmanager
-async def running(settings: LinkOptions, *, connect: bool = True, **extra: Any) -> AsyncIterator[Any]:
+async def running(settings: ClientOptions, *, connect: bool = True, **extra: Any) -> AsyncIterator[Any]:
     """A link that runs; with `connect`, connected. Its recorder is its `seen`."""
     seen = Recorder()
-    link: Any = Link(settings, observer=seen, **extra)
+    link: Any = MqttClient(settings, observer=seen, **extra)
     link.seen = seen
     task = link.task = asyncio.create_task(link.run())
     try:
@@ -80,7 +80,7 @@ async def running(settings: LinkOptions, *, connect: bool = True, **extra: Any) 
             await asyncio.wait_for(task, DEADLINE_SECONDS)
 
 
-async def take(link: Link, count: int) -> list[Any]:
+async def take(link: MqttClient, count: int) -> list[Any]:
     """Receive so many messages at least, as arrivals."""
     arrivals: list[Any] = []
     while sum(len(arrival.packets) for arrival in arrivals) < count:

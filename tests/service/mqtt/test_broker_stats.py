@@ -13,9 +13,9 @@ from mqtt5 import ConnAckPacket, DisconnectPacket, DisconnectReasonCode, PubAckP
 from stream_lstm.demo import embedded
 from stream_lstm.demo.broker import Child, free_port, until_listening
 from stream_lstm.errors import SessionTaken
-from stream_lstm.service.assembly import link_options
+from stream_lstm.service.assembly import client_options
 from stream_lstm.service.mqtt import Filter
-from stream_lstm.service.mqtt.broker_stats import Drops
+from stream_lstm.service.mqtt.broker_stats import BrokerStats
 from stream_lstm.service.settings.load import Settings
 from tests.service.mqtt.peers import Peer, Scripted, message, options, payloads, running, take, until
 from tests.service.scripted import Said
@@ -49,7 +49,7 @@ def said(payload: bytes, topic: str = TOPIC) -> Said:
     ],
 )
 def test_the_last_plain_count_is_taken_and_nothing_else(payloads: list[bytes], total: int | None) -> None:
-    drops = Drops(TOPIC)
+    drops = BrokerStats(TOPIC)
     drops.hear([said(payload) for payload in payloads] + [said(b"99", "status")])
     assert drops.total == total
 
@@ -144,7 +144,7 @@ async def test_rumqttd_does_without(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stream_lstm.demo.embedded", str(tmp_path / "broker.toml")]
     with Child(command, log=tmp_path / "log") as child:
         until_listening(port, child)
-        settings = link_options(Settings(mqtt={"url": f"mqtt://127.0.0.1:{port}"}))
+        settings = client_options(Settings(mqtt={"url": f"mqtt://127.0.0.1:{port}"}))
         async with running(settings) as link:
             assert [TOPIC in reason for reason, _ in link.seen.losses] == [True]
 
@@ -161,8 +161,8 @@ async def test_rumqttd_does_without(tmp_path: Path) -> None:
 )
 def test_where_its_topic_is_a_source_it_stays_one(source: str, topic: str) -> None:
     settings = Settings(subscribe=[{"topic": source}])
-    assert link_options(settings).dropped_topic == topic
+    assert client_options(settings).dropped_topic == topic
 
 
 def test_who_wants_none_asks_for_none() -> None:
-    assert link_options(Settings(mqtt={"dropped_topic": ""})).dropped_topic == ""
+    assert client_options(Settings(mqtt={"dropped_topic": ""})).dropped_topic == ""

@@ -25,7 +25,7 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import SessionTaken
-from stream_lstm.service.mqtt import Filter, Link, inbound
+from stream_lstm.service.mqtt import Filter, MqttClient, inbound
 from stream_lstm.service.mqtt.connection import Connection
 from tests.brokers import free_port
 from tests.service.mqtt.peers import Q0, Q2, Peer, Scripted, message, options, payloads, running, take, until
@@ -349,16 +349,16 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_what_the_broker_knows_as_acknowledged_is_settled(qos: int) -> None:
     async with Scripted() as broker, running(options(broker, publish_qos=qos), connect=False) as link:
-        link.resume(3, settled=3)
+        link.resume(3, acked_through=3)
         peer = await welcome(broker)
         peer.send(message(1))
         await link.deliver(4, [], await take(link, 1), fresh=True)
-        assert link.settled == 3
+        assert link.acked_through == 3
         await peer.expect(PubAckPacket)
         await peer.expect(mqtt5.PingReqPacket)
-        assert link.settled == 3
+        assert link.acked_through == 3
         peer.send(mqtt5.PingRespPacket())
-        await until(lambda: link.settled == 4)
+        await until(lambda: link.acked_through == 4)
         peer.send(message(3))
         arrivals = await take(link, 1)
         peer.reset()
@@ -373,8 +373,8 @@ async def test_what_the_broker_knows_as_acknowledged_is_settled(qos: int) -> Non
         peer.send(message(4))
         await link.deliver(6, [], await take(link, 1), fresh=True)
         await peer.expect(PubAckPacket)
-        assert link.settled == 4
-        until_settled = asyncio.create_task(until(lambda: link.settled == 6))
+        assert link.acked_through == 4
+        until_settled = asyncio.create_task(until(lambda: link.acked_through == 6))
         while not until_settled.done():
             packet = await peer.packet()
             assert isinstance(packet, mqtt5.PingReqPacket)
@@ -669,7 +669,7 @@ async def test_after_take_no_more_answers_are_heard_and_messages_left_with_the_b
         peer.send(*[message(n) for n in range(1, 9)])
         await until(lambda: link.reading_paused)
         await link.deliver(1, [("p", b"x")], [])
-        link.take_no_more()
+        link.stop_receiving()
         peer.send(*[message(n) for n in range(9, 30)], message(30, Q0))
         await peer.expect(PublishPacket)
         await peer.expect(PingReqPacket)
@@ -927,7 +927,7 @@ async def test_stop_in_the_middle_of_the_handshake_leaves() -> None:
 
 async def test_a_link_that_never_ran_can_be_stopped() -> None:
     async with Scripted() as broker:
-        link = Link(options(broker), observer=None)  # type: ignore[arg-type]  # nothing to observe
+        link = MqttClient(options(broker), observer=None)  # type: ignore[arg-type]  # nothing to observe
         await link.stop()
         await link.run()
         assert broker.connections == 0

@@ -15,8 +15,8 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import BrokerRefused, SessionTaken
-from stream_lstm.service.mqtt import Filter, LinkOptions, reason_codes
-from stream_lstm.service.mqtt.granted import Verdict, judge
+from stream_lstm.service.mqtt import ClientOptions, Filter, reason_codes
+from stream_lstm.service.mqtt.granted import Granted, evaluate
 from stream_lstm.service.mqtt.packets import Terms
 from tests.service.mqtt.peers import Q0
 
@@ -30,11 +30,11 @@ def verdict(
     terms: Terms | None = None,
     asked: dict[str, Any] | None = None,
     **answer: Any,
-) -> Verdict:
-    options = LinkOptions(
+) -> Granted:
+    options = ClientOptions(
         **{"host": "h", "client_id": "c", "filters": FILTERS, "status_topic": "s", **(asked or {})}
     )
-    return judge(
+    return evaluate(
         options,
         ConnAckPacket(**answer),
         granted,
@@ -46,7 +46,7 @@ def verdict(
 
 def test_a_broker_that_grants_everything_gives_no_findings() -> None:
     found = verdict(session_present=True, expected=True, receive_max=20)
-    assert found == Verdict(
+    assert found == Granted(
         connection=3,
         session_present=True,
         session_expiry_seconds=604_800,

@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mqtt5 import ConnAckPacket
 
-from stream_lstm.service.mqtt import LinkOptions, inflight, packets
-from stream_lstm.service.mqtt.granted import Verdict, judge
+from stream_lstm.service.mqtt import ClientOptions, inflight, packets
+from stream_lstm.service.mqtt.granted import Granted, evaluate
 from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce
 from stream_lstm.service.mqtt.packets import Terms
 
 ANSWER = ConnAckPacket(session_present=True, receive_max=3)
-VERDICT = judge(
-    LinkOptions(host="h", client_id="c"), ANSWER, [], connection=1, terms=Terms(), session_expected=False
+VERDICT = evaluate(
+    ClientOptions(host="h", client_id="c"), ANSWER, [], connection=1, terms=Terms(), session_expected=False
 )
 NEW_SESSION = replace(VERDICT, session_present=False)
 
 
-def opened(kind: type[Any], verdict: Verdict = VERDICT, *, retain: bool = False) -> Any:
+def opened(kind: type[Any], verdict: Granted = VERDICT, *, retain: bool = False) -> Any:
     window = kind(retain=retain)
     window.reopen(verdict)
     return window

@@ -10,14 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mqtt5 import DisconnectReasonCode, PubAckPacket, PublishPacket, PubRecPacket, QoS, RetainHandling
 
-from stream_lstm.service.mqtt import Credentials, Filter, LinkOptions, packets
+from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter, packets
 from stream_lstm.service.mqtt.framing import Unreadable
 from stream_lstm.service.mqtt.packets import Terms
-from stream_lstm.service.mqtt.takeover import Mark
+from stream_lstm.service.mqtt.takeover import ClientSignature
 from tests.service.mqtt.peers import Q0, Q1, Q2
 
-MARK = Mark(12, "ab", "stream")
-OPTIONS = LinkOptions(host="h", client_id="stream", status_topic="s/status")
+MARK = ClientSignature(12, "ab", "stream")
+OPTIONS = ClientOptions(host="h", client_id="stream", status_topic="s/status")
 CREDENTIALS = Credentials("u", b"\0secret\xff")
 
 
@@ -80,7 +80,7 @@ def test_connect_asks_for_less_where_it_must() -> None:
 
 def test_without_a_status_topic_there_is_no_will() -> None:
     assert (
-        read(packets.connect(LinkOptions(host="h", client_id="c"), CREDENTIALS, Terms(), MARK)).will is None
+        read(packets.connect(ClientOptions(host="h", client_id="c"), CREDENTIALS, Terms(), MARK)).will is None
     )
 
 
@@ -138,7 +138,7 @@ def test_packets_are_adapted_to_a_broker_of_little_means() -> None:
 )
 def test_options_that_cannot_work_are_refused(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        LinkOptions(host="h", client_id="c", **change)
+        ClientOptions(host="h", client_id="c", **change)
 
 
 def test_a_password_is_never_shown() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from stream_lstm.core.codec.topics import Pattern
 from stream_lstm.errors import PayloadError
-from stream_lstm.service.pipeline.freeze import FILTERS_MAX, Freezer, Window
+from stream_lstm.service.pipeline.freeze import FILTERS_MAX, Freezer, TimeWindow
 
-NIGHT = Window(time(22), time(6), ())
-FRIDAY_NIGHT = Window(time(22), time(6), ("fri",))
-NOON = Window(time(11, 30), time(12, 30), ("mon", "tue"))
-WEEKEND = Window(None, None, ("sat", "sun"))
-ALWAYS = Window(None, None, ())
+NIGHT = TimeWindow(time(22), time(6), ())
+FRIDAY_NIGHT = TimeWindow(time(22), time(6), ("fri",))
+NOON = TimeWindow(time(11, 30), time(12, 30), ("mon", "tue"))
+WEEKEND = TimeWindow(None, None, ("sat", "sun"))
+ALWAYS = TimeWindow(None, None, ())
 
 
 def at(text: str) -> float:
@@ -40,25 +40,25 @@ def at(text: str) -> float:
         (ALWAYS, "2026-11-27T12:00", True),
     ],
 )
-def test_windows_hold_by_the_clock(window: Window, moment: str, holds: bool) -> None:
+def test_windows_hold_by_the_clock(window: TimeWindow, moment: str, holds: bool) -> None:
     assert window.holds(at(moment)) is holds
 
 
 def test_plans_and_messages_add_up_and_the_last_message_counts() -> None:
     freezer = Freezer([(Pattern("night/#"), NIGHT)], "freeze")
     keys = ["night/a:v", "plant/b:v", "plant/c/d"]
-    freezer.look(at("2026-11-24T12:00"))
+    freezer.refresh(at("2026-11-24T12:00"))
     assert freezer.frozen(keys) is None
-    freezer.look(at("2026-11-24T23:00"))
+    freezer.refresh(at("2026-11-24T23:00"))
     assert freezer.frozen(keys) == [True, False, False]
-    freezer.hear(b'["plant/+", "other"]')
-    freezer.look(at("2026-11-24T23:01"))
+    freezer.apply_message(b'["plant/+", "other"]')
+    freezer.refresh(at("2026-11-24T23:01"))
     assert (freezer.frozen(keys), freezer.active) == ([True, True, False], 3)
-    freezer.hear(b'["plant/#"]')
-    freezer.look(at("2026-11-25T12:00"))
+    freezer.apply_message(b'["plant/#"]')
+    freezer.refresh(at("2026-11-25T12:00"))
     assert freezer.frozen(keys) == [False, True, True]
-    freezer.hear(b"")
-    freezer.look(at("2026-11-25T12:01"))
+    freezer.apply_message(b"")
+    freezer.refresh(at("2026-11-25T12:01"))
     assert (freezer.frozen(keys), freezer.active) == (None, 0)
 
 
@@ -77,9 +77,9 @@ def test_plans_and_messages_add_up_and_the_last_message_counts() -> None:
 )
 def test_a_message_that_cannot_be_understood_changes_nothing(payload: bytes, reason: str) -> None:
     freezer = Freezer([], "freeze")
-    freezer.hear(b'["a"]')
+    freezer.apply_message(b'["a"]')
     with pytest.raises(PayloadError) as caught:
-        freezer.hear(payload)
+        freezer.apply_message(payload)
     assert caught.value.reason == reason
-    freezer.look(0.0)
+    freezer.refresh(0.0)
     assert freezer.frozen(["a", "b"]) == [True, False]

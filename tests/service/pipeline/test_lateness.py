@@ -8,34 +8,36 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.trackers.event_time import BEHIND_MAX
+from stream_lstm.core.trackers.event_time import LATE_IN_A_ROW_MAX
 from stream_lstm.events import Clock, Events
-from stream_lstm.service.pipeline.lateness import Order
+from stream_lstm.service.pipeline.lateness import LatenessFilter
 from stream_lstm.service.settings.sections import TimeSettings
 from tests.core.models import description
 
 START = 1e9
 
 
-def order(newest: float = START, **settings: object) -> Order:
+def order(newest: float = START, **settings: object) -> LatenessFilter:
     """Of two streams, the first of which has had an event."""
     memories = Memories(description(), rows_max=2)
     rows = np.array([memories.admit("a", 1), memories.admit("b", 2)])
     records = memories.take(rows)
     records["time"], records["seq"] = [newest, 0.0], [1, 0]
     memories.put(rows, records)
-    return Order(TimeSettings.model_validate(settings), memories)
+    return LatenessFilter(TimeSettings.model_validate(settings), memories)
 
 
-def refused(of: Order, times: Sequence[float], rows: Sequence[int] = (), mark: int = 0) -> dict[int, str]:
+def refused(
+    of: LatenessFilter, times: Sequence[float], rows: Sequence[int] = (), mark: int = 0
+) -> dict[int, str]:
     count = len(times)
     events = Events(["a"] * count, [START + t for t in times], [mark] * count, [0.0] * count)
-    found = of.refused(events, np.array(rows or [1] * count, np.intp))
+    found = of.rejected(events, np.array(rows or [1] * count, np.intp))
     return {n: error.reason for n, error in found.items()}
 
 
 def test_who_says_nothing_of_it_takes_all() -> None:
-    assert not order().minds
+    assert not order().enabled
 
 
 def test_what_is_older_than_allowed_beside_the_newest_of_its_stream_is_refused() -> None:
@@ -60,6 +62,6 @@ def test_a_second_event_at_one_time_is_refused_on_request() -> None:
 
 def test_a_clock_that_was_set_back_is_believed_after_a_while() -> None:
     of = order(late_seconds_max=60.0)
-    found = refused(of, [-3_600.0 + n for n in range(BEHIND_MAX + 5)])
-    assert list(found) == list(range(BEHIND_MAX))
+    found = refused(of, [-3_600.0 + n for n in range(LATE_IN_A_ROW_MAX + 5)])
+    assert list(found) == list(range(LATE_IN_A_ROW_MAX))
     assert refused(of, [1.0, -3_600.0]) == {1: "late"}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.errors import DiskFailed, DiskFull, PayloadError
-from stream_lstm.service.pipeline.pipeline import Read
+from stream_lstm.service.pipeline.pipeline import ReadBatch
 from stream_lstm.service.state import recovery
 from stream_lstm.store.journal import Entry
 from tests.service.lines import Line, line, said
@@ -32,7 +32,7 @@ async def test_every_event_gives_one_prediction_and_is_acknowledged_with_it(tmp_
             ("a:v", 2, 2.0),
         ]
         assert running.link.acknowledged == messages
-        assert running.measures.predictions_total == 3
+        assert running.counters.predictions_total == 3
 
 
 async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp_path: Path) -> None:
@@ -42,14 +42,14 @@ async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp
         rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
         assert [r["reason"] for r in rejected] == ["malformed", "unexpected_topic", "wrong_type"]
         assert len(running.link.acknowledged) == 3
-        assert running.measures.events_total == 4
-        assert running.measures.applied_total == 1
-        assert running.measures.rejected_total.total() == 3
+        assert running.counters.events_total == 4
+        assert running.counters.applied_total == 1
+        assert running.counters.rejected_total.total() == 3
 
 
 def kept() -> Counter[type]:
     """Errors and batches that exist, whether or not anybody can reach them."""
-    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, Read))
+    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, ReadBatch))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def kept() -> Counter[type]:
 async def test_what_is_refused_leaves_nothing_for_the_garbage_collector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], messages: list[Said]
 ) -> None:
-    monkeypatch.setattr(recovery, "spare", lambda batch_events_max: 3)
+    monkeypatch.setattr(recovery, "spare_rows", lambda batch_events_max: 3)
     async with line(tmp_path / "s.db", **settings) as running:
         gc.collect()
         gc.disable()
@@ -76,7 +76,7 @@ async def test_what_is_refused_leaves_nothing_for_the_garbage_collector(
             before = kept()
             running.link.say(*messages)
             await running.link.until_delivered(1)
-            assert running.measures.rejected_total.total() > 0
+            assert running.counters.rejected_total.total() > 0
             assert kept() == before
         finally:
             gc.enable()
@@ -107,8 +107,8 @@ async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
         )
         await running.link.until_delivered(1)
         assert running.link.publications == []
-        assert running.measures.own_total == 3
-        assert running.measures.events_total == 0
+        assert running.counters.own_total == 3
+        assert running.counters.events_total == 0
 
 
 async def test_a_message_without_a_topic_is_refused_whatever_we_publish_to(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ async def test_a_message_without_a_topic_is_refused_whatever_we_publish_to(tmp_p
     async with line(tmp_path / "s.db", publish=nowhere) as running:
         running.link.say(Said("", b"bytes that are not text"))
         await running.link.until_delivered(1)
-        assert running.measures.rejected_total == {"malformed": 1}
-        assert running.measures.own_total == 0
+        assert running.counters.rejected_total == {"malformed": 1}
+        assert running.counters.own_total == 0
 
 
 async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(
         running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
-        assert running.measures.copies_total == 1
+        assert running.counters.copies_total == 1
         assert len(running.link.acknowledged) == 4
 
 
@@ -172,13 +172,13 @@ async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path
             first.link.say(*batch)
             await first.link.until_delivered(number + 1)
             if number + 1 == checkpointed:
-                assert await first.keeper.checkpoint(first.link.confirm) == 2
+                assert await first.state_writer.checkpoint(first.link.confirm) == 2
     reopened = Line(tmp_path / "crashed.db")
     assert reopened.records() == expected
-    resent = [json.loads(body) for _, publications in reopened.restored.resend for _, body in publications]
+    resent = [json.loads(body) for _, publications in reopened.recovered.resend for _, body in publications]
     assert resent == said_by_plain[-len(resent) :]
     assert len(resent) >= 2  # the last batch's predictions may not have left
-    await reopened.keeper.close(cleanly=False)
+    await reopened.state_writer.close(cleanly=False)
 
 
 async def test_after_a_clean_stop_nothing_is_sent_again_or_taken_for_a_copy(tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ async def test_after_a_clean_stop_nothing_is_sent_again_or_taken_for_a_copy(tmp_
     async with line(tmp_path / "s.db", cleanly=True) as first:
         first.link.say(plain)
         await first.link.until_delivered(1)
-        await first.keeper.checkpoint(first.link.confirm)
+        await first.state_writer.checkpoint(first.link.confirm)
     async with line(tmp_path / "s.db") as second:
-        assert second.restored.resend == []
-        assert second.restored.replayed == 0
+        assert second.recovered.resend == []
+        assert second.recovered.replayed == 0
         second.link.say(plain)
         await second.link.until_delivered(1)
         assert [p["seq"] for p in second.predictions()] == [2]
@@ -213,7 +213,7 @@ async def test_a_full_disk_holds_the_batch_and_goes_on_by_itself(
         running.link.say(said("a", 2.0, 1))
         await running.link.until_delivered(2)
         assert tries == [1, 1, 1, 1, 2]
-        assert running.keeper.trouble is None
+        assert running.state_writer.disk_error is None
         assert [p["seq"] for p in running.predictions()] == [1, 2]
 
 
@@ -231,8 +231,8 @@ async def test_a_failed_disk_ends_the_line_and_nothing_is_acknowledged(
     with pytest.raises(DiskFailed):
         await asyncio.wait_for(running.worker.run(), 10)
     assert running.link.delivered == []
-    assert isinstance(running.keeper.trouble, DiskFailed)
-    await running.keeper.close(cleanly=False)
+    assert isinstance(running.state_writer.disk_error, DiskFailed)
+    await running.state_writer.close(cleanly=False)
 
 
 async def test_the_journal_is_cut_to_what_recovery_needs(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_the_journal_is_cut_to_what_recovery_needs(tmp_path: Path) -> None
         for t in range(20):
             running.link.say(said("a", float(t), t, qos=0, packet_id=None))
             await running.link.until_delivered(t + 1)
-        await running.keeper.checkpoint(running.link.confirm)
+        await running.state_writer.checkpoint(running.link.confirm)
         assert [entry.number for entry in running.database.entries(0)] == [20]
 
 
@@ -275,7 +275,7 @@ async def test_ten_thousand_good_events_are_as_if_three_hundred_bad_ones_had_not
         await running.link.until_delivered(1)
         assert running.records() == expected
         assert len(running.predictions()) == len(good)
-        assert running.measures.rejected_total.total() == len(mixed) - len(good)
+        assert running.counters.rejected_total.total() == len(mixed) - len(good)
 
 
 async def test_a_frozen_stream_says_so_and_the_journal_knows(tmp_path: Path) -> None:
@@ -289,8 +289,8 @@ async def test_a_frozen_stream_says_so_and_the_journal_knows(tmp_path: Path) -> 
         told = [(p["stream"], p.get("frozen")) for p in running.predictions()]
         assert told == [("a:v", True), ("b:v", None), ("a:v", True), ("a:v", None)]
         assert [m for e in running.database.entries(0) for m in e.marks.tolist()] == [16, 0, 16, 0]
-        assert running.measures.frozen_total == 2
-        assert dict(running.measures.rejected_total) == {"malformed": 1}
+        assert running.counters.frozen_total == 2
+        assert dict(running.counters.rejected_total) == {"malformed": 1}
         assert len(running.link.acknowledged) == 7
 
 
@@ -305,7 +305,7 @@ async def test_frozen_streams_are_restored_as_they_were(tmp_path: Path) -> None:
         before = running.records()
     again = Line(tmp_path / "s.db")
     assert again.records() == before
-    await again.keeper.close(cleanly=False)
+    await again.state_writer.close(cleanly=False)
 
 
 async def test_late_and_repeated_events_are_refused_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -318,8 +318,8 @@ async def test_late_and_repeated_events_are_refused_where_that_is_asked_for(tmp_
         rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
         assert [r["reason"] for r in rejected] == ["repeated", "late", "late"]
         assert [json.loads(base64.b64decode(r["payload_base64"]))["v"] for r in rejected] == [3.0, 4.0, 8.0]
-        assert running.measures.late_total == 1
-        assert running.measures.events_total == 8
+        assert running.counters.late_total == 1
+        assert running.counters.events_total == 8
 
 
 async def test_the_right_messages_are_refused_where_new_streams_and_late_events_come_together(
@@ -348,8 +348,8 @@ async def test_an_incident_goes_to_the_alert_topic_too(tmp_path: Path) -> None:
         assert alerts[-1][0] == "alerts/a:v"
         assert json.loads(alerts[-1][1])["value"] == 500.0
         assert ("predictions/a:v", alerts[-1][1]) in running.link.publications
-        assert running.measures.alerts_total == len(alerts)
-        assert running.measures.own_total == 1
+        assert running.counters.alerts_total == len(alerts)
+        assert running.counters.own_total == 1
 
 
 async def test_who_was_silent_and_is_back_is_told(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ async def test_who_was_silent_and_is_back_is_told(tmp_path: Path) -> None:
             running.wall += 60.0
             running.link.say(said("a", 1.0, n))
             await running.link.until_delivered(n + 1)
-        running.silence.look(running.wall + 600.0)
+        running.staleness.check(running.wall + 600.0)
         running.wall += 900.0
         running.link.say(said("a", 1.0, 99))
         await running.link.until_delivered(31)

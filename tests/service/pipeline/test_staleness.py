@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.service.pipeline.staleness import EVENTS_MIN, Change, Silence
+from stream_lstm.service.pipeline.staleness import EVENTS_MIN, StalenessChange, StalenessMonitor
 from tests.core.models import description
 
 
@@ -21,13 +21,13 @@ class Watched:
         for n in range(streams):
             self.memories.admit(str(n + 1), n + 1)
         self.since = 0.0
-        self.told: list[Change] = []
-        self.silence = Silence(self.memories, lambda: self.since, self.told.append)
+        self.told: list[StalenessChange] = []
+        self.staleness = StalenessMonitor(self.memories, lambda: self.since, self.told.append)
 
     def hear(self, stream: int, times: list[float]) -> None:
         row = np.array([stream])
         for time in times:
-            self.silence.heard(row, time)
+            self.staleness.observe(row, time)
             self.memories.seen[row] = time
             record = self.memories.take(row)
             record["seq"] += 1
@@ -35,7 +35,7 @@ class Watched:
 
     def look(self, now: float) -> list[str]:
         self.told.clear()
-        self.silence.look(now)
+        self.staleness.check(now)
         return [change.stream for change in self.told]
 
 
@@ -50,11 +50,11 @@ def test_who_is_silent_for_thrice_as_long_as_ever_is_stale_and_told_once(every: 
     last = 1e9 + 49 * every
     assert watched.look(last + 2.9 * every) == []
     assert watched.look(last + 3.1 * every) == ["1"]
-    assert watched.silence.stale == 1
+    assert watched.staleness.stale == 1
     assert watched.look(last + 9 * every) == []
     watched.hear(1, [last + 10 * every])
     assert [(c.stream, c.stale) for c in watched.told] == [("1", False)]
-    assert watched.silence.stale == 0
+    assert watched.staleness.stale == 0
 
 
 def test_an_irregular_stream_is_held_against_its_longest_silence() -> None:
@@ -115,10 +115,10 @@ def test_who_leaves_memory_is_no_longer_watched() -> None:
     watched.look(1e9 + 1e5)
     watched.memories.evict("1")
     watched.look(1e9 + 2e5)
-    assert watched.silence.stale == 0
+    assert watched.staleness.stale == 0
     assert watched.told == []
 
 
 def test_a_change_is_json() -> None:
-    told = json.loads(Change("a/b", True, 200.0, 60.0).encode())
+    told = json.loads(StalenessChange("a/b", True, 200.0, 60.0).encode())
     assert told == {"stream": "a/b", "stale": True, "silent_seconds": 200.0, "usual_seconds": 60.0}

@@ -13,7 +13,7 @@ import pytest
 
 from stream_lstm.errors import DiskFull
 from stream_lstm.service.state import recovery, residency
-from stream_lstm.service.state.residency import Allowance
+from stream_lstm.service.state.residency import TokenBucket
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
 
@@ -21,7 +21,7 @@ from tests.service.scripted import Said
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardly any rows beside `streams_max`, so that room has to be made."""
-    monkeypatch.setattr(recovery, "spare", lambda batch_events_max: 3)
+    monkeypatch.setattr(recovery, "spare_rows", lambda batch_events_max: 3)
 
 
 def messages(devices: int, count: int, seed: int = 1) -> list[Said]:
@@ -57,12 +57,12 @@ async def test_streams_that_come_and_go_are_predicted_with_the_same_bits(
     async with line(tmp_path / "small.db", limits={"streams_max": 4}) as running:
         await play(running, events, 3)
         assert told(running) == expected
-        assert running.measures.rejected_total.total() == 0
-        assert running.measures.evicted_total > 50
-        assert running.measures.fetched_total > 40
-        assert len(running.restored.memories) <= 4 + 3
+        assert running.counters.rejected_total.total() == 0
+        assert running.counters.evicted_total > 50
+        assert running.counters.fetched_total > 40
+        assert len(running.recovered.memories) <= 4 + 3
         known = len({stream for stream, _ in expected})
-        assert len(running.restored.memories) + running.streams.away == known
+        assert len(running.recovered.memories) + running.streams.on_disk == known
 
 
 async def test_they_are_where_they_were_after_a_restart(tmp_path: Path, few_rows: None) -> None:
@@ -73,8 +73,8 @@ async def test_they_are_where_they_were_after_a_restart(tmp_path: Path, few_rows
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for part in range(8):  # none of them cleanly
         async with line(tmp_path / "small.db", limits={"streams_max": 4}) as running:
-            assert running.streams.away == running.database.streams - len(running.restored.memories)
-            for number, publications in running.restored.resend:
+            assert running.streams.on_disk == running.database.streams - len(running.recovered.memories)
+            for number, publications in running.recovered.resend:
                 await running.link.deliver(number, publications, [])
             await play(running, events[part * 50 : part * 50 + 50], 5)
             for key, prediction in told(running).items():
@@ -91,7 +91,7 @@ async def test_a_checkpoint_beside_it_harms_nothing(tmp_path: Path, few_rows: No
 
         async def checkpoints() -> None:
             while True:
-                await running.keeper.checkpoint(running.link.confirm)
+                await running.state_writer.checkpoint(running.link.confirm)
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(checkpoints())
@@ -99,7 +99,7 @@ async def test_a_checkpoint_beside_it_harms_nothing(tmp_path: Path, few_rows: No
         beside.cancel()
         assert told(running) == expected
     async with line(tmp_path / "small.db", limits={"streams_max": 100}) as running:
-        memories, keys = running.restored.memories, sorted({stream for stream, _ in expected})
+        memories, keys = running.recovered.memories, sorted({stream for stream, _ in expected})
         records = memories.take(np.array(memories.rows(keys), np.intp))
         assert records["seq"].tolist() == [max(n for s, n in expected if s == key) for key in keys]
 
@@ -111,7 +111,7 @@ async def test_more_streams_at_once_than_there_is_room_for_are_refused_and_count
         running.link.say(*(said(f"d{n}", 1.0, n) for n in range(8)), said("d0", 2.0, 9))
         await running.link.until_delivered(1)
         assert sorted(told(running)) == sorted([*((f"d{n}:v", 1) for n in range(5)), ("d0:v", 2)])
-        assert running.measures.rejected_total["streams_max"] == 3
+        assert running.counters.rejected_total["streams_max"] == 3
         assert len(running.link.acknowledged) == 9
         running.link.say(said("d7", 1.0, 10))
         await running.link.until_delivered(2)
@@ -124,18 +124,18 @@ async def test_a_flood_of_new_names_costs_those_names_alone(tmp_path: Path) -> N
         await play(running, [said("known", 20.0, 0)], 1)
         flood = [said(f"f{n}", 1.0, n) for n in range(500)]
         await play(running, [*flood, said("known", 21.0, 1)], 100)
-        assert running.measures.rejected_total["new_streams"] == 500 - 59
+        assert running.counters.rejected_total["new_streams"] == 500 - 59
         assert ("known:v", 2) in told(running)
         rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
         assert {r["reason"] for r in rejected} == {"new_streams"}
         running.now += 3.5
         await play(running, [said(f"later{n}", 1.0, n) for n in range(9)], 9)
-        assert running.measures.rejected_total["new_streams"] == 500 - 59 + 6
+        assert running.counters.rejected_total["new_streams"] == 500 - 59 + 6
 
 
 def test_an_allowance_fills_with_time_and_no_further() -> None:
     now = [0.0]
-    allowance = Allowance(2.0, lambda: now[0])
+    allowance = TokenBucket(2.0, lambda: now[0])
     assert (allowance.take(100), allowance.take(100)) == (100, 20)
     now[0] += 0.75
     assert (allowance.take(5), allowance.take(5)) == (1, 0)
@@ -149,11 +149,11 @@ async def test_streams_silent_for_too_long_are_forgotten_and_begin_anew(tmp_path
         await play(running, [said(d, 1.0, n) for n, d in enumerate("abc")], 1)
         running.wall = 2_000.0
         await play(running, [said("c", 2.0, 5), said("d", 1.0, 6)], 1)
-        assert running.streams.away == 2
-        await running.keeper.checkpoint(running.link.confirm)
+        assert running.streams.on_disk == 2
+        await running.state_writer.checkpoint(running.link.confirm)
         assert await running.streams.forget(1_500.0) == 2
-        assert (running.streams.away, running.database.streams) == (0, 2)
-        assert running.measures.forgotten_total == 2
+        assert (running.streams.on_disk, running.database.streams) == (0, 2)
+        assert running.counters.forgotten_total == 2
         await play(running, [said("a", 9.0, 7), said("c", 3.0, 8)], 1)
         assert [(p["stream"], p["seq"]) for p in running.predictions()[-2:]] == [("a:v", 1), ("c:v", 3)]
     async with line(tmp_path / "s.db", limits={"streams_max": 100}) as running:
@@ -165,7 +165,7 @@ async def test_who_was_heard_of_since_the_checkpoint_is_not_forgotten(tmp_path: 
     async with line(tmp_path / "s.db") as running:
         running.wall = 1_000.0
         await play(running, [said("a", 1.0, 0), said("b", 1.0, 0)], 2)
-        await running.keeper.checkpoint(running.link.confirm)
+        await running.state_writer.checkpoint(running.link.confirm)
         running.wall = 2_000.0
         await play(running, [said("a", 2.0, 1)], 1)
         assert await running.streams.forget(1_500.0) == 1
@@ -190,11 +190,11 @@ async def test_a_full_disk_is_waited_for_before_streams_leave(
         monkeypatch.setattr(running.database, "checkpoint", full)
         await play(running, [said("b", 1.0, 1), said("a", 2.0, 2)], 1)
         assert refused == [0]
-        assert running.keeper.trouble is None
+        assert running.state_writer.disk_error is None
         assert sorted(told(running)) == [("a:v", 1), ("a:v", 2), ("b:v", 1)]
 
 
 def test_there_is_spare_room_for_a_batch() -> None:
     assert residency.EVICTED_SHARE < 1
-    assert recovery.spare(1_024) >= 4_096
-    assert recovery.spare(65_536) == 4 * 65_536
+    assert recovery.spare_rows(1_024) >= 4_096
+    assert recovery.spare_rows(65_536) == 4 * 65_536
