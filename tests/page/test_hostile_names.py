@@ -82,7 +82,7 @@ async def test_what_was_refused_is_text(browser: Browser, broker: Mosquitto, ser
 
 async def test_a_stream_that_is_not_there_is_said(browser: Browser, service: Running) -> None:
     page = await (await shown(browser, service.port)).open(f"#/stream/{quote('no<b>where', safe='')}")
-    await page.page.wait_for_selector(".disk_error:has-text('There is no such stream')")
+    await page.page.wait_for_selector(".trouble:has-text('There is no such stream')")
     assert await page.text("h1") == "no<b>where"
     await no_markup(page)
 

@@ -255,8 +255,8 @@ def test_no_secret_is_ever_shown(mosquitto: Callable[..., Mosquitto], tmp_path: 
     crash = (
         "import sys\nfrom pathlib import Path\nfrom stream_lstm.service.settings.load import load\n"
         f"settings = load(Path({str(config)!r}))\n"
-        "from stream_lstm.service.assembly import link_options, credentials\n"
-        "print(repr(settings), str(settings), repr(settings.http), repr(link_options(settings)),"
+        "from stream_lstm.service.assembly import client_options, credentials\n"
+        "print(repr(settings), str(settings), repr(settings.http), repr(client_options(settings)),"
         " repr(credentials(settings.mqtt)), settings.model_dump_json())\nraise ValueError(settings)\n"
     )
     config.write_text(config.read_text().replace("nonsense = 1\n", ""))

@@ -28,7 +28,7 @@ def entry(number: int, *, events: int = 3, digests: int = 2, **changes: Any) -> 
         "digests": rng.integers(0, 2**63, (digests, 2)).astype(np.uint64),
         "rejected": [Rejection("a/b", b"\xff", "malformed", "not JSON", 1e9)] if number % 2 else [],
         "published_through": number - 1,
-        "settled": max(number - 2, 0),
+        "acked_through": max(number - 2, 0),
     }
     return Entry(**(made | changes))
 

@@ -30,14 +30,19 @@ REJECTED = st.builds(
     rejected=st.lists(REJECTED, max_size=3),
 )
 def test_an_entry_is_read_as_it_was_written(
-    number: int, events: int, digests: int, wide: int, named: list[tuple[int, str]], rejected: list[Rejection]
+    number: int,
+    events: int,
+    digests: int,
+    wide: int,
+    new_streams: list[tuple[int, str]],
+    rejected: list[Rejection],
 ) -> None:
     made = entry(
         number,
         events=events,
         digests=digests,
         values=np.random.default_rng(0).normal(0, 1, (events, wide)),
-        new_streams=named,
+        new_streams=new_streams,
         rejected=rejected,
     )
     assert same(decode(number, encode(made), path="x"), made)

@@ -126,7 +126,7 @@ def test_a_wide_model_takes_bounded_memory() -> None:
     memories = Memories(wide, rows_max=1)
     record = memories.row_type.itemsize
     assert record > 500_000
-    recent = History(SimpleNamespace(description=wide), memories, events_max=262_144)  # type: ignore[arg-type]
+    recent = History(SimpleNamespace(spec=wide), memories, events_max=262_144)  # type: ignore[arg-type]
     events = sum(column.nbytes for ring in recent._rings for column in ring._columns)
     anchors = sum(column.nbytes for ring in recent._anchors for column in ring._columns)
     assert EVENTS_BYTES_MAX * 0.9 < events <= EVENTS_BYTES_MAX * 1.1

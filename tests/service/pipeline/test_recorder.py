@@ -174,7 +174,7 @@ async def test_a_fault_in_it_does_not_end_the_line(
         def stumble(*_: object) -> None:
             raise RuntimeError("a fault")
 
-        monkeypatch.setattr(running.recorder.history, "note", stumble)
+        monkeypatch.setattr(running.recorder.history, "append", stumble)
         monkeypatch.setattr(running.recorder, "rejections", {})
         with caplog.at_level(logging.ERROR, "stream_lstm"):
             for n in range(3):
