@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity, load_model
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
@@ -35,14 +36,12 @@ def fill(path: Path, streams: int) -> None:
         for n in range(EVENTS):
             times = np.full(len(rows), 1.7e9 + 60.0 * n)
             values = rng.normal(20.0, 1.0, (len(rows), 1))
-            marks = np.zeros(len(rows), np.uint8)
-            engine.run(rows, times, values, marks)
+            batch = Batch.timed(rows, times, values)
+            engine.apply(batch)
         number = start // BATCH + 1
-        streams_of = memories.ids[rows].astype(np.int64)
+        batch = batch.with_streams(memories.ids[rows].astype(np.intp))
         nothing = np.empty((0, 2), np.uint64)
-        entry = Entry(
-            number, model.id, streams_of, times, marks, values, keys, nothing, [], number - 1, number - 1
-        )
+        entry = Entry(number, model.id, batch, keys, nothing, [], number - 1, number - 1)
         database.commit(entry)
         columns = memories.ids[rows].tolist(), [number] * len(rows), times.tolist(), memories.records(rows)
         database.checkpoint(list(map(Record, *columns)))

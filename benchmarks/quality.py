@@ -26,10 +26,10 @@ from benchmarks import detection, machine
 from stream_lstm.backtest import baselines
 from stream_lstm.backtest.figures import Course, Figures, follow, judge
 from stream_lstm.backtest.files import Series, read
-from stream_lstm.core.batch import Batch
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import load_model
 
 DATA = Path(__file__).parent / "data"
@@ -127,9 +127,7 @@ def event_cost(model: Model) -> float:
     rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(BATCH)], np.intp)
     rng, spent = np.random.default_rng(0), []
     for n in range(REPEATS):
-        batch = Batch(
-            rows, np.full(BATCH, 1.7e9 + n * 60), rng.normal(20, 1, (BATCH, 1)), np.zeros(BATCH, np.uint8)
-        )
+        batch = Batch.timed(rows, np.full(BATCH, 1.7e9 + n * 60), rng.normal(20, 1, (BATCH, 1)))
         begun = time.perf_counter()
         engine.apply(batch)
         spent.append(time.perf_counter() - begun)

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks import machine
 from stream_lstm.core.codec.encoder import Encoder
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity, load_model
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.publications import PublicationBuilder
@@ -55,16 +56,14 @@ class Line:
         memories = self.recovered.memories
         values = np.random.default_rng(0).normal(20.0, 1.0, (len(rows), 1))
         times = np.full(len(rows), 1.7e9)
-        self.recovered.engine.run(rows, times, values)
+        batch = Batch.timed(rows, times, values)
+        self.recovered.engine.apply(batch)
         number = self.state_writer.number + 1
         memories.applied[rows], memories.seen[rows] = number, times
         entry = Entry(
             number=number,
             model=self.model.id,
-            streams=memories.ids[rows].astype(np.int64),
-            times=times,
-            marks=np.zeros(len(rows), np.uint8),
-            values=values,
+            batch=batch.with_streams(memories.ids[rows].astype(np.intp)),
             new_streams=named,
             digests=np.empty((0, 2), np.uint64),
             rejected=[],

@@ -1,9 +1,15 @@
-"""What a sensor says, in columns, and the words for what is refused."""
+"""Events in columns, as decoded and as a batch of arrays, and the reasons for rejection."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+EVENT_MAX = 1e100  # larger numbers are rejected by the decoder: their squares would overflow a double
 
 
 class Clock(enum.IntEnum):
@@ -53,3 +59,46 @@ class Events:
         """From an event on: those without a time of their own came late, and nobody knows how late."""
         late = (Clock.UNCERTAIN if mark == Clock.ARRIVAL else mark for mark in self.marks[start:])
         self.marks[start:] = map(int, late)
+
+    @classmethod
+    def from_batch(cls, keys: list[str], batch: Batch) -> Events:
+        """The events of a batch, under these keys."""
+        return cls(keys, batch.times.tolist(), batch.marks.tolist(), batch.values.ravel().tolist())
+
+    def batch(self, streams: NDArray[np.intp], features: int) -> Batch:
+        """The same as arrays.
+
+        Args:
+            streams: (N,) the stream of each event.
+            features: F, of one event.
+        """
+        return Batch(
+            streams=streams,
+            times=np.array(self.times, np.float64),
+            marks=np.array(self.marks, np.uint8),
+            values=np.array(self.values, np.float64).reshape(-1, features),
+        )
+
+
+class Batch(NamedTuple):
+    """N events of F features in order of arrival: what journal, engine, history and gate trace work on."""
+
+    streams: NDArray[np.intp]  # (N,) a row in memory for the engine, a number on disk for the journal
+    times: NDArray[np.float64]  # (N,) epoch seconds
+    marks: NDArray[np.uint8]  # (N,) `Clock`, and perhaps `FROZEN`
+    values: NDArray[np.float64]  # (N, F) within ±`EVENT_MAX`
+
+    @classmethod
+    def timed(
+        cls, streams: NDArray[np.intp], times: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> Batch:
+        """Events that carry a time of their own, of streams that are not frozen."""
+        return cls(streams, times, np.zeros(len(times), np.uint8), values)
+
+    def select(self, which: NDArray[Any] | slice) -> Batch:
+        """Some of these events, by position or by mask."""
+        return Batch._make(column[which] for column in self)
+
+    def with_streams(self, streams: NDArray[np.intp]) -> Batch:
+        """The same events with their streams numbered in another way."""
+        return self._replace(streams=streams)

@@ -29,6 +29,7 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.demo import embedded
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import load_model
 from stream_lstm.service.mqtt import ClientOptions, Filter, MqttClient
 from stream_lstm.store.database import Database
@@ -237,7 +238,7 @@ class Chaos:
         for start in range(0, len(self.sent), self._streams):
             values = np.array(self.sent[start : start + self._streams])
             times = np.arange(BEGIN + start, BEGIN + start + len(values), dtype=np.float64)
-            engine.run(rows[: len(values)], times, values[:, None])
+            engine.apply(Batch.timed(rows[: len(values)], times, values[:, None]))
         keys = memories.keys(rows.tolist())
         expected = dict(zip(keys, memories.records(rows), strict=True))
         found = {}

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_lstm.events import Batch
 from stream_lstm.service.http.openapi import document
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
@@ -87,7 +88,7 @@ def models(kind: str) -> str:
     parts = []
     for start in range(0, count, 90):
         some = slice(start, start + 90)
-        said = running.run(rows[some], times[some], values[some], marks[some])
+        said = running.apply(Batch(rows[some], times[some], marks[some], values[some]))
         parts += [column.tobytes() for column in said]
     return digest(*parts, *running.memories.records(np.arange(1, 6)))
 

@@ -21,6 +21,7 @@ from examples.wolf_and_dog.events import FEATURES, LABELS, QUIET, tests, walks
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
+from stream_lstm.events import Batch
 from stream_lstm.train.convert import convert
 
 HERE = Path(__file__).parent
@@ -106,7 +107,9 @@ def engine_accuracy(content: bytes, lag: int, seed: int) -> float:
         engine = Engine(made, Memories(made.spec, rows_max=TESTS_AT_ONCE))
         rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(TESTS_AT_ONCE)], np.intp)
         for t, events in enumerate(asked.events):
-            said = engine.run(rows, np.full(TESTS_AT_ONCE, 1.7e9 + t), events.astype(np.float64))
+            said = engine.apply(
+                Batch.timed(rows, np.full(TESTS_AT_ONCE, 1.7e9 + t), events.astype(np.float64))
+            )
         right += int((said.probabilities.argmax(1) == asked.answers[lag]).sum())
     return right / TESTS
 

@@ -15,6 +15,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.events import Batch
 
 Doubles = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ def follow(model: Model, streams: Sequence[Series], progress: Callable[[int], ob
         alive = np.flatnonzero(lengths > t)
         at = starts[alive] + t
         flat.low[at], flat.high[at] = coming[1:, alive]
-        said = engine.run(rows[alive], times[at], values[at][:, None])
+        said = engine.apply(Batch.timed(rows[alive], times[at], values[at][:, None]))
         flat.expected[at] = said.expected[:, 0]
         flat.anomaly[at], flat.kind[at], flat.incident_score[at], flat.alert[at] = said[2:6]
         flat.trust[at] = said.trust[:, 0]

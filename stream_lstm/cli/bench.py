@@ -13,6 +13,7 @@ import numpy as np
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
+from stream_lstm.events import Batch
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
 
@@ -51,9 +52,9 @@ def seconds_an_event(engine: Engine, size: int) -> float:
     rng = np.random.default_rng(0)
     rows, times = np.arange(1, size + 1), np.full(size, 1e9)
     values = rng.normal(20.0, 1.0, (size, len(engine.model.spec.features)))
-    engine.run(rows, times, values)
+    engine.apply(Batch.timed(rows, times, values))
     rounds, begun = 0, time.perf_counter()
     while (spent := time.perf_counter() - begun) < SECONDS_EACH:
-        engine.run(rows, times, values)
+        engine.apply(Batch.timed(rows, times, values))
         rounds += 1
     return spent / (rounds * size)

@@ -78,10 +78,7 @@ def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
             if key not in memories:
                 memories.admit(key, len(memories) + 1)
         rows = np.array(memories.rows(events.keys), np.intp)
-        values = np.array(events.values).reshape(-1, wide)
-        yield from encoder.encode(
-            events, engine.run(rows, np.array(events.times), values, np.array(events.marks, np.uint8))
-        )
+        yield from encoder.encode(events, engine.apply(events.batch(rows, wide)))
 
 
 def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Events]:
@@ -109,16 +106,11 @@ def _of_journal(path: Path, model: Model) -> Iterator[Events]:
             for stream, key in zip(rows.ids.tolist(), rows.keys, strict=True)
         }
         for entry in database.entries(0):
-            if entry.values.shape[1] != wide:
+            if entry.batch.values.shape[1] != wide:
                 raise SettingsError(
-                    str(path), f"its events have {entry.values.shape[1]} features, the model {wide}"
+                    str(path), f"its events have {entry.batch.values.shape[1]} features, the model {wide}"
                 )
-            yield Events(
-                keys=[keys[stream] for stream in entry.streams.tolist()],
-                times=entry.times.tolist(),
-                marks=entry.marks.tolist(),
-                values=entry.values.ravel().tolist(),
-            )
+            yield Events.from_batch([keys[n] for n in entry.batch.streams.tolist()], entry.batch)
     finally:
         database.close()
 

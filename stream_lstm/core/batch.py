@@ -7,22 +7,12 @@ that speaks often does not make the others wait: they are all in the first batch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 FEW = 256  # for so many a set is quicker than a sort
 ROWS_MAX = 1_024  # measured: more rows at once save no more, and what belongs to them leaves the cache
-
-
-class Batch(NamedTuple):
-    """Events that are applied together; no row twice."""
-
-    rows: NDArray[np.intp]  # (B,) the streams' rows in memory
-    times: NDArray[np.float64]  # (B,) epoch seconds
-    values: NDArray[np.float64]  # (B, F)
-    marks: NDArray[np.uint8]  # (B,) see `stream_lstm.events`
 
 
 def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -12,16 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.batch import Batch, parts
+from stream_lstm.core.batch import parts
 from stream_lstm.core.memory import Columns, Memories
 from stream_lstm.core.model import cell, inputs, readout
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
 from stream_lstm.core.trackers.scale import Doubles, Scale
-from stream_lstm.events import CLOCK_BITS, FROZEN, Clock
-
-EVENT_MAX = 1e100  # larger numbers are refused before they get here: their squares would overflow
-
+from stream_lstm.events import CLOCK_BITS, FROZEN, Batch, Clock
 
 # What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
 LEARNT = (
@@ -35,41 +33,6 @@ LOG_10 = np.log(10.0)
 UNCERTAIN = int(Clock.UNCERTAIN)  # plain: an enum takes its time in a comparison
 LEAST = 1e-12  # of shares, so that nothing is divided by zero
 FROZEN_EVENTS_MIN = 20  # a younger stream has nothing to keep
-
-
-class Predictions(NamedTuple):
-    """What comes out for B events, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
-
-    seq: NDArray[np.int64]  # (B,) which event of its stream each is, from 1
-    expected: Doubles  # (B, T) what was predicted for it one event ago
-    anomaly: Doubles  # (B,) how odd it was, 0 to 1; NaN where nobody knows when it was
-    kind: NDArray[np.int8]  # (B,) why, see `oddity.KINDS`
-    incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
-    alert: NDArray[np.bool_]  # (B,) an incident begins with it
-    forecast: Doubles  # (B, K, T) for the next event, and further ahead
-    half_width: Doubles  # (B, K, T) half the width of the interval around it
-    trust: Doubles  # (B, T) the model's share in it, see `stream_lstm.core.trackers.experts`
-    probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
-    error: Doubles  # (B, T) |value - expected|, in deviations
-    persistence: Doubles  # (B, T) the error of "same as last time", in deviations
-    missed: NDArray[np.bool_]  # (B, T) the event lay outside the interval
-    relative_mae: Doubles  # (B, T) mean error by that of "same as last time", of late
-    covered: Doubles  # (B, T) share of values inside their interval, of late
-    late: NDArray[np.bool_]  # (B,) the event is older than the last of its stream
-
-    @property
-    def prediction(self) -> Doubles:
-        """(B, T) for the next event."""
-        return self.forecast[:, 0]
-
-    def begun(self, first: NDArray[np.bool_]) -> Predictions:
-        """The same, where nothing had been said before a stream's first event, (B, 1)."""
-        return self._replace(
-            expected=np.where(first, np.nan, self.expected),
-            half_width=np.where(first[:, None], np.nan, self.half_width),
-            persistence=np.where(first, np.nan, self.persistence),
-            covered=np.where(first, np.nan, self.covered),
-        )
 
 
 class Deviation(NamedTuple):
@@ -98,39 +61,28 @@ class Engine:
         self._feature_of = [known.get(name, -1) for name in described.targets]
         self._same = described.targets == described.features
 
-    def run(
-        self,
-        rows: NDArray[np.intp],
-        times: NDArray[np.float64],
-        values: NDArray[np.float64],
-        marks: NDArray[np.uint8] | None = None,
-    ) -> Predictions:
-        """Apply events in order of arrival, N of them, any stream any number of times.
+    def apply(self, batch: Batch) -> Predictions:
+        """Apply events in order of arrival, any stream any number of times.
 
         Args:
-            rows: (N,) the streams' rows in memory.
-            times: (N,) epoch seconds.
-            values: (N, F) within ±`EVENT_MAX`.
-            marks: (N,) see `stream_lstm.events`; without them, times are the events' own.
+            batch: its streams are rows in memory.
 
         Returns:
-            N predictions, in the same order.
+            A prediction an event, in the same order.
         """
-        if marks is None:
-            marks = np.zeros(len(rows), np.uint8)
-        pieces = list(parts(rows))
+        pieces = list(parts(batch.streams))
         if not pieces:
-            return self._nothing()
+            return Predictions.none(self.model.spec)
         if len(pieces) == 1:
-            return self.apply(Batch(rows, times, values, marks))
-        done = [self.apply(Batch(rows[p], times[p], values[p], marks[p])) for p in pieces]
+            return self.apply_once(batch)
+        done = [self.apply_once(batch.select(piece)) for piece in pieces]
         order = np.argsort(np.concatenate(pieces))
         return Predictions._make(np.concatenate(column)[order] for column in zip(*done, strict=True))
 
-    def apply(self, batch: Batch) -> Predictions:
-        """Push each stream's memory on by one event; returns a prediction an event."""
-        count = len(batch.rows)
-        rows, times, values, marks = _whole_tiles(batch)
+    def apply_once(self, batch: Batch) -> Predictions:
+        """`apply` for a batch in which no stream occurs twice."""
+        count = len(batch.streams)
+        rows, times, marks, values = _whole_tiles(batch)
         heads = self.memories.take(rows)
         before = self.memories.unpack(heads)
         seq = heads["seq"] + 1
@@ -167,7 +119,7 @@ class Engine:
         after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
         _keep(after, before, doubtful, anomaly.AnomalyState._fields)
         _keep(after, before, frozen, LEARNT)
-        self._remember(batch.rows, heads, seq, after)
+        self._remember(batch.streams, heads, seq, after)
         said = Predictions(
             seq=seq,
             expected=before["expected"],
@@ -299,31 +251,6 @@ class Engine:
         columns[:, [n for n, feature in enumerate(self._feature_of) if feature < 0]] = missing
         return columns
 
-    def _nothing(self) -> Predictions:
-        """No predictions, in columns of the right types and widths."""
-        described = self.model.spec
-        targets, labels = np.empty((0, len(described.targets))), np.empty((0, len(described.labels)))
-        ahead = np.empty((0, len(described.horizon), len(described.targets)))
-        flags = np.empty((0, len(described.targets)), np.bool_)
-        return Predictions(
-            seq=np.empty(0, np.int64),
-            expected=targets,
-            anomaly=np.empty(0),
-            kind=np.empty(0, np.int8),
-            incident_score=np.empty(0),
-            alert=np.empty(0, np.bool_),
-            forecast=ahead,
-            trust=targets,
-            half_width=ahead,
-            probabilities=labels,
-            error=targets,
-            persistence=targets,
-            missed=flags,
-            relative_mae=targets,
-            covered=targets,
-            late=np.empty(0, np.bool_),
-        )
-
 
 def _some(columns: Columns, fields: type[NamedTuple]) -> list[NDArray[Any]]:
     return [columns[name] for name in fields._fields]
@@ -348,13 +275,13 @@ def _keep(after: Columns, before: Columns, where: NDArray[np.bool_], fields: Seq
 
 def _whole_tiles(batch: Batch) -> Batch:
     """The batch, filled up with copies of its first event to a whole number of tiles."""
-    count = len(batch.rows)
+    count = len(batch.streams)
     size = -(-count // cell.TILE_ROWS) * cell.TILE_ROWS
     if size == count:
         return batch
     index = np.zeros(size, np.intp)
     index[:count] = np.arange(count)
-    return Batch._make(column[index] for column in batch)
+    return batch.select(index)
 
 
 def _tiled(columns: cell.Floats) -> cell.Floats:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_lstm.core.codec import encoder
 from stream_lstm.core.codec.encoder import Encoder
-from stream_lstm.core.engine import Predictions
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.events import Events
 from stream_lstm.service.settings.sections import PublishSettings
 from stream_lstm.store.journal import Rejection

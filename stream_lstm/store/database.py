@@ -187,7 +187,7 @@ class Database:
         if entry.number != self.last_entry + 1:
             raise ValueError(f"entry {entry.number} after {self.last_entry}")
         blob = journal.encode(entry)
-        newest = float(entry.times.max()) if len(entry.times) else 0.0
+        newest = float(entry.batch.times.max(initial=0.0))
         row = (entry.number, newest, len(entry.digests), blob)
         if entry.new_streams:
             named = [(stream, key, checksum(key.encode(), stream)) for stream, key in entry.new_streams]

@@ -17,6 +17,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream_lstm.errors import StateCorrupt
+from stream_lstm.events import Batch
 
 VERSION = 1
 _CHECK = struct.Struct("<Q")  # xxh3_64 of the rest, seeded with the entry's number
@@ -40,10 +41,7 @@ class Entry:
     Attributes:
         number: 1, 2, 3 and so on without a gap.
         model: id of the model that was in use.
-        streams: (N,) the streams' numbers.
-        times: (N,) epoch seconds.
-        marks: (N,) where each time came from, and whether the stream was frozen: see `stream_lstm.events`.
-        values: (N, F).
+        batch: what came in; streams by their numbers.
         new_streams: streams met for the first time: number and key.
         digests: (M, 2) of each message that the broker may send again: topic's and content's.
         rejected: what became no event.
@@ -53,10 +51,7 @@ class Entry:
 
     number: int
     model: str
-    streams: NDArray[np.int64]
-    times: NDArray[np.float64]
-    marks: NDArray[np.uint8]
-    values: NDArray[np.float64]
+    batch: Batch
     new_streams: Sequence[tuple[int, str]]
     digests: NDArray[np.uint64]
     rejected: Sequence[Rejection]
@@ -72,16 +67,17 @@ class _Rest(NamedTuple):
 
 def encode(entry: Entry) -> bytes:
     """An entry as bytes."""
-    count, wide = entry.values.shape
+    batch = entry.batch
+    count, wide = batch.values.shape
     body = b"".join(
         (
             _HEAD.pack(
                 VERSION, count, wide, len(entry.digests), entry.published_through, entry.acked_through
             ),
-            entry.streams.astype("<u4").tobytes(),
-            entry.times.astype("<f8").tobytes(),
-            entry.marks.astype("<u1").tobytes(),
-            entry.values.astype("<f8").tobytes(),
+            batch.streams.astype("<u4").tobytes(),
+            batch.times.astype("<f8").tobytes(),
+            batch.marks.astype("<u1").tobytes(),
+            batch.values.astype("<f8").tobytes(),
             entry.digests.astype("<u8").tobytes(),
             msgspec.msgpack.encode(_Rest(entry.model, entry.new_streams, entry.rejected)),
         )
@@ -106,23 +102,23 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
         raise corrupt(path, f"journal entry {number} is not as it was written")
     _, count, wide, digests, sent, acked_through = _HEAD.unpack_from(body)
     columns = _Columns(body, _HEAD.size)
-    streams = columns.take("<u4", count).astype(np.int64)
-    times, marks = columns.take("<f8", count), columns.take("<u1", count)
-    values = columns.take("<f8", count * wide).reshape(count, wide)
+    batch = Batch(
+        streams=columns.take("<u4", count).astype(np.intp),
+        times=columns.take("<f8", count),
+        marks=columns.take("<u1", count),
+        values=columns.take("<f8", count * wide).reshape(count, wide),
+    )
     found = columns.take("<u8", digests * 2).reshape(digests, 2)
     rest = msgspec.msgpack.decode(columns.rest(), type=_Rest)
     return Entry(
-        number,
-        rest.model,
-        streams,
-        times,
-        marks,
-        values,
-        rest.new_streams,
-        found,
-        rest.rejected,
-        sent,
-        acked_through,
+        number=number,
+        model=rest.model,
+        batch=batch,
+        new_streams=rest.new_streams,
+        digests=found,
+        rejected=rest.rejected,
+        published_through=sent,
+        acked_through=acked_through,
     )
 
 

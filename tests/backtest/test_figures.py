@@ -8,6 +8,7 @@ import pytest
 from stream_lstm.backtest import baselines
 from stream_lstm.backtest.figures import FIRST_EVENTS, Figures, evaluate, follow, judge, median_ratio
 from stream_lstm.backtest.files import Series
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import load_model
 from stream_lstm.train.generate import stream
 from tests.core.models import engine, random_model
@@ -24,7 +25,7 @@ def test_a_stream_is_followed_as_the_engine_alone_follows_it() -> None:
     for one, course in zip(streams, follow(MODEL, streams), strict=True):
         alone = engine(MODEL, 1)
         for n, (time, value) in enumerate(zip(one.times, one.values, strict=True)):
-            said = alone.run(np.array([1]), np.array([time]), np.array([[value]]))
+            said = alone.apply(Batch.timed(np.array([1]), np.array([time]), np.array([[value]])))
             assert np.array_equal(course.expected[n], said.expected[0, 0], equal_nan=True)
             assert course.anomaly[n] == said.anomaly[0]
             assert course.alert[n] == said.alert[0]

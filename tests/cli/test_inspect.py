@@ -13,6 +13,7 @@ import pytest
 from stream_lstm.cli.inspect import InspectOptions, inspect
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
@@ -30,7 +31,7 @@ def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
     for n in range(150):
         rows = np.array([1, 2, 3] if n < 149 else [1, 2, 3, 4])
         values = rng.normal(20, 1, (len(rows), wide)) * np.array([1.0, 50.0, 5.0, 1.0])[: len(rows), None]
-        running.run(rows, np.full(len(rows), 1e9 + n), values)
+        running.apply(Batch.timed(rows, np.full(len(rows), 1e9 + n), values))
     records = running.memories.records(np.array([1, 2, 3, 4]))
     with closing(Database.open(path, identity(model))) as database:
         database.commit(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_lstm.core.batch import ROWS_MAX, parts
-from stream_lstm.core.engine import EVENT_MAX, LEARNT, Engine
-from stream_lstm.events import FROZEN
+from stream_lstm.core.engine import LEARNT, Engine
+from stream_lstm.events import EVENT_MAX, FROZEN, Batch
 from tests.core.models import KINDS, engine, random_model
 
 MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
@@ -43,9 +43,9 @@ def test_a_stream_has_the_same_bits_in_any_company_and_position(
         values = drawn(rng, size, wide)
         times = rng.uniform(1e9, 2e9, size)
         rng.shuffle(order)
-        many = among.run(order, times, values)
+        many = among.apply(Batch.timed(order, times, values))
         n = int(np.flatnonzero(order == row)[0])
-        one = alone.run(np.array([1]), times[n : n + 1], values[n : n + 1])
+        one = alone.apply(Batch.timed(np.array([1]), times[n : n + 1], values[n : n + 1]))
         for all_, single in zip(many, one, strict=True):
             assert all_[n : n + 1].tobytes() == single.tobytes(), t
     assert records(among, row) == records(alone, 1)
@@ -60,15 +60,15 @@ def test_how_arrivals_are_cut_into_batches_does_not_matter(kind: str, seed: int,
     rows = rng.integers(1, 6, 400)
     times, values = rng.uniform(1e9, 2e9, 400), drawn(rng, 400, wide)
     whole, cut, single = (engine(made, 5) for _ in range(3))
-    together = whole.run(rows, times, values)
+    together = whole.apply(Batch.timed(rows, times, values))
     pieces = [0, *sorted(cuts), 400]
-    in_parts = [cut.run(rows[a:b], times[a:b], values[a:b]) for a, b in pairwise(pieces)]
+    in_parts = [cut.apply(Batch.timed(rows[a:b], times[a:b], values[a:b])) for a, b in pairwise(pieces)]
     for column in zip(together, *in_parts, strict=True):
         assert np.concatenate(column[1:]).tobytes() == column[0].tobytes()
     for n in range(60):
-        single.run(rows[n : n + 1], times[n : n + 1], values[n : n + 1])
+        single.apply(Batch.timed(rows[n : n + 1], times[n : n + 1], values[n : n + 1]))
     restarted = engine(made, 5)
-    restarted.run(rows[:60], times[:60], values[:60])
+    restarted.apply(Batch.timed(rows[:60], times[:60], values[:60]))
     everyone = np.arange(1, 6)
     assert whole.memories.records(everyone) == cut.memories.records(everyone)
     assert single.memories.records(everyone) == restarted.memories.records(everyone)
@@ -80,12 +80,12 @@ def test_an_evicted_and_restored_stream_goes_on_with_the_same_bits() -> None:
     plain, moved = engine(made, 2), engine(made, 2)
     for t in range(20):
         time = np.array([1e9 + t])
-        plain.run(np.array([1]), time, values[t : t + 1])
+        plain.apply(Batch.timed(np.array([1]), time, values[t : t + 1]))
         if t == 10:
             moved.memories.admit("x", 9)  # takes another row before the evicted one's is free again
             record = moved.memories.evict("0")
             assert moved.memories.restore("0", 1, record) == 1
-        moved.run(np.array([1]), time, values[t : t + 1])
+        moved.apply(Batch.timed(np.array([1]), time, values[t : t + 1]))
     assert records(plain, 1) == records(moved, 1)
 
 
@@ -93,7 +93,7 @@ def test_a_read_with_300_events_of_one_stream_and_1_of_another_is_right() -> Non
     made, rng = MODELS["step"], np.random.default_rng(1)
     rows = np.array([1] * 150 + [2] + [1] * 150)
     times, values = np.arange(301) + 1e9, rng.normal(0, 1, (301, 1))
-    said = engine(made, 2).run(rows, times, values)
+    said = engine(made, 2).apply(Batch.timed(rows, times, values))
     assert said.seq[150] == 1
     assert said.seq[rows == 1].tolist() == list(range(1, 301))
     assert [len(piece) for piece in parts(rows)][:2] == [2, 1]
@@ -104,7 +104,10 @@ def test_no_output_changes_when_later_events_change() -> None:
     rows, times, values = np.ones(50, np.intp), np.arange(50) + 1e9, rng.normal(0, 1, (50, 1))
     other = values.copy()
     other[30:] = 1e6
-    first, second = engine(made, 1).run(rows, times, values), engine(made, 1).run(rows, times, other)
+    first, second = (
+        engine(made, 1).apply(Batch.timed(rows, times, values)),
+        engine(made, 1).apply(Batch.timed(rows, times, other)),
+    )
     for ours, theirs in zip(first, second, strict=True):
         assert ours[:30].tobytes() == theirs[:30].tobytes()
 
@@ -121,10 +124,12 @@ def test_no_value_makes_a_number_that_is_none(kind: str, values: list[float]) ->
     wide = len(made.spec.features)
     running = engine(made, 1)
     with np.errstate(all="raise", under="ignore"):
-        said = running.run(
-            np.ones(len(values), np.intp),
-            np.arange(len(values)) + 1e9,
-            np.repeat(np.array(values)[:, None], wide, 1),
+        said = running.apply(
+            Batch.timed(
+                np.ones(len(values), np.intp),
+                np.arange(len(values)) + 1e9,
+                np.repeat(np.array(values)[:, None], wide, 1),
+            )
         )
     assert np.isfinite(said.prediction).all()
     assert np.isfinite(said.probabilities).all()
@@ -135,13 +140,15 @@ def test_no_value_makes_a_number_that_is_none(kind: str, values: list[float]) ->
 
 def test_nobody_keeps_an_empty_memory() -> None:
     running = engine(MODELS["step"], 3)
-    running.run(np.array([1, 2, 3]), np.full(3, 1e9), np.ones((3, 1)))
+    running.apply(Batch.timed(np.array([1, 2, 3]), np.full(3, 1e9), np.ones((3, 1))))
     assert not any(running.memories.records(np.array([0]))[0])
 
 
 def test_first_events_expect_nothing_and_later_ones_what_was_predicted() -> None:
     running = engine(MODELS["step"], 1)
-    said = running.run(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
+    said = running.apply(
+        Batch.timed(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
+    )
     assert np.isnan(said.expected[0, 0])
     assert np.isnan(said.half_width[0, 0])
     assert np.isnan(said.error[0, 0])
@@ -152,7 +159,7 @@ def test_first_events_expect_nothing_and_later_ones_what_was_predicted() -> None
 
 def test_a_target_that_no_event_carries_is_predicted_and_never_judged() -> None:
     running = engine(MODELS["fixed"], 1)
-    said = running.run(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
+    said = running.apply(Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2))))
     assert np.isnan(said.error[1:, 1]).all()
     assert np.isfinite(said.error[1:, 0]).all()
     assert np.isfinite(said.prediction).all()
@@ -160,7 +167,9 @@ def test_a_target_that_no_event_carries_is_predicted_and_never_judged() -> None:
 
 
 def test_probabilities_add_up_to_one() -> None:
-    said = engine(MODELS["classes"], 1).run(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
+    said = engine(MODELS["classes"], 1).apply(
+        Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
+    )
     assert np.allclose(said.probabilities.sum(axis=1), 1.0)
 
 
@@ -168,8 +177,10 @@ def test_probabilities_add_up_to_one() -> None:
 def test_no_events_give_no_predictions_of_the_right_widths(kind: str) -> None:
     made = MODELS[kind]
     running = engine(made, 1)
-    nothing = running.run(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.spec.features))))
-    one = running.run(np.array([1]), np.array([1e9]), np.ones((1, len(made.spec.features))))
+    nothing = running.apply(
+        Batch.timed(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.spec.features))))
+    )
+    one = running.apply(Batch.timed(np.array([1]), np.array([1e9]), np.ones((1, len(made.spec.features)))))
     assert [column.shape[1:] for column in nothing] == [column.shape[1:] for column in one]
     assert [column.dtype for column in nothing] == [column.dtype for column in one]
     assert len(nothing.seq) == 0
@@ -196,12 +207,12 @@ def test_a_frozen_stream_keeps_its_normal_while_its_memory_goes_on() -> None:
     made, rng = MODELS["step"], np.random.default_rng(5)
     running = engine(made, 1)
     usual = rng.normal(20, 1, (300, 1))
-    running.run(np.ones(300, np.intp), np.arange(300) * 60.0 + 1e9, usual)
+    running.apply(Batch.timed(np.ones(300, np.intp), np.arange(300) * 60.0 + 1e9, usual))
     before, ltm = running.memories.take(np.array([1])), running.memories.ltm[1].copy()
     day, routine = running.memories.day[1].copy(), running.memories.routine[1].copy()
     fault = rng.normal(90, 5, (200, 1))
-    said = running.run(
-        np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, fault, np.full(200, FROZEN, np.uint8)
+    said = running.apply(
+        Batch(np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, np.full(200, FROZEN, np.uint8), fault)
     )
     after = running.memories.take(np.array([1]))
     assert all(before[name].tobytes() == after[name].tobytes() for name in LEARNT)
@@ -217,8 +228,8 @@ def test_a_young_stream_is_not_frozen() -> None:
     made = MODELS["step"]
     frozen, free = engine(made, 1), engine(made, 1)
     values, times = np.arange(20.0)[:, None], np.arange(20.0) + 1e9
-    frozen.run(np.ones(20, np.intp), times, values, np.full(20, FROZEN, np.uint8))
-    free.run(np.ones(20, np.intp), times, values)
+    frozen.apply(Batch(np.ones(20, np.intp), times, np.full(20, FROZEN, np.uint8), values))
+    free.apply(Batch.timed(np.ones(20, np.intp), times, values))
     assert records(frozen, 1) == records(free, 1)
 
 
@@ -226,13 +237,13 @@ def test_events_of_an_uncertain_time_raise_no_alarm_and_hide_none() -> None:
     made, rng = MODELS["step"], np.random.default_rng(6)
     running = engine(made, 1)
     values = rng.normal(20, 1, (1_001, 1))
-    running.run(np.ones(1_000, np.intp), np.arange(1_000) * 60.0 + 1e9, values[:1_000])
+    running.apply(Batch.timed(np.ones(1_000, np.intp), np.arange(1_000) * 60.0 + 1e9, values[:1_000]))
     late, now = np.array([2], np.uint8), np.array([1e9 + 70_000])
-    burst = running.run(np.array([1]), now, np.array([[500.0]]), late)
+    burst = running.apply(Batch(np.array([1]), now, late, np.array([[500.0]])))
     assert np.isnan(burst.anomaly).all()
     assert not burst.alert.any()
     assert burst.incident_score[0] == 0.0
-    assert running.run(np.array([1]), now + 60.0, np.array([[600.0]])).alert[0]
+    assert running.apply(Batch.timed(np.array([1]), now + 60.0, np.array([[600.0]]))).alert[0]
 
 
 def test_how_events_are_marked_and_cut_into_batches_does_not_matter() -> None:
@@ -240,9 +251,9 @@ def test_how_events_are_marked_and_cut_into_batches_does_not_matter() -> None:
     whole, cut = engine(made, 3), engine(made, 3)
     rows, values = rng.integers(1, 4, 300), rng.normal(0, 1, (300, 2))
     times, marks = rng.uniform(1e9, 2e9, 300), rng.choice([0, 1, 2, FROZEN, FROZEN + 1], 300).astype(np.uint8)
-    whole.run(rows, times, values, marks)
+    whole.apply(Batch(rows, times, marks, values))
     for start in range(0, 300, 7):
         piece = slice(start, start + 7)
-        cut.run(rows[piece], times[piece], values[piece], marks[piece])
+        cut.apply(Batch(rows[piece], times[piece], marks[piece], values[piece]))
     everyone = np.arange(1, 4)
     assert whole.memories.records(everyone) == cut.memories.records(everyone)

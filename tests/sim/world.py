@@ -26,6 +26,7 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.errors import DiskFull
+from stream_lstm.events import Batch
 from stream_lstm.service.assembly import decoder, identity
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.freeze import freezer
@@ -281,7 +282,7 @@ class World:
             if key not in memories:
                 memories.admit(key, len(memories) + 1)
             row = np.array(memories.rows([key]), np.intp)
-            engine.run(row, np.array([event.get("t", ARRIVAL)]), np.array([[event["v"]]]))
+            engine.apply(Batch.timed(row, np.array([event.get("t", ARRIVAL)]), np.array([[event["v"]]])))
         keys = [memories.key(row) for row in memories.taken().tolist()]
         return dict(zip(keys, memories.records(memories.taken()), strict=True))
 

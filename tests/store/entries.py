@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_lstm.events import Batch
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
 from stream_lstm.store.files import Identity
@@ -15,22 +16,25 @@ from stream_lstm.store.journal import Entry, Rejection
 IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
 
 
-def entry(number: int, *, events: int = 3, digests: int = 2, **changes: Any) -> Entry:
+def entry(number: int, *, events: int = 3, features: int = 1, digests: int = 2, **changes: Any) -> Entry:
     rng = np.random.default_rng(number)
     made: dict[str, Any] = {
         "number": number,
         "model": "m:1",
-        "streams": rng.integers(1, 9, events),
-        "times": rng.uniform(1e9, 2e9, events),
-        "marks": rng.integers(0, 3, events).astype(np.uint8),
-        "values": rng.normal(0, 1, (events, 1)),
+        "batch": Batch(
+            streams=rng.integers(1, 9, events),
+            times=rng.uniform(1e9, 2e9, events),
+            marks=rng.integers(0, 3, events).astype(np.uint8),
+            values=rng.normal(0, 1, (events, features)),
+        ),
         "new_streams": [],
         "digests": rng.integers(0, 2**63, (digests, 2)).astype(np.uint64),
         "rejected": [Rejection("a/b", b"\xff", "malformed", "not JSON", 1e9)] if number % 2 else [],
         "published_through": number - 1,
         "acked_through": max(number - 2, 0),
     }
-    return Entry(**(made | changes))
+    columns = {name: changes.pop(name) for name in ("times", "values") if name in changes}
+    return Entry(**(made | {"batch": made["batch"]._replace(**columns)} | changes))
 
 
 def record(n: int) -> bytes:
@@ -52,9 +56,8 @@ def filled(path: Path, entries: int = 5) -> Database:
 
 
 def same(first: Entry, second: Entry) -> bool:
-    return all(
-        np.array_equal(getattr(first, name), getattr(second, name))
-        if isinstance(getattr(first, name), np.ndarray)
-        else getattr(first, name) == getattr(second, name)
-        for name in Entry.__slots__
+    plain = ("number", "model", "new_streams", "rejected", "published_through", "acked_through")
+    columns = zip((*first.batch, first.digests), (*second.batch, second.digests), strict=True)
+    return all(getattr(first, name) == getattr(second, name) for name in plain) and all(
+        np.array_equal(ours, theirs) for ours, theirs in columns
     )

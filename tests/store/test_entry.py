@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +40,7 @@ def test_an_entry_is_read_as_it_was_written(
         number,
         events=events,
         digests=digests,
-        values=np.random.default_rng(0).normal(0, 1, (events, wide)),
+        features=wide,
         new_streams=new_streams,
         rejected=rejected,
     )

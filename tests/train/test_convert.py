@@ -14,6 +14,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
 from stream_lstm.errors import ModelError
+from stream_lstm.events import Batch
 from stream_lstm.train.convert import convert
 from tests.train.states import FEATURES, OUTPUTS, SHAPES, State, events, state
 
@@ -36,7 +37,7 @@ def said(made: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.floa
     memories = Memories(made.spec, rows_max=1)
     engine = Engine(made, memories)
     rows = np.full(len(values), memories.admit("s", 1))
-    return engine.run(rows, np.arange(len(values)) + 1e9, values.astype(np.float64)).prediction
+    return engine.apply(Batch.timed(rows, np.arange(len(values)) + 1e9, values.astype(np.float64))).prediction
 
 
 @pytest.mark.parametrize(("layers", "units"), SHAPES)

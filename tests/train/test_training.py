@@ -15,6 +15,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model import inputs
 from stream_lstm.errors import SettingsError
+from stream_lstm.events import Batch
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
 from stream_lstm.train import recordings
@@ -70,7 +71,11 @@ def test_training_sees_what_the_engine_sees(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(inputs, "make", watched)
     for t in range(50):
-        engine.run(rows, np.array([s.times[t] for s in streams]), np.array([[s.values[t]] for s in streams]))
+        engine.apply(
+            Batch.timed(
+                rows, np.array([s.times[t] for s in streams]), np.array([[s.values[t]] for s in streams])
+            )
+        )
     assert np.allclose(np.array(events), seen.events, atol=1e-6)  # the engine keeps some of it as float32
 
 

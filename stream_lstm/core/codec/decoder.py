@@ -24,9 +24,8 @@ from msgspec import UNSET
 
 from stream_lstm.core.codec.timestamps import DECIMAL, TEXT_BYTES_MAX, epoch_seconds
 from stream_lstm.core.codec.topics import Pattern, Template, escape
-from stream_lstm.core.engine import EVENT_MAX
 from stream_lstm.errors import PayloadError
-from stream_lstm.events import Clock, Events
+from stream_lstm.events import EVENT_MAX, Clock, Events
 
 EVENT, ARRIVAL = int(Clock.EVENT), int(Clock.ARRIVAL)  # plain: an enum costs time by the event
 _SPECIAL = re.compile(rb"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)

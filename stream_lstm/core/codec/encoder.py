@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from stream_lstm.core.engine import Predictions
 from stream_lstm.core.model.spec import ModelSpec
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.trackers.scale import Doubles

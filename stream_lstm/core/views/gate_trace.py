@@ -12,20 +12,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.batch import Batch, parts
-from stream_lstm.core.engine import Engine, Predictions
+from stream_lstm.core.batch import parts
+from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.events import Batch
 
 
 class Segment(NamedTuple):
     """A stream's record, and N events that follow it without a gap."""
 
     record: bytes
-    times: NDArray[np.float64]  # (N,) epoch seconds
-    values: NDArray[np.float64]  # (N, F)
-    marks: NDArray[np.uint8]  # (N,)
+    batch: Batch
 
 
 class GateTrace(NamedTuple):
@@ -88,12 +88,12 @@ def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iter
     names, ids = [str(n) for n in range(len(segments))], np.arange(1, len(segments) + 1)
     firsts = memories.restore_all(names, ids, b"".join(segment.record for segment in segments))
     lens = TracingEngine(model, memories, interval=interval)
-    rows = np.repeat(firsts, [len(segment.times) for segment in segments])
-    _, *each = zip(*segments, strict=True)
-    times, values, marks = map(np.concatenate, each)
+    rows = np.repeat(firsts, [len(segment.batch.times) for segment in segments])
+    _, *columns = (np.concatenate(column) for column in zip(*(s.batch for s in segments), strict=True))
+    batch = Batch(rows, *columns)
     pieces, insides, said = list(parts(rows)), [], []
     for piece in pieces:
-        said.append(lens.apply(Batch(rows[piece], times[piece], values[piece], marks[piece])))
+        said.append(lens.apply_once(batch.select(piece)))
         insides.append(GateTrace._make(column[: len(piece)] for column in lens.insides))
         yield None
     order = np.argsort(np.concatenate(pieces))

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.engine import Predictions
 from stream_lstm.core.memory import Memories, row_type
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.model.spec import ModelSpec
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.events import Batch
 
 RINGS = 2
 STREAM = np.dtype(np.uint32)  # a stream's number
@@ -30,15 +31,6 @@ EVENTS_BYTES_MAX, EVENT_BYTES = 268_435_456, 64
 KEYFRAMES_BYTES_MAX, KEYFRAME_BYTES = 67_108_864, 1_024
 WAITING_EVENTS_MAX = 1_024
 WAITING_BATCHES_MAX = 64
-
-
-class Came(NamedTuple):
-    """Events that are to be noted, N of them, in order of arrival."""
-
-    rows: NDArray[np.intp]  # (N,) in memory
-    times: NDArray[np.float64]  # (N,) epoch seconds
-    marks: NDArray[np.uint8]  # (N,) see `stream_lstm.events`
-    values: NDArray[np.float64]  # (N, F)
 
 
 class Keyframe(NamedTuple):
@@ -114,18 +106,18 @@ class History:
         # Of those that speak often, and of those that seldom do.
         self._rings = [_Ring(plan.kind, plan.events) for _ in range(RINGS)]
         self._anchors = [_Ring(plan.record, plan.anchors) for _ in range(RINGS)]
-        self._waiting: list[tuple[NDArray[np.uint32], Came, Predictions]] = []
+        self._waiting: list[tuple[NDArray[np.uint32], Batch, Predictions]] = []
         self._events_waiting = 0
 
-    def append(self, came: Came, predictions: Predictions) -> None:
+    def append(self, batch: Batch, predictions: Predictions) -> None:
         """Keep these events; call it right after they were applied."""
         if not self._open:
             return
-        self._waiting.append((self._memories.ids[came.rows], came, predictions))
-        self._events_waiting += len(came.rows)
+        self._waiting.append((self._memories.ids[batch.streams], batch, predictions))
+        self._events_waiting += len(batch.streams)
         between = predictions.seq & (KEYFRAME_EVENTS - 1)
         if np.count_nonzero(between) < len(between):
-            self._anchor(came.rows[between == 0])
+            self._anchor(batch.streams[between == 0])
         if self._events_waiting >= WAITING_EVENTS_MAX or len(self._waiting) >= WAITING_BATCHES_MAX:
             self._settle()
 
@@ -133,9 +125,9 @@ class History:
         """Put what waits into the rings."""
         if not self._waiting:
             return
-        streams, came, predictions = zip(*self._waiting, strict=True)
+        streams, batches, predictions = zip(*self._waiting, strict=True)
         self._waiting, self._events_waiting = [], 0
-        rows, times, marks, values = map(_joined, zip(*came, strict=True))
+        rows, times, marks, values = map(_joined, zip(*batches, strict=True))
         columns = [
             _joined([p.seq for p in predictions]),
             times,

@@ -23,7 +23,7 @@ from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views import gate_trace
 from stream_lstm.core.views.history import KEYFRAME_EVENTS, Keyframe
 from stream_lstm.core.views.summary import summarize
-from stream_lstm.events import CLOCK_BITS, FROZEN
+from stream_lstm.events import CLOCK_BITS, FROZEN, Batch
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import CpuBudget
@@ -231,9 +231,7 @@ class StreamDetail:
             parts = list(_parts(came, sorted(anchors), after=after))
         if not parts:
             return TraceAnswer([], [], None)
-        segments = [
-            gate_trace.Segment(a.record, part["time"], part["value"], part["mark"]) for a, part in parts
-        ]
+        segments = [gate_trace.Segment(a.record, _batch(part)) for a, part in parts]
         steps = gate_trace.trace(self._view.engine.model, segments, interval=self._interval)
         told = None
         while told is None:
@@ -292,6 +290,11 @@ def _parts(
         part = part[: int(np.argmin(follows)) if not follows.all() else len(part)]
         if len(part) and part["seq"][-1] > after:
             yield anchor, part
+
+
+def _batch(part: NDArray[Any]) -> Batch:
+    """Events of history as the gate trace takes them, whose streams are the segments."""
+    return Batch(np.zeros(len(part), np.intp), part["time"], part["mark"], part["value"])
 
 
 def _rounded(column: NDArray[np.float32]) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.engine import Predictions
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 
 LATENCY_SECONDS = (

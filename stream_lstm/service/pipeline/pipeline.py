@@ -22,7 +22,8 @@ from xxhash import xxh3_64_intdigest as digest
 
 from stream_lstm.core.codec.decoder import Decoder
 from stream_lstm.core.dedup import DedupWindow, content, contents
-from stream_lstm.core.engine import Engine, Predictions
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 from stream_lstm.service.log import Throttle, logger
@@ -309,18 +310,15 @@ class Pipeline:
     ) -> Entry:
         """What the journal needs, so that the same can be done again."""
         events = read.events
+        wide = len(self._engine.model.spec.features)
         self._freezer.refresh(now)
         if frozen := self._freezer.frozen(events.keys):
             events.marks = [m | FROZEN if f else m for m, f in zip(events.marks, frozen, strict=True)]
             self._counters.frozen_total += sum(frozen)
-        wide = len(self._engine.model.spec.features)
         return Entry(
             number=self._state_writer.number + 1,
             model=self._engine.model.id,
-            streams=self._engine.memories.ids[rows].astype(np.int64),
-            times=np.array(events.times, np.float64),
-            marks=np.array(events.marks, np.uint8),
-            values=np.array(events.values, np.float64).reshape(-1, wide),
+            batch=events.batch(self._engine.memories.ids[rows].astype(np.intp), wide),
             new_streams=new_streams,
             digests=np.array([read.topics, read.contents], np.uint64).T,
             rejected=read.rejected,
@@ -330,14 +328,14 @@ class Pipeline:
 
     def _apply(self, entry: Entry, rows: NDArray[np.intp], now: float) -> Predictions:
         """Push the memories on."""
-        memories = self._engine.memories
-        predictions = self._engine.run(rows, entry.times, entry.values, entry.marks)
+        memories, batch = self._engine.memories, entry.batch.with_streams(rows)
+        predictions = self._engine.apply(batch)
         self._staleness.observe(rows, now)
         memories.applied[rows] = entry.number
         memories.seen[rows] = now
-        self._recorder.record_batch(entry, rows, predictions, now)
+        self._recorder.record_batch(batch, predictions, now)
         self._counters.judged(predictions)
-        self._counters.aged(entry.times[entry.marks & CLOCK_BITS == EVENT], now)
+        self._counters.aged(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
         return predictions
 
 

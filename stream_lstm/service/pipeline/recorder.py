@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.engine import Predictions
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
-from stream_lstm.core.views.history import Came, History
-from stream_lstm.events import REASONS
+from stream_lstm.core.views.history import History
+from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.log import Throttle, logger
-from stream_lstm.store.journal import Entry, Rejection
+from stream_lstm.store.journal import Rejection
 
 ALERTS_MAX = 200
 ANOMALOUS_STREAMS_MAX = 4_096
@@ -89,14 +89,12 @@ class Recorder:
         self._anomalies: OrderedDict[int, RecentAnomaly] = OrderedDict()  # by the stream's number
         self._throttle = Throttle(time.monotonic)
 
-    def record_batch(
-        self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float
-    ) -> None:
-        """Events were applied: the entry's, to these rows, a moment ago."""
+    def record_batch(self, batch: Batch, predictions: Predictions, now: float) -> None:
+        """Record a batch that was applied; its streams are rows in memory."""
         if not self._open:
             return
         try:
-            self._write(entry, rows, predictions, now)
+            self._write(batch, predictions, now)
         except Exception:
             self._stumbled()
 
@@ -105,9 +103,9 @@ class Recorder:
         if self._throttle.allow("stumbled") is not None:
             logger.exception("what happens is not noted for those who look")
 
-    def _write(self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, now: float) -> None:
-        self.history.append(Came(rows, entry.times, entry.marks, entry.values), predictions)
-        anomaly = predictions.anomaly
+    def _write(self, batch: Batch, predictions: Predictions, now: float) -> None:
+        self.history.append(batch, predictions)
+        rows, anomaly = batch.streams, predictions.anomaly
         self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
         if not np.count_nonzero(anomaly >= ALERT_THRESHOLD):  # mostly, and then there is no alert either
             return
@@ -115,7 +113,7 @@ class Recorder:
         for row, much in zip(rows[odd].tolist(), anomaly[odd].tolist(), strict=True):
             self._note_odd(row, much, now)
         for n in np.flatnonzero(predictions.alert)[:ANOMALIES_PER_BATCH_MAX].tolist():
-            self.alerts.append(self._incident(entry, rows, predictions, n, now))
+            self.alerts.append(self._alert(batch, predictions, n, now))
 
     def _note_odd(self, row: int, anomaly: float, now: float) -> None:
         stream = int(self._memories.ids[row])
@@ -126,17 +124,15 @@ class Recorder:
         if len(self._anomalies) > ANOMALOUS_STREAMS_MAX:
             self._anomalies.popitem(last=False)
 
-    def _incident(
-        self, entry: Entry, rows: NDArray[np.intp], predictions: Predictions, n: int, now: float
-    ) -> RecordedAlert:
+    def _alert(self, batch: Batch, predictions: Predictions, n: int, now: float) -> RecordedAlert:
         return RecordedAlert(
-            stream=self._memories.key(int(rows[n])),
+            stream=self._memories.key(int(batch.streams[n])),
             seq=int(predictions.seq[n]),
-            time=float(entry.times[n]),
+            time=float(batch.times[n]),
             at=now,
             anomaly=float(predictions.anomaly[n]),
             kind=KINDS[predictions.kind[n]],
-            value=entry.values[n].tolist(),
+            value=batch.values[n].tolist(),
             expected=predictions.expected[n].tolist(),
         )
 

@@ -76,8 +76,8 @@ def recover(
     if database.streams <= streams_max:
         chunks = database.rows()
     else:
-        spoken_of = [entry.streams for entry in database.entries(found.horizon - 1)]
-        needed = np.unique(np.concatenate([np.empty(0, np.int64), *spoken_of])).tolist()
+        spoken_of = [entry.batch.streams for entry in database.entries(found.horizon - 1)]
+        needed = np.unique(np.concatenate([np.empty(0, np.intp), *spoken_of])).tolist()
         most = max(most, len(needed))
         chunks = iter([database.rows_by_id(needed)])
     memories = Memories(model.spec, rows_max=most)
@@ -126,17 +126,11 @@ def _replay(
 ) -> tuple[list[Publication], int]:
     """Apply those events of an entry that their rows do not reflect yet."""
     memories = engine.memories
-    rows = row_of[entry.streams]
+    rows = row_of[entry.batch.streams]
     fresh = (rows != NOBODY) & (memories.applied[rows] < entry.number)
-    rows, times, values = rows[fresh], entry.times[fresh], entry.values[fresh]
-    marks = entry.marks[fresh]
-    predictions = engine.run(rows, times, values, marks)
+    batch, rows = entry.batch.select(fresh), rows[fresh]
+    predictions = engine.apply(batch.with_streams(rows))
     memories.applied[rows] = entry.number
     memories.seen[rows] = time.time()  # at worst forgotten late
-    events = Events(
-        keys=[keys[stream] for stream in entry.streams[fresh].tolist()],
-        times=times.tolist(),
-        marks=marks.tolist(),
-        values=values.ravel().tolist(),
-    )
+    events = Events.from_batch([keys[stream] for stream in batch.streams.tolist()], batch)
     return builder.build(events, predictions, entry.rejected), len(rows)

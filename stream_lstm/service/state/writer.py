@@ -85,7 +85,7 @@ class StateWriter:
                 self.disk_error = error
                 raise
             self._counters.commit.add(time.perf_counter() - begun)
-            self._counters.batch.add(len(entry.streams))
+            self._counters.batch.add(len(entry.batch.streams))
             if self.disk_error:
                 logger.warning("the disk accepts again")
                 self.disk_error = None

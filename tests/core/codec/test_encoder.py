@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.codec import encoder
-from stream_lstm.events import FROZEN, Events
+from stream_lstm.events import FROZEN, Batch, Events
 from tests.core.models import KINDS, engine, random_model
 
 
@@ -31,7 +31,7 @@ def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     values = np.arange(events * wide, dtype=float).reshape(events, wide)
     times = np.arange(events) + 1.7e9
     marks = [0, 1, 2, *[FROZEN] * (events - 3)]
-    said = engine(made, 1).run(np.ones(events, np.intp), times, values, np.array(marks, np.uint8))
+    said = engine(made, 1).apply(Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values))
     columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
     return encoder.Encoder(made.id, made.spec, **options).encode(columns, said)
 

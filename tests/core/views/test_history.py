@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_lstm.core.engine import Engine, Predictions
+from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.core.views import history as recent_module
 from stream_lstm.core.views.gate_trace import Segment, Trace, trace
@@ -22,12 +23,11 @@ from stream_lstm.core.views.history import (
     SELDOM_SECONDS,
     WAITING_BATCHES_MAX,
     WAITING_EVENTS_MAX,
-    Came,
     History,
     HistorySize,
 )
 from stream_lstm.core.views.summary import summarize
-from stream_lstm.events import FROZEN, Clock
+from stream_lstm.events import FROZEN, Batch, Clock
 from tests.core.models import KINDS, description, engine, random_model
 
 MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
@@ -35,16 +35,16 @@ MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
 
 def note(
     recent: History, running: Engine, rows: list[int], rng: np.random.Generator, marks: int = 0
-) -> tuple[Came, Predictions]:
+) -> tuple[Batch, Predictions]:
     """Apply and note drawn events of these rows."""
     wide = len(running.model.spec.features)
-    came = Came(
-        rows=np.array(rows, np.intp),
+    came = Batch(
+        streams=np.array(rows, np.intp),
         times=1.7e9 + rng.uniform(0, 60, len(rows)).cumsum(),
         marks=np.full(len(rows), marks, np.uint8),
         values=rng.normal(20, 3, (len(rows), wide)),
     )
-    said = running.run(came.rows, came.times, came.values, came.marks)
+    said = running.apply(came)
     recent.append(came, said)
     return came, said
 
@@ -56,7 +56,7 @@ def test_what_was_noted_is_found_again(kind: str) -> None:
     came, said = note(recent, running, [1, 2, 1, 3, 1], rng)
     stream = int(running.memories.ids[1])
     found = recent.events_of(stream, 10)
-    mine = came.rows == 1
+    mine = came.streams == 1
     assert found["seq"].tolist() == [1, 2, 3]
     assert found["time"].tolist() == came.times[mine].tolist()
     assert found["value"].tolist() == came.values[mine].tolist()
@@ -78,7 +78,7 @@ def test_what_waits_is_put_into_the_rings_in_order(size: int) -> None:
     said = []
     for _ in range(6_000 // size):
         came, predictions = note(recent, running, rng.integers(1, 4, size).tolist(), rng)
-        said += zip(came.rows.tolist(), predictions.prediction[:, 0].tolist(), strict=True)
+        said += zip(came.streams.tolist(), predictions.prediction[:, 0].tolist(), strict=True)
         assert len(recent._waiting) < WAITING_BATCHES_MAX
         assert recent._events_waiting < WAITING_EVENTS_MAX
     for row in (1, 2, 3):
@@ -194,7 +194,9 @@ def told(recent: History, running: Engine, row: int) -> tuple[NDArray[Any], Trac
         part = events[(events["seq"] > anchor.seq) & (events["seq"] <= end)]
         if len(part):
             chosen.append(part)
-            segments.append(Segment(anchor.record, part["time"], part["value"], part["mark"]))
+            segments.append(
+                Segment(anchor.record, Batch(part["seq"], part["time"], part["mark"], part["value"]))
+            )
     *nothing, found = trace(running.model, segments, interval=INTERVAL)
     assert nothing == [None] * max(map(len, chosen))  # the n-th of each segment together
     assert found is not None

@@ -105,13 +105,11 @@ class Scene:
         named, refused = await self.streams.admit(keys)
         assert not refused
         rows = np.array(self.memories.rows(keys), np.intp)
+        batch = events.batch(rows, self.wide)
         entry = Entry(
             number=self.state_writer.number + 1,
             model=self.engine.model.id,
-            streams=self.memories.ids[rows].astype(np.int64),
-            times=np.array(times),
-            marks=np.array(events.marks, np.uint8),
-            values=columns,
+            batch=batch.with_streams(self.memories.ids[rows].astype(np.intp)),
             new_streams=named,
             digests=np.empty((0, 2), np.uint64),
             rejected=[],
@@ -119,10 +117,10 @@ class Scene:
             acked_through=self.state_writer.number,
         )
         committed = self.state_writer.commit(entry)
-        predictions = self.engine.run(rows, entry.times, entry.values, entry.marks)
+        predictions = self.engine.apply(batch)
         self.staleness.observe(rows, self.now)
         self.memories.applied[rows], self.memories.seen[rows] = entry.number, self.now
-        self.recorder.record_batch(entry, rows, predictions, self.now)
+        self.recorder.record_batch(batch, predictions, self.now)
         self.counters.judged(predictions)
         self.counters.events_total += len(keys)
         self.counters.predictions_total += len(keys)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_lstm.core.engine import Predictions
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import REASONS
 from stream_lstm.service.metrics.counters import AGE_SECONDS, Counters, Histogram

@@ -96,7 +96,7 @@ async def test_events_that_nobody_can_date_are_marked_and_raise_no_alarm(tmp_pat
             ("arrival", False),
             ("uncertain", True),
         ]
-        journalled = [clock for entry in running.database.entries(0) for clock in entry.marks.tolist()]
+        journalled = [clock for entry in running.database.entries(0) for clock in entry.batch.marks.tolist()]
         assert journalled == [2, 0, 1, 1, 2]
 
 
@@ -288,7 +288,7 @@ async def test_a_frozen_stream_says_so_and_the_journal_knows(tmp_path: Path) -> 
         await running.link.until_delivered(3)
         told = [(p["stream"], p.get("frozen")) for p in running.predictions()]
         assert told == [("a:v", True), ("b:v", None), ("a:v", True), ("a:v", None)]
-        assert [m for e in running.database.entries(0) for m in e.marks.tolist()] == [16, 0, 16, 0]
+        assert [m for e in running.database.entries(0) for m in e.batch.marks.tolist()] == [16, 0, 16, 0]
         assert running.counters.frozen_total == 2
         assert dict(running.counters.rejected_total) == {"malformed": 1}
         assert len(running.link.acknowledged) == 7

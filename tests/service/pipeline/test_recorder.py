@@ -6,14 +6,12 @@ import logging
 import math
 import random
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
-from stream_lstm.events import REASONS
+from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.pipeline import recorder as chronicle_module
 from stream_lstm.service.pipeline.recorder import (
     ALERTS_MAX,
@@ -46,16 +44,14 @@ class Written:
     ) -> None:
         count = len(rows)
         values = np.arange(count, dtype=np.float64)[:, None]
-        said = self.engine.run(np.array(rows, np.intp), np.full(count, now), values)
+        batch = Batch.timed(np.array(rows, np.intp), np.full(count, now), values)
+        said = self.engine.apply(batch)
         said = said._replace(
             anomaly=np.array(anomaly, np.float64),
             alert=np.array(alert or [False] * count),
             kind=np.full(count, 2, np.int8),
         )
-        entry: Any = SimpleNamespace(
-            times=np.full(count, now), marks=np.zeros(count, np.uint8), values=values
-        )
-        self.recorder.record_batch(entry, np.array(rows, np.intp), said, now)
+        self.recorder.record_batch(batch, said, now)
 
     def odd(self, now: float = NOW) -> dict[int, float]:
         rows, much = self.recorder.recent_anomalies(now)
