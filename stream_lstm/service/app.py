@@ -16,6 +16,7 @@ from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service import tls
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
 from stream_lstm.service.assembly import client_options, decoder, identity, load_model
+from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
@@ -165,7 +166,7 @@ class Service:
 
         def tell(change: StalenessChange) -> None:
             if topic:
-                link.say(topic, change.encode())
+                link.publish_unconfirmed(topic, change.encode())
 
         self._staleness = StalenessMonitor(recovered.memories, lambda: link.connected_since, tell)
         kept = self._settings.http.events_kept
@@ -340,6 +341,7 @@ class Service:
 
     def _present(self) -> exporter.Gauges:
         link, state_writer, worker, recovered = self._link, self._state_writer, self._worker, self._recovered
+        stats = link.stats if link else TransportStats()
         return exporter.Gauges(
             model=self._model.id,
             streams=len(recovered.memories) if recovered else 0,
@@ -351,16 +353,16 @@ class Service:
             freezes=self._freezer.active,
             state_bytes=state_writer.state_bytes if state_writer else 0,
             broker_connected=self._connected,
-            connections_total=link.connections_total if link else 0,
-            messages_total=link.messages_received_total if link else 0,
-            received_bytes_total=link.bytes_received_total if link else 0,
-            inbox_messages=link.inbox_messages if link else 0,
-            unacknowledged=link.unacknowledged if link else 0,
+            connections_total=stats.connections_total,
+            messages_total=stats.messages_total,
+            received_bytes_total=stats.received_bytes_total,
+            inbox_messages=stats.inbox_messages,
+            unacknowledged=stats.unacknowledged,
             receive_maximum=self._settings.mqtt.receive_maximum,
-            reading_paused=link.reading_paused if link else False,
-            broker_dropped_total=link.broker_dropped_total if link else None,
-            left_out_total=link.messages_left_out_total if link else 0,
-            refused_total=link.publications_refused_total if link else 0,
+            reading_paused=stats.reading_paused,
+            broker_dropped_total=stats.broker_dropped_total,
+            left_out_total=stats.dropped_messages_total,
+            refused_total=stats.refused_publications_total,
             commits_waiting=worker.in_hand if worker else 0,
             ready=not self._obstacles(),
             now=time.time(),

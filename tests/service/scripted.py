@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stream_lstm.service.mqtt import Arrival, Message
+from stream_lstm.service.broker import Arrival, Message
 
 
 @dataclass(frozen=True)

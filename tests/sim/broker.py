@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream_lstm.service.mqtt import Arrival
+from stream_lstm.service.broker import Arrival
 from tests.service.scripted import Said
 
 IN_FLIGHT_MAX = 24

@@ -1,8 +1,8 @@
 """The broker: the only room that speaks MQTT, and the only one that imports `mqtt5`."""
 
+from stream_lstm.service.broker import Arrival, Message
 from stream_lstm.service.mqtt.client import MqttClient, Observer
 from stream_lstm.service.mqtt.granted import Granted
-from stream_lstm.service.mqtt.inbox import Arrival, Message
 from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream_lstm.service.mqtt.inbox import Message
+from stream_lstm.service.broker import Message
 
 DIGITS_MAX = 20  # of 64 bits
 

@@ -20,6 +20,7 @@ from typing import Protocol
 from mqtt5 import DisconnectReasonCode
 
 from stream_lstm.errors import BrokerError, BrokerRefused, ConnectionDropped, SessionTaken
+from stream_lstm.service.broker import Arrival, Message, TransportStats
 from stream_lstm.service.mqtt import packets
 from stream_lstm.service.mqtt.backoff import Backoff
 from stream_lstm.service.mqtt.broker_stats import BrokerStats
@@ -27,7 +28,6 @@ from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.granted import Granted
 from stream_lstm.service.mqtt.handshake import Handshake
 from stream_lstm.service.mqtt.inbound import Inbound
-from stream_lstm.service.mqtt.inbox import Arrival, Message
 from stream_lstm.service.mqtt.options import ClientOptions
 from stream_lstm.service.mqtt.outbound import Outbound
 from stream_lstm.service.mqtt.takeover import ClientSignature, TakeoverDetector
@@ -63,7 +63,6 @@ class MqttClient:
 
     Attributes:
         verdict: of the present or the last connection.
-        connections_total: those that served.
         connected: subscribed, and what was unconfirmed is written again.
         connected_since: epoch seconds; NaN while it is not.
     """
@@ -82,7 +81,7 @@ class MqttClient:
         self._courier = Outbound(options, self._intake)
         mark = ClientSignature(int(clock() * 1e3), secrets.token_hex(4), options.client_id)
         self._ownership = TakeoverDetector(options.status_topic, mark)
-        self._drops = BrokerStats(options.dropped_topic)
+        self._broker_stats = BrokerStats(options.dropped_topic)
         # What is said there at QoS 0 is for us and goes no further; # is no topic.
         self._aside = options.status_topic or "#", options.dropped_topic or "#"
         self._handshake = Handshake(options, mark)
@@ -98,7 +97,7 @@ class MqttClient:
         self._connected_at = float("-inf")
         self._hung_up = 0  # times in a row
         self.verdict: Granted | None = None
-        self.connections_total = 0
+        self._connections_total = 0
         self.connected = False
         self.connected_since = math.nan
         self._clock = clock
@@ -164,7 +163,7 @@ class MqttClient:
         """Wait until everything up to this number is known to have reached the broker."""
         await self._courier.confirm(number)
 
-    def say(self, topic: str, payload: bytes) -> bool:
+    def publish_unconfirmed(self, topic: str, payload: bytes) -> bool:
         """Publish at QoS 0 what may as well be lost; returns whether there was a connection to take it."""
         connection = self._courier.connection
         if connection is None or not connection.writable:
@@ -210,7 +209,7 @@ class MqttClient:
         except BrokerError as error:
             return error
         self._intake.begin(connection)
-        self._ownership.begin(served_before=self.connections_total > 0)
+        self._ownership.begin(served_before=self._connections_total > 0)
         try:
             return await self._serve(connection)
         except BrokerError as error:
@@ -235,7 +234,7 @@ class MqttClient:
             if self._courier.connection:
                 self.connected, self.connected_since = True, self._clock()
                 self.verdict = verdict
-                self.connections_total += 1
+                self._connections_total += 1
                 self._backoff.connected()
                 self._connected_at = time.monotonic()
                 self._intake.serve()
@@ -268,7 +267,7 @@ class MqttClient:
         said = [m for m in messages if ((topic := m.topic) == one or topic == other) and m.packet_id is None]
         if said:  # seldom
             messages = [m for m in messages if m.topic not in self._aside or m.packet_id is not None]
-            self._drops.hear(said)
+            self._broker_stats.hear(said)
             try:
                 self._ownership.hear(said)
             except SessionTaken as taken:
@@ -299,58 +298,21 @@ class MqttClient:
         return self._courier.acked_through
 
     @property
-    def unconfirmed_bytes(self) -> int:
-        """What is kept for another connection."""
-        return self._courier.window.bytes
-
-    @property
-    def publications_refused_total(self) -> int:
-        """Publications that the broker does not take: too large for it, or not allowed."""
-        return self._courier.window.refused_total
-
-    @property
-    def messages_received_total(self) -> int:
-        """Messages from the broker, since the start."""
-        return self._intake.received_total
-
-    @property
-    def messages_left_out_total(self) -> int:
-        """Of these, lost for want of room; only ever of QoS 0, and only while an answer was awaited."""
-        return self._intake.left_out_total
-
-    @property
-    def broker_dropped_total(self) -> int | None:
-        """What the broker says it has dropped, for any client since its start; None: it never said so."""
-        return self._drops.total
-
-    @property
-    def bytes_received_total(self) -> int:
-        """Bytes from the broker, since the start."""
-        connection = self._intake.connection
-        return self._bytes_before + (connection.bytes_received if connection else 0)
-
-    @property
-    def inbox_messages(self) -> int:
-        """Received and not yet taken."""
-        return self._intake.inbox.messages
-
-    @property
-    def inbox_bytes(self) -> int:
-        """Likewise, as counted on the wire."""
-        return self._intake.inbox.wire_bytes
-
-    @property
-    def unacknowledged(self) -> int:
-        """Messages of this connection, of any QoS, that were not delivered on."""
-        return self._intake.unacknowledged
-
-    @property
-    def reading_paused(self) -> bool:
-        """The broker is being held back."""
-        connection = self._intake.connection
-        return connection is not None and connection.reading_paused
-
-    @property
-    def receive_maximum(self) -> int:
-        """Messages that the broker may send ahead of our acknowledgements."""
-        return self._options.receive_maximum
+    def stats(self) -> TransportStats:
+        """Counters since the start, and levels now."""
+        inbound, window = self._intake, self._courier.window
+        connection = inbound.connection
+        return TransportStats(
+            connections_total=self._connections_total,
+            messages_total=inbound.received_total,
+            received_bytes_total=self._bytes_before + (connection.bytes_received if connection else 0),
+            dropped_messages_total=inbound.left_out_total,
+            refused_publications_total=window.refused_total,
+            broker_dropped_total=self._broker_stats.total,
+            inbox_messages=inbound.inbox.messages,
+            inbox_bytes=inbound.inbox.wire_bytes,
+            unconfirmed_bytes=window.bytes,
+            unacknowledged=inbound.unacknowledged,
+            receive_maximum=self._options.receive_maximum,
+            reading_paused=connection is not None and connection.reading_paused,
+        )

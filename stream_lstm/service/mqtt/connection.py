@@ -25,9 +25,9 @@ from mqtt5 import (
 )
 
 from stream_lstm.errors import BrokerError, ConnectionDropped, ProtocolError
+from stream_lstm.service.broker import Message
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.framing import Fault, Framing
-from stream_lstm.service.mqtt.inbox import Message
 
 WRITE_BUFFER_BYTES_MAX = 1_048_576  # from here on `writable` is False until a quarter is left
 CLOSE_SECONDS_MAX = 1.0  # a broker that does not read our last words is left

@@ -14,7 +14,7 @@ from typing import Any
 from mqtt5 import DisconnectReasonCode, Packet, PublishPacket, QoS, read
 
 from stream_lstm.errors import ProtocolError
-from stream_lstm.service.mqtt.inbox import Message
+from stream_lstm.service.broker import Message
 
 READ_BYTES_MAX = 262_144  # one read of the socket: measured best from 128 KiB up
 HEADER_BYTES_MAX = 5  # type and flags, then a remaining length of 1 to 4 bytes

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from mqtt5 import DisconnectReasonCode
 
 from stream_lstm.errors import BrokerError
+from stream_lstm.service.broker import Arrival, Message
 from stream_lstm.service.mqtt import packets
 from stream_lstm.service.mqtt.connection import Connection
-from stream_lstm.service.mqtt.inbox import Arrival, Inbox, Message
+from stream_lstm.service.mqtt.inbox import Inbox
 from stream_lstm.service.mqtt.options import ClientOptions
 
 # What waited at the broker comes in one go. So it has all come when nothing came for a moment and nothing is

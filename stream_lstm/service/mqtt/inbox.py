@@ -6,58 +6,9 @@ Holds no socket: whoever puts asks `full` and stops reading, whoever takes asks 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
-
-class Message(Protocol):
-    """A PUBLISH as the broker sent it (section 3.3); `qos` equals 0, 1 or 2, `packet_id` is None at QoS 0."""
-
-    @property
-    def topic(self) -> str:
-        """Its topic; empty where the bytes are not UTF-8."""
-
-    @property
-    def payload(self) -> bytes:
-        """Its payload."""
-
-    @property
-    def qos(self) -> int:
-        """How it is assured."""
-
-    @property
-    def packet_id(self) -> int | None:
-        """Its number on this connection."""
-
-    @property
-    def duplicate(self) -> bool:
-        """The broker sent it before."""
-
-    @property
-    def retain(self) -> bool:
-        """It was kept by the broker from before we subscribed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Messages that came in one read.
-
-    Attributes:
-        connection: which connection they came over; what an earlier one brought cannot be acknowledged.
-        packets: in order.
-        time: when, epoch seconds.
-        wire_bytes: of these packets, also where they took several reads.
-        late: they may have waited at the broker while we were away: then `time` is not when they were sent.
-        resumed: the broker had kept our session when their connection began: they may have come before.
-    """
-
-    connection: int
-    packets: Sequence[Message]
-    time: float
-    wire_bytes: int = 0
-    late: bool = False
-    resumed: bool = True
+from stream_lstm.service.broker import Arrival
 
 
 class Inbox:

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stream_lstm.service.broker import Arrival
 from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.granted import Granted
 from stream_lstm.service.mqtt.inbound import Inbound
-from stream_lstm.service.mqtt.inbox import Arrival
 from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce, InflightWindow
 from stream_lstm.service.mqtt.options import ClientOptions
 

@@ -25,8 +25,8 @@ from mqtt5 import (
     Will,
 )
 
+from stream_lstm.service.broker import Message
 from stream_lstm.service.mqtt.framing import frame_bytes
-from stream_lstm.service.mqtt.inbox import Message
 from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 from stream_lstm.service.mqtt.takeover import ClientSignature
 

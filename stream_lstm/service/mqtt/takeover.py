@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mqtt5 import PublishPacket
 
 from stream_lstm.errors import SessionTaken
-from stream_lstm.service.mqtt.inbox import Message
+from stream_lstm.service.broker import Message
 
 PROPERTY = "owner"
 DIGITS_MAX = 15  # of milliseconds since 1970

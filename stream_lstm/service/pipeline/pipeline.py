@@ -26,9 +26,10 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
+from stream_lstm.service.broker import Arrival, Message
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics.counters import Counters
-from stream_lstm.service.mqtt import Arrival, Message, MqttClient
+from stream_lstm.service.mqtt import MqttClient
 from stream_lstm.service.pipeline.freeze import Freezer
 from stream_lstm.service.pipeline.lateness import LatenessFilter
 from stream_lstm.service.pipeline.recorder import Recorder

@@ -63,21 +63,21 @@ async def test_counts_among_events_are_read_and_leave_no_trace_in_the_line() -> 
         peer = await broker.peer()
         await peer.welcome(granted=1)
         await until(lambda: link.connected)
-        assert link.broker_dropped_total is None
+        assert link.stats.broker_dropped_total is None
         burst = [count(n) for n in range(5_000)]
         peer.send(message(1), *burst, message(2), count(5_000), message(3))
         arrivals = await take(link, 3)
         assert payloads(arrivals) == [b"1", b"2", b"3"]
-        assert link.broker_dropped_total == 5_000
-        assert (link.messages_received_total, link.unacknowledged, link.inbox_messages) == (3, 3, 0)
+        assert link.stats.broker_dropped_total == 5_000
+        assert (link.stats.messages_total, link.stats.unacknowledged, link.stats.inbox_messages) == (3, 3, 0)
         await link.deliver(1, [], arrivals, fresh=True)
         assert [await peer.expect(PubAckPacket) for _ in range(3)] == [PubAckPacket(n) for n in (1, 2, 3)]
-        assert link.unacknowledged == 0
+        assert link.stats.unacknowledged == 0
         peer.send(PublishPacket(TOPIC, b"nonsense"))
         peer.close()
         await (await broker.peer()).welcome(granted=1)
-        await until(lambda: link.connections_total == 2)
-        assert link.broker_dropped_total == 5_000  # what was heard last still holds
+        await until(lambda: link.stats.connections_total == 2)
+        assert link.stats.broker_dropped_total == 5_000  # what was heard last still holds
 
 
 async def test_at_qos_1_it_would_be_a_message_like_any_other() -> None:
@@ -87,7 +87,7 @@ async def test_at_qos_1_it_would_be_a_message_like_any_other() -> None:
         peer.send(count(7, qos=QoS.AT_LEAST_ONCE, packet_id=1))
         await link.deliver(1, [], await take(link, 1), fresh=True)
         assert await peer.expect(PubAckPacket) == PubAckPacket(1)
-        assert link.broker_dropped_total is None
+        assert link.stats.broker_dropped_total is None
 
 
 async def asked(broker: Scripted, session_present: bool) -> tuple[Peer, list[tuple[str, int]]]:

@@ -79,7 +79,7 @@ async def test_a_connection_begins_with_connect_subscribe_and_online() -> None:
             assert await peer.packet() is None
             await stopping
             await link.task
-        assert link.connections_total == 1
+        assert link.stats.connections_total == 1
         assert not link.connected
         assert link.seen.losses == []
 
@@ -164,7 +164,7 @@ async def test_a_refused_subscription_is_no_connection(answer: Any, words: str, 
         await until(lambda: link.seen.losses)
         assert words in link.seen.losses[0][0]
         assert (link.seen.losses[0][1] >= 30) is lasting
-        assert link.connections_total == 0
+        assert link.stats.connections_total == 0
 
 
 async def test_who_cannot_be_reached_is_tried_again() -> None:
@@ -244,10 +244,10 @@ async def test_messages_carry_their_connection_and_the_clocks_time() -> None:
         arrivals = await take(link, 3)
         assert payloads(arrivals) == [b"1", b"2", b"3"]
         assert {(a.connection, a.time) for a in arrivals} == {(1, 1_234.5)}
-        assert link.messages_received_total == link.unacknowledged == 3
-        assert link.inbox_messages == link.inbox_bytes == 0
-        assert link.bytes_received_total > 3 * len(message(1, Q0))
-        assert link.receive_maximum == 65_534
+        assert link.stats.messages_total == link.stats.unacknowledged == 3
+        assert link.stats.inbox_messages == link.stats.inbox_bytes == 0
+        assert link.stats.received_bytes_total > 3 * len(message(1, Q0))
+        assert link.stats.receive_maximum == 65_534
 
 
 async def test_receive_takes_no_more_than_asked_for_and_waits_for_nothing_more() -> None:
@@ -259,7 +259,7 @@ async def test_receive_takes_no_more_than_asked_for_and_waits_for_nothing_more()
         peer.send(message(1))
         assert payloads(await waiting) == [b"1"]
         peer.send(*[message(n) for n in range(2, 9)])
-        await until(lambda: link.inbox_messages == 7)
+        await until(lambda: link.stats.inbox_messages == 7)
         assert payloads(await link.receive(3)) == [b"2", b"3", b"4"]
         assert payloads(await link.receive(100)) == [b"5", b"6", b"7", b"8"]
 
@@ -270,14 +270,14 @@ async def test_who_receives_may_wait_for_more_and_then_for_less() -> None:
         wanted = [3]
         waiting = asyncio.create_task(link.receive(10, lambda: wanted[0]))
         peer.send(message(1), message(2))
-        await until(lambda: link.inbox_messages == 2)
+        await until(lambda: link.stats.inbox_messages == 2)
         await asyncio.sleep(0.01)
         assert not waiting.done()
         peer.send(message(3))
         assert payloads(await waiting) == [b"1", b"2", b"3"]
         waiting = asyncio.create_task(link.receive(10, lambda: wanted[0]))
         peer.send(message(4))
-        await until(lambda: link.inbox_messages == 1)
+        await until(lambda: link.stats.inbox_messages == 1)
         wanted[0] = 1
         link.reconsider()
         assert payloads(await waiting) == [b"4"]
@@ -292,7 +292,7 @@ async def test_nothing_is_acknowledged_before_it_is_delivered_and_then_in_order(
         assert await peer.packet() == PublishPacket("p", b"x")
         assert await peer.packet() == PublishPacket("q", b"y")
         assert [await peer.packet() for _ in range(3)] == [PubAckPacket(9), PubRecPacket(4), PubAckPacket(1)]
-        assert link.unacknowledged == 0
+        assert link.stats.unacknowledged == 0
         peer.send(mqtt5.PubRelPacket(4))
         assert await peer.expect(mqtt5.PubCompPacket) == mqtt5.PubCompPacket(4)
 
@@ -314,7 +314,7 @@ async def test_what_an_earlier_connection_brought_is_kept_but_not_acknowledged()
     async with Scripted() as broker, running(options(broker), connect=False) as link:
         peer = await welcome(broker)
         peer.send(message(1), message(2))
-        await until(lambda: link.inbox_messages == 2)
+        await until(lambda: link.stats.inbox_messages == 2)
         peer.reset()
         await until(lambda: link.seen.losses)
         peer = await welcome(broker, session_present=True)
@@ -327,7 +327,7 @@ async def test_what_an_earlier_connection_brought_is_kept_but_not_acknowledged()
         await link.deliver(2, [("p", b"x")], arrivals[1:])
         assert await peer.expect(PublishPacket) == PublishPacket("p", b"x")
         assert [await peer.packet() for _ in range(2)] == [PubAckPacket(1), PubAckPacket(2)]
-        assert link.unacknowledged == 0
+        assert link.stats.unacknowledged == 0
 
 
 async def test_the_connection_number_rises_even_where_none_came_to_serve() -> None:
@@ -335,7 +335,7 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
         peer = await broker.peer()
         await peer.expect(mqtt5.ConnectPacket)
         peer.send(ConnAckPacket(), message(1))  # a kept session speaks before it is subscribed again
-        await until(lambda: link.inbox_messages)
+        await until(lambda: link.stats.inbox_messages)
         peer.reset()
         peer = await welcome(broker, session_present=True)
         peer.send(message(1))
@@ -343,7 +343,7 @@ async def test_the_connection_number_rises_even_where_none_came_to_serve() -> No
         assert [a.connection for a in arrivals] == [1, 2]
         await until(lambda: link.connected)
         assert link.verdict.connection == 2
-        assert link.connections_total == 1
+        assert link.stats.connections_total == 1
 
 
 @pytest.mark.parametrize("qos", [0, 1])
@@ -538,7 +538,7 @@ async def test_who_finds_that_a_later_one_uses_its_id_leaves() -> None:
         )
         peer.send(signed(later, "another"), signed(1), signed(later - 1), nonsense, message(2))
         assert payloads(await take(link, 1)) == [b"2"]
-        assert link.messages_received_total == 2
+        assert link.stats.messages_total == 2
         peer.send(signed(later), message(3))
         with pytest.raises(SessionTaken, match="started later uses our client id 'stream'"):
             await link.task
@@ -584,19 +584,19 @@ async def test_a_full_inbox_stops_the_reading_and_nothing_is_lost() -> None:
             await until(lambda: link.connected)  # before, answers are awaited, and reading goes on
             per_read = 262_144 // len(message(1, Q0))
             sending = asyncio.create_task(flood(peer, total))
-            await until(lambda: link.reading_paused)
+            await until(lambda: link.stats.reading_paused)
             got: list[bytes] = []
             pauses = 0
             while len(got) < total:
                 got += payloads(await link.receive(100))
-                pauses += link.reading_paused
-                assert link.inbox_messages <= limit + per_read
+                pauses += link.stats.reading_paused
+                assert link.stats.inbox_messages <= limit + per_read
                 await asyncio.sleep(0)
             await sending
             assert got == [b"%d" % n for n in range(total)]
             assert pauses > 10
-            assert not link.reading_paused
-            assert link.messages_left_out_total == 0
+            assert not link.stats.reading_paused
+            assert link.stats.dropped_messages_total == 0
 
 
 async def flood(peer: Peer, total: int, size: int = 1_000) -> None:
@@ -609,10 +609,10 @@ async def test_a_full_inbox_is_counted_in_bytes_too() -> None:
     async with Scripted() as broker, running(options(broker, inbox_bytes_max=1_000), connect=False) as link:
         peer = await welcome(broker)
         peer.send(PublishPacket("sensors/a", b"x" * 2_000))
-        await until(lambda: link.reading_paused)
-        assert link.inbox_bytes > 2_000
+        await until(lambda: link.stats.reading_paused)
+        assert link.stats.inbox_bytes > 2_000
         await link.receive(1)
-        assert not link.reading_paused
+        assert not link.stats.reading_paused
 
 
 async def test_while_an_answer_is_awaited_reading_goes_on_and_qos_0_may_be_lost() -> None:
@@ -624,12 +624,12 @@ async def test_while_an_answer_is_awaited_reading_goes_on_and_qos_0_may_be_lost(
             first = await peer.expect(PublishPacket)
             for n in range(60):  # one read each, until far more is there than fits
                 peer.send(*[PublishPacket("sensors/a", b"%d" % k) for k in range(n * 10, n * 10 + 10)])
-                await until(lambda n=n: link.messages_received_total == (n + 1) * 10)
+                await until(lambda n=n: link.stats.messages_total == (n + 1) * 10)
             peer.send(PubAckPacket(first.packet_id))
             second = await peer.expect(PublishPacket)
             await delivering
-            assert link.inbox_messages == 200  # twice the limit
-            assert link.messages_left_out_total == 400
+            assert link.stats.inbox_messages == 200  # twice the limit
+            assert link.stats.dropped_messages_total == 400
             peer.send(PubAckPacket(second.packet_id))
             got = payloads(await take(link, 200))
             assert got == [b"%d" % n for n in range(200)]
@@ -646,10 +646,10 @@ async def test_acknowledgeable_messages_that_do_not_fit_are_sent_again() -> None
             first = await peer.expect(PublishPacket)
             for n in range(1, 41):
                 peer.send(message(n))
-                await until(lambda n=n: link.messages_received_total == n)
+                await until(lambda n=n: link.stats.messages_total == n)
             peer.send(PubAckPacket(first.packet_id))
             await delivering
-            assert link.inbox_messages == 20
+            assert link.stats.inbox_messages == 20
             assert link.connected  # until there is room again
             got = payloads(await link.receive(20))
             await until(lambda: link.seen.losses)
@@ -660,14 +660,14 @@ async def test_acknowledgeable_messages_that_do_not_fit_are_sent_again() -> None
             peer.send(*[message(n, duplicate=True) for n in range(1, 41)])
             got += payloads(await take(link, 40))
             assert got == [b"%d" % n for n in [*range(1, 21), *range(1, 41)]]
-            assert link.messages_left_out_total == 0
+            assert link.stats.dropped_messages_total == 0
 
 
 async def test_after_take_no_more_answers_are_heard_and_messages_left_with_the_broker() -> None:
     async with Scripted() as broker, running(options(broker, inbox_messages_max=5), connect=False) as link:
         peer = await welcome(broker)
         peer.send(*[message(n) for n in range(1, 9)])
-        await until(lambda: link.reading_paused)
+        await until(lambda: link.stats.reading_paused)
         await link.deliver(1, [("p", b"x")], [])
         link.stop_receiving()
         peer.send(*[message(n) for n in range(9, 30)], message(30, Q0))
@@ -676,8 +676,8 @@ async def test_after_take_no_more_answers_are_heard_and_messages_left_with_the_b
         peer.send(PingRespPacket())
         await link.confirm(1)
         assert link.connected
-        assert link.inbox_messages == 8
-        assert link.messages_left_out_total == 0
+        assert link.stats.inbox_messages == 8
+        assert link.stats.dropped_messages_total == 0
 
 
 async def test_a_broker_that_does_not_read_is_waited_for_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -686,7 +686,7 @@ async def test_a_broker_that_does_not_read_is_waited_for_and_read(monkeypatch: p
         peer = await welcome(broker)
         await until(lambda: link.connected)
         peer.send(*[message(n) for n in range(1, 9)])
-        await until(lambda: link.reading_paused)
+        await until(lambda: link.stats.reading_paused)
         for number in (1, 2, 3, 4, 5):  # far more than sockets hold
             delivering = asyncio.create_task(
                 link.deliver(number, [("p", b"x" * 1_000_000)] * 4, [])  # the peer reads nothing
@@ -695,9 +695,9 @@ async def test_a_broker_that_does_not_read_is_waited_for_and_read(monkeypatch: p
             if not done:
                 break
         assert not done
-        await until(lambda: not link.reading_paused)
+        await until(lambda: not link.stats.reading_paused)
         peer.send(message(9))
-        await until(lambda: link.messages_received_total == 9)
+        await until(lambda: link.stats.messages_total == 9)
         for _ in range(number * 4):
             await peer.expect(PublishPacket)
         await delivering
@@ -746,7 +746,7 @@ async def test_at_qos_0_the_answer_to_a_ping_confirms() -> None:
         assert time.monotonic() >= begun + 0.02
         peer.send(PingRespPacket())
         await link.confirm(3)
-        assert link.unconfirmed_bytes == 0
+        assert link.stats.unconfirmed_bytes == 0
 
 
 async def test_what_is_unconfirmed_is_written_again_the_same_after_a_cut() -> None:
@@ -759,11 +759,11 @@ async def test_what_is_unconfirmed_is_written_again_the_same_after_a_cut() -> No
         await link.confirm(1)
         await link.deliver(2, [("p", b"2"), ("q", b"3")], [])
         await link.deliver(3, [("p", b"4")], [])
-        kept = link.unconfirmed_bytes
+        kept = link.stats.unconfirmed_bytes
         assert [(await peer.expect(PublishPacket)).payload for _ in range(3)] == [b"2", b"3", b"4"]
         peer.reset()
         peer = await welcome(broker)
-        assert link.unconfirmed_bytes == kept
+        assert link.stats.unconfirmed_bytes == kept
         again = [await peer.expect(PublishPacket) for _ in range(3)]
         assert again == [PublishPacket("p", b"2"), PublishPacket("q", b"3"), PublishPacket("p", b"4")]
         assert type(await peer.packet()) is PingReqPacket
@@ -826,7 +826,7 @@ async def test_at_qos_1_the_brokers_receive_maximum_is_kept_and_acknowledgements
         assert link.confirmed == 0
         peer.send(PubAckPacket(under_way.pop(0), reason_code=PubAckReasonCode.QUOTA_EXCEEDED))
         await link.confirm(1)
-        assert link.publications_refused_total == 1
+        assert link.stats.refused_publications_total == 1
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -931,8 +931,8 @@ async def test_a_link_that_never_ran_can_be_stopped() -> None:
         await link.stop()
         await link.run()
         assert broker.connections == 0
-        assert link.bytes_received_total == 0
-        assert not link.reading_paused
+        assert link.stats.received_bytes_total == 0
+        assert not link.stats.reading_paused
 
 
 async def test_a_cancelled_run_closes_its_connection() -> None:

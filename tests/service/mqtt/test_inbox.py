@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mqtt5 import PublishPacket
 
-from stream_lstm.service.mqtt.inbox import Arrival, Inbox
+from stream_lstm.service.broker import Arrival
+from stream_lstm.service.mqtt.inbox import Inbox
 
 
 def arrival(*numbers: int, wire_bytes: int = 0, connection: int = 1) -> Arrival:
