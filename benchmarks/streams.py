@@ -47,7 +47,9 @@ class Line:
         builder = PublicationBuilder(
             PublishSettings(), Encoder(self.model.id, self.model.spec), status_topic=""
         )
-        self.recovered: RecoveredState = recover(self.database, self.model, builder, streams_max=streams)
+        self.recovered: RecoveredState = recover(
+            self.database, self.model, builder, streams_max=streams, now=time.time()
+        )
         self.state_writer = StateWriter(self.database, self.recovered, StateSettings(path=path), Counters())
 
     async def apply(self, rows: np.ndarray[Any, Any], named: list[tuple[int, str]]) -> float:
@@ -59,7 +61,7 @@ class Line:
         batch = Batch.timed(rows, times, values)
         self.recovered.engine.apply(batch)
         number = self.state_writer.number + 1
-        memories.applied[rows], memories.seen[rows] = number, times
+        self.recovered.registry.record_applied(rows, number, 1.7e9)
         entry = Entry(
             number=number,
             model=self.model.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -55,10 +56,15 @@ class Events:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def doubt(self, start: int) -> None:
-        """From an event on: those without a time of their own came late, and nobody knows how late."""
+    def mark_uncertain(self, start: int) -> None:
+        """From this event on: those without a time of their own arrived late, by an unknown time."""
         late = (Clock.UNCERTAIN if mark == Clock.ARRIVAL else mark for mark in self.marks[start:])
         self.marks[start:] = map(int, late)
+
+    def remove(self, positions: Sequence[int], *, features: int) -> None:
+        """Remove events at these ascending positions; `features` is F."""
+        for n in reversed(positions):
+            del self.keys[n], self.times[n], self.marks[n], self.values[n * features : (n + 1) * features]
 
     @classmethod
     def from_batch(cls, keys: list[str], batch: Batch) -> Events:

@@ -14,9 +14,12 @@ import numpy as np
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.service.assembly import decoder, identity, load_model
 from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.pipeline.admission import Admission
+from stream_lstm.service.pipeline.apply import Applier
 from stream_lstm.service.pipeline.freeze import freezer
+from stream_lstm.service.pipeline.ingest import Ingest
 from stream_lstm.service.pipeline.lateness import LatenessFilter
-from stream_lstm.service.pipeline.pipeline import Pipeline
+from stream_lstm.service.pipeline.pipeline import Pipeline, Stages
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessChange, StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
@@ -41,13 +44,17 @@ class Line:
         )
         self.database = Database.open(path, identity(MODEL))
         encoder = Encoder(MODEL.id, MODEL.spec)
-        self.builder = PublicationBuilder(self.settings.publish, encoder, status_topic="status")
-        self.recovered: RecoveredState = recover(
-            self.database, MODEL, self.builder, streams_max=self.settings.limits.streams_max
-        )
-        self.counters = Counters()
         self.now = 0.0  # seconds, monotonic
         self.wall = 1_700_000_000.0  # epoch seconds
+        self.builder = PublicationBuilder(self.settings.publish, encoder, status_topic="status")
+        self.recovered: RecoveredState = recover(
+            self.database,
+            MODEL,
+            self.builder,
+            streams_max=self.settings.limits.streams_max,
+            now=self.wall,
+        )
+        self.counters = Counters()
         self.link = ScriptedLink()
         self.link.acked_through = self.recovered.acked_through
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
@@ -61,23 +68,33 @@ class Line:
         )
         self.freezer = freezer(self.settings)
         self.changes: list[StalenessChange] = []
+        memories, registry = self.recovered.memories, self.recovered.registry
         self.staleness = StalenessMonitor(
-            self.recovered.memories, lambda: self.link.connected_since, self.changes.append
+            memories, registry, lambda: self.link.connected_since, self.changes.append
         )
-        self.recorder = Recorder(MODEL, self.recovered.memories, recent_events_max=1_000)
+        self.recorder = Recorder(MODEL, memories, registry, recent_events_max=1_000)
+        lateness = LatenessFilter(self.settings.time, memories)
+        is_own_topic = self.builder.is_own_topic
         self.worker = Pipeline(
-            freezer=self.freezer,
-            order=LatenessFilter(self.settings.time, self.recovered.memories),
-            staleness=self.staleness,
-            recorder=self.recorder,
-            link=self.link,  # type: ignore[arg-type]
-            engine=self.recovered.engine,
-            decoder=decoder(self.settings, MODEL),
-            builder=self.builder,
-            state_writer=self.state_writer,
-            window=self.recovered.window,
-            counters=self.counters,
-            streams=self.streams,
+            self.link,
+            Stages(
+                ingest=Ingest(
+                    decoder(self.settings, MODEL),
+                    self.recovered.dedup,
+                    self.freezer,
+                    is_own_topic,
+                    self.counters,
+                ),
+                admission=Admission(memories, self.streams, lateness, features=1),
+                freezer=self.freezer,
+                state_writer=self.state_writer,
+                applier=Applier(
+                    self.recovered.engine, registry, self.staleness, self.recorder, self.counters
+                ),
+                builder=self.builder,
+            ),
+            self.recorder,
+            self.counters,
             batch_events_max=100,
             clock=lambda: self.wall,
         )

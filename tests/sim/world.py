@@ -29,9 +29,12 @@ from stream_lstm.errors import DiskFull
 from stream_lstm.events import Batch
 from stream_lstm.service.assembly import decoder, identity
 from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.pipeline.admission import Admission
+from stream_lstm.service.pipeline.apply import Applier
 from stream_lstm.service.pipeline.freeze import freezer
+from stream_lstm.service.pipeline.ingest import Ingest
 from stream_lstm.service.pipeline.lateness import LatenessFilter
-from stream_lstm.service.pipeline.pipeline import Pipeline
+from stream_lstm.service.pipeline.pipeline import Pipeline, Stages
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
@@ -172,7 +175,9 @@ class World:
             self.settings.publish, Encoder(MODEL.id, MODEL.spec), status_topic="status"
         )
         limits = self.settings.limits
-        recovered = recover(database, MODEL, builder, streams_max=limits.streams_max, batch_events_max=8)
+        recovered = recover(
+            database, MODEL, builder, streams_max=limits.streams_max, now=ARRIVAL, batch_events_max=8
+        )
         counters = Counters()
         link: Any = SimLink(
             self.broker,
@@ -181,22 +186,23 @@ class World:
             acked_through=recovered.acked_through,
         )
         state_writer = StateWriter(database, recovered, self.settings.state, counters)
-        streams = Residency(recovered, state_writer, limits, counters, confirm=link.confirm)
-        worker = Pipeline(
-            link=link,
-            freezer=freezer(self.settings),
-            order=LatenessFilter(self.settings.time, recovered.memories),
-            staleness=StalenessMonitor(recovered.memories, lambda: 0.0, lambda change: None),
-            recorder=Recorder(MODEL, recovered.memories, recent_events_max=64),
-            engine=recovered.engine,
-            decoder=decoder(self.settings, MODEL),
-            builder=builder,
+        residency = Residency(recovered, state_writer, limits, counters, confirm=link.confirm)
+        memories, registry = recovered.memories, recovered.registry
+        frozen = freezer(self.settings)
+        recorder = Recorder(MODEL, memories, registry, recent_events_max=64)
+        staleness = StalenessMonitor(memories, registry, lambda: 0.0, lambda change: None)
+        lateness = LatenessFilter(self.settings.time, memories)
+        stages = Stages(
+            ingest=Ingest(
+                decoder(self.settings, MODEL), recovered.dedup, frozen, builder.is_own_topic, counters
+            ),
+            admission=Admission(memories, residency, lateness, features=1),
+            freezer=frozen,
             state_writer=state_writer,
-            streams=streams,
-            window=recovered.window,
-            counters=counters,
-            batch_events_max=8,
+            applier=Applier(recovered.engine, registry, staleness, recorder, counters),
+            builder=builder,
         )
+        worker = Pipeline(link, stages, recorder, counters, batch_events_max=8)
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(link.pump()),
@@ -214,6 +220,7 @@ class World:
         self.disk.full_share, self.disk.dies_in = 0.0, -1
         await link.confirm(state_writer.number)
         await state_writer.checkpoint(link.confirm)
+        registry.validate(memories, state_writer.number)
         self.faults["eviction"] += counters.evicted_total
         self.faults["return from disk"] += counters.fetched_total
         self.records = {

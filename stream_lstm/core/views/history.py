@@ -91,6 +91,7 @@ class History:
 
     Args:
         memories: whose rows the events belong to.
+        longest_gap: (rows,) longest recent time between two of a stream's events, seconds.
         events_max: how many are kept in all; 0: none.
 
     Attributes:
@@ -98,10 +99,13 @@ class History:
             event after it and reach (T,) of the interval around that, and probabilities (C,).
     """
 
-    def __init__(self, model: Model, memories: Memories, *, events_max: int) -> None:
+    def __init__(
+        self, model: Model, memories: Memories, longest_gap: NDArray[np.float32], *, events_max: int
+    ) -> None:
         plan = HistorySize.of(model.spec, events_max)
         self.kind = plan.kind
         self._memories = memories
+        self._longest_gap = longest_gap
         self._open = events_max > 0
         # Of those that speak often, and of those that seldom do.
         self._rings = [_Ring(plan.kind, plan.events) for _ in range(RINGS)]
@@ -155,7 +159,7 @@ class History:
 
     def _apart(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
         """Which of these rows are of streams that speak often, and which of streams that seldom do."""
-        seldom = self._memories.rhythm[rows] > SELDOM_SECONDS
+        seldom = self._longest_gap[rows] > SELDOM_SECONDS
         many = np.count_nonzero(seldom)
         if many == 0:
             return slice(None), slice(0)

@@ -11,12 +11,13 @@ from stream_lstm.service.metrics.exporter import Gauges
 from stream_lstm.service.pipeline.freeze import Freezer
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.state.registry import Registry
 from stream_lstm.service.state.writer import StateWriter
 
 
 @dataclass(frozen=True)
 class HttpContext:
-    """The parts of a line whose memory is restored.
+    """The parts of a running pipeline.
 
     Attributes:
         present: what is so at the moment.
@@ -25,6 +26,7 @@ class HttpContext:
 
     settings: Settings
     engine: Engine
+    registry: Registry
     recorder: Recorder
     state_writer: StateWriter
     freezer: Freezer

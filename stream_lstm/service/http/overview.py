@@ -96,16 +96,16 @@ class OverviewBuilder:
         return before, now._replace(at=max(now.at, before.at + 1e-3))
 
     def _counts(self, present: Gauges, now: float) -> schemas.Counts:
-        view, memories = self._view, self._view.engine.memories
-        rows = memories.taken()
+        view, registry = self._view, self._view.registry
+        rows = view.engine.memories.taken()
         odd, much = view.recorder.recent_anomalies(now)
-        of_late = memories.anomaly[rows].astype(np.float32) >= ALERT_THRESHOLD
-        before = ~(memories.anomaly[odd[much >= ALERT_THRESHOLD]].astype(np.float32) >= ALERT_THRESHOLD)
+        of_late = registry.anomaly[rows].astype(np.float32) >= ALERT_THRESHOLD
+        before = ~(registry.anomaly[odd[much >= ALERT_THRESHOLD]].astype(np.float32) >= ALERT_THRESHOLD)
         return schemas.Counts(
             known=present.streams + present.streams_on_disk,
             memory=present.streams,
             disk=present.streams_on_disk,
-            active=int(np.count_nonzero(memories.seen[rows] >= max(now - ACTIVE_SECONDS, 0))),
+            active=int(np.count_nonzero(registry.seen[rows] >= max(now - ACTIVE_SECONDS, 0))),
             stale=present.streams_stale,
             odd=int(np.count_nonzero(of_late) + np.count_nonzero(before)),
             frozen_filters=present.freezes,

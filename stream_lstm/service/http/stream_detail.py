@@ -28,6 +28,7 @@ from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import CpuBudget
 from stream_lstm.service.http.naming import Naming
+from stream_lstm.service.state.registry import Registry
 
 EVENTS_MAX = 2_000
 INSIDES_MAX = 256
@@ -58,6 +59,7 @@ class FoundStream(NamedTuple):
     stream: int
     where: Literal["memory", "disk"]
     engine: Engine
+    registry: Registry
     row: int
     seen: float
 
@@ -85,8 +87,8 @@ class StreamDetail:
         engine = self._view.engine
         (row,) = engine.memories.rows([name])
         if row is not None:
-            memories = engine.memories
-            return FoundStream(name, int(memories.ids[row]), "memory", engine, row, float(memories.seen[row]))
+            stream, registry = int(engine.memories.ids[row]), self._view.registry
+            return FoundStream(name, stream, "memory", engine, registry, row, float(registry.seen[row]))
         if not self._view.present().streams_on_disk:
             raise UnknownStream(name)
         self._budget.spend(FETCH_SECONDS)
@@ -95,7 +97,9 @@ class StreamDetail:
             raise UnknownStream(name)
         copy = Engine(engine.model, Memories(self._described, rows_max=1), interval=self._interval)
         row = copy.memories.restore(name, int(rows.ids[0]), rows.records)
-        return FoundStream(name, int(rows.ids[0]), "disk", copy, row, float(rows.seen[0]))
+        return FoundStream(
+            name, int(rows.ids[0]), "disk", copy, Registry(rows_max=1), row, float(rows.seen[0])
+        )
 
     async def stream(self, name: str, *, events: int) -> schemas.Stream:
         """A stream and its last events.
@@ -108,9 +112,9 @@ class StreamDetail:
             return self._described_now(found, self.events(found.stream, after=0, most=events))
 
     def _described_now(self, found: FoundStream, events: list[schemas.Event]) -> schemas.Stream:
-        memories, naming, rows = found.engine.memories, self._naming, np.array([found.row], np.intp)
+        naming, rows = self._naming, np.array([found.row], np.intp)
         seen, recorder = summarize(found.engine, rows), self._view.recorder
-        anomaly, oddness = float(memories.anomaly[found.row]), 0.0
+        anomaly, oddness = float(found.registry.anomaly[found.row]), 0.0
         if found.where == "memory":
             oddness = float(recorder.anomaly_scores(rows, recorder.recent_anomalies(time.time()))[0])
         prediction, half_width = seen.prediction[0].tolist(), seen.half_width[0].tolist()
@@ -132,7 +136,7 @@ class StreamDetail:
             deviation=naming.value(seen.deviation[0].tolist()),
             usual_gap_seconds=float(seen.usual_seconds[0]),
             warm=bool(seen.seq[0] >= WARM_EVENTS),
-            stale=bool(memories.stale[found.row]),
+            stale=bool(found.registry.stale[found.row]),
             frozen=bool(frozen and frozen[0]),
             features=list(self._described.features),
             targets=list(self._described.targets),

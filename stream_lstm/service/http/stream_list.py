@@ -61,6 +61,7 @@ class StreamList:
         self._view = view
         self._budget = budget
         self._memories = view.engine.memories
+        self._registry = view.registry
         described = view.engine.model.spec
         self._naming = Naming(described)
         self._lines_max = max(NUMBERS_MAX // (len(described.features) + 3 * len(described.targets)), 1)
@@ -170,12 +171,12 @@ class StreamList:
 
     def _chosen(self, rows: NDArray[np.intp], wanted: ListQuery, odd: RecentAnomalies) -> NDArray[np.intp]:
         """Those in this state, in this order (unless that is by name)."""
-        memories = self._memories
+        memories, registry = self._memories, self._registry
         oddness = self._view.recorder.anomaly_scores(rows, odd)
         if wanted.state != "all":
             which: dict[State, Callable[[], NDArray[np.bool_]]] = {
                 "odd": lambda: oddness >= ALERT_THRESHOLD,
-                "stale": lambda: memories.stale[rows],
+                "stale": lambda: registry.stale[rows],
                 "cold": lambda: memories.column("seq", rows) < WARM_EVENTS,
                 "worse": lambda: self._ratio(rows) > 1.0,
             }
@@ -184,7 +185,7 @@ class StreamList:
         keys: dict[Sort, Callable[[], NDArray[Any]]] = {
             "odd": lambda: oddness,
             "error": lambda: self._ratio(rows),
-            "seen": lambda: memories.seen[rows].astype(np.float64),
+            "seen": lambda: registry.seen[rows].astype(np.float64),
             "events": lambda: memories.column("seq", rows).astype(np.float64),
             "covered": lambda: self._covered(rows),
         }
@@ -209,7 +210,7 @@ class StreamList:
 
     def _lines(self, rows: NDArray[np.intp]) -> list[schemas.Line]:
         """These rows, as they are now."""
-        memories, naming = self._memories, self._naming
+        memories, registry, naming = self._memories, self._registry, self._naming
         seen = summarize(self._view.engine, rows)
         odd = self._view.recorder.anomaly_scores(rows, self._view.recorder.recent_anomalies(time.time()))
         share = self._view.settings.model.interval
@@ -217,15 +218,15 @@ class StreamList:
             memories.keys(rows.tolist()),
             seen.seq.tolist(),
             seen.time.tolist(),
-            memories.seen[rows].tolist(),
+            registry.seen[rows].tolist(),
             seen.value.tolist(),
             seen.prediction.tolist(),
             seen.half_width.tolist(),
-            memories.anomaly[rows].astype(np.float64).round(3).tolist(),
+            registry.anomaly[rows].astype(np.float64).round(3).tolist(),
             odd.astype(np.float64).round(3).tolist(),
             seen.relative_mae.round(3).tolist(),
             seen.covered.round(3).tolist(),
-            memories.stale[rows].tolist(),
+            registry.stale[rows].tolist(),
             strict=True,
         )
         return [

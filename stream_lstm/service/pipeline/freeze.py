@@ -1,8 +1,9 @@
-"""Which streams are not to learn at present, so that a failure that is known of does not become normal.
+"""Freezing: streams that are excluded from learning at present, so that a known fault does not become normal.
 
-Two ways to say so: `[[freeze]]` in the settings, always or by the clock; and one retained message, a JSON
-array of stream filters, which holds until another takes its place. A frozen stream's memory goes on and every
-event is predicted; what is normal for it (scale, trust, widths, extremes, routine) stays as it was.
+Two ways to set it: `[[freeze]]` in the settings, always or at set hours; and one retained message on
+`mqtt.freeze_topic`, a JSON array of stream filters, which holds until another replaces it. The memory of a
+frozen stream goes on and every event is predicted; scale, expert weights, interval width, extremes and
+daily routine stay as they were.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from stream_lstm.errors import PayloadError
 from stream_lstm.service.settings.load import Settings
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-FILTERS_MAX = 1_000
-KNOWN_MAX = 1_000_000
+FILTERS_MAX = 1_000  # of one message: each new stream is matched against all of them
+CACHED_STREAMS_MAX = 1_000_000  # bounds memory; the cache is only there for speed
 
 
 class TimeWindow:
     """A time of the week in UTC, or all of it.
 
     Args:
-        begin: from; None: always.
-        end: to; before `begin` it ends on the day after.
-        days: on which it begins; empty: on all.
+        begin: first moment; None: always.
+        end: first moment after it; before `begin` it ends on the following day.
+        days: on which it begins; empty: every day.
     """
 
     def __init__(self, begin: time | None, end: time | None, days: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ class TimeWindow:
         self._days = {DAYS.index(day) for day in days} or set(range(len(DAYS)))
 
     def holds(self, now: float) -> bool:
-        """Whether this moment, in epoch seconds, lies within."""
+        """True if this moment, in epoch seconds, lies inside."""
         moment = datetime.fromtimestamp(now, UTC)
         clock, today = moment.time(), moment.weekday()
         if self._begin is None or self._end is None:
@@ -48,58 +49,58 @@ class TimeWindow:
 
 
 class Freezer:
-    """Says of each stream whether it is frozen.
+    """Decides for each stream if it is frozen.
 
     Args:
         planned: filters, and when each holds.
-        topic: where the message comes from; empty: nowhere.
+        topic: of the message that freezes streams; empty: none.
     """
 
     def __init__(self, planned: Sequence[tuple[Pattern, TimeWindow]], topic: str) -> None:
         self._planned = planned
-        self._asked: list[Pattern] = []
-        self._now: list[Pattern] = []
-        self._known: dict[str, bool] = {}
+        self._requested: list[Pattern] = []
+        self._holding: list[Pattern] = []
+        self._cache: dict[str, bool] = {}
         self.topic = topic
 
     def apply_message(self, payload: bytes) -> None:
-        """Take on what a message asks for.
+        """Take over the filters of a message.
 
         Raises:
-            PayloadError: it cannot be understood; what was asked for before still holds.
+            PayloadError: it cannot be read; the filters of the last message still hold.
         """
-        self._asked = _patterns(payload)
+        self._requested = _patterns(payload)
 
     @property
     def active(self) -> int:
         """How many filters hold."""
-        return len(self._now)
+        return len(self._holding)
 
     def refresh(self, now: float) -> None:
-        """See which filters hold at this moment, in epoch seconds."""
-        holding = [pattern for pattern, window in self._planned if window.holds(now)] + self._asked
-        if holding != self._now or len(self._known) > KNOWN_MAX:
-            self._now = holding
-            self._known.clear()
+        """Determine which filters hold at this moment, in epoch seconds."""
+        holding = [pattern for pattern, window in self._planned if window.holds(now)] + self._requested
+        if holding != self._holding or len(self._cache) > CACHED_STREAMS_MAX:
+            self._holding = holding
+            self._cache.clear()
 
     def frozen(self, keys: Sequence[str]) -> list[bool] | None:
-        """For each stream, whether it is; None where none can be."""
-        if not self._now:
+        """True for each frozen stream; None where no filter holds."""
+        if not self._holding:
             return None
-        return [self._is(key) for key in keys]
+        return [self._is_frozen(key) for key in keys]
 
-    def _is(self, key: str) -> bool:
-        found = self._known.get(key)
+    def _is_frozen(self, key: str) -> bool:
+        found = self._cache.get(key)
         if found is None:
             names = key, key.rpartition(":")[0] or key  # a device's name freezes all its fields
-            found = any(pattern.match(name) is not None for pattern in self._now for name in names)
-            self._known[key] = found
+            found = any(pattern.match(name) is not None for pattern in self._holding for name in names)
+            self._cache[key] = found
         return found
 
 
 def _patterns(payload: bytes) -> list[Pattern]:
     if not payload:
-        return []  # how a retained message is taken back
+        return []  # how a retained message is removed
     try:
         content: Any = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -107,15 +108,15 @@ def _patterns(payload: bytes) -> list[Pattern]:
     if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
         raise PayloadError("wrong_type", 'expected a JSON array of stream filters, ["plant/#"]')
     if len(content) > FILTERS_MAX:
-        raise PayloadError("too_large", f"{len(content)} filters, at most {FILTERS_MAX} are taken")
+        raise PayloadError("too_large", f"{len(content)} filters, at most {FILTERS_MAX} are accepted")
     try:
         return [Pattern(text) for text in content]
     except ValueError as error:
-        raise PayloadError("malformed", f"a stream filter is wrong: {error}") from None
+        raise PayloadError("malformed", f"invalid stream filter: {error}") from None
 
 
 def freezer(settings: Settings) -> Freezer:
-    """Knows which streams are not to learn."""
+    """The freezer of these settings."""
     planned = [
         (Pattern(entry.streams), TimeWindow(entry.begin, entry.end, entry.days)) for entry in settings.freeze
     ]

@@ -1,7 +1,7 @@
-"""What becomes of events that come too late, or twice at one time; only where an operator asks for it.
+"""Lateness: rejects late events, and repeated event times, where the operator asks for it (`[time]`).
 
-Who is refused leaves no trace in memory. Ten refused in a row are believed: then the sensor's clock has been
-set back (`stream_lstm.core.trackers.event_time` does the same).
+A rejected event changes nothing. After ten late events in a row a stream's events are accepted again: then
+its sensor's clock has been set back (`core.trackers.event_time` applies the same rule).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from stream_lstm.service.settings.sections import TimeSettings
 
 
 class LatenessFilter:
-    """Refuses events by their time.
+    """Rejects events by their event time.
 
     Args:
-        memories: say when each stream's newest event was.
+        memories: hold the event time of each stream's newest event.
     """
 
     def __init__(self, settings: TimeSettings, memories: Memories) -> None:
-        self._late_max = settings.late_seconds_max
-        self._refuse_repeated = settings.repeated == "reject"
+        self._late_seconds_max = settings.late_seconds_max
+        self._reject_repeated = settings.repeated == "reject"
         self._memories = memories
-        self._behind: dict[int, int] = {}  # by row, how many were refused in a row
+        self._late_in_a_row: dict[int, int] = {}  # by row
 
     @property
     def enabled(self) -> bool:
-        """Whether there is anything to refuse."""
-        return self._late_max is not None or self._refuse_repeated
+        """True if the settings reject any event."""
+        return self._late_seconds_max is not None or self._reject_repeated
 
     def rejected(self, events: Events, rows: NDArray[np.intp]) -> dict[int, PayloadError]:
-        """Which events of a batch are refused, by their place in it, and why."""
+        """The events of a batch that are rejected, by position, and why."""
         times, counts = (self._memories.column(name, rows).tolist() for name in ("time", "seq"))
         newest = dict(zip(rows.tolist(), zip(times, counts, strict=True), strict=True))
         out: dict[int, PayloadError] = {}
@@ -51,12 +51,12 @@ class LatenessFilter:
         return out
 
     def _problem(self, row: int, time: float, last: float) -> PayloadError | None:
-        if self._refuse_repeated and time == last:
+        if self._reject_repeated and time == last:
             return PayloadError("repeated", "an event of this stream has this time already")
-        if self._late_max is None or last - time <= self._late_max:
-            self._behind.pop(row, None)
+        if self._late_seconds_max is None or last - time <= self._late_seconds_max:
+            self._late_in_a_row.pop(row, None)
             return None
-        behind = self._behind[row] = self._behind.get(row, 0) + 1
-        if behind > LATE_IN_A_ROW_MAX:
+        late = self._late_in_a_row[row] = self._late_in_a_row.get(row, 0) + 1
+        if late > LATE_IN_A_ROW_MAX:
             return None
         return PayloadError("late", f"{last - time:.3f} s older than the newest event of its stream")

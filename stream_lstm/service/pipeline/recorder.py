@@ -1,6 +1,6 @@
-"""What happened lately, for whoever looks: recent events, what was refused, what was odd.
+"""Recorder: recent events, alerts, anomalous streams and rejections, for the page and the API.
 
-The line writes it in passing, all of it bounded; nobody who reads it can hold the line up.
+The pipeline writes it in passing. Everything is bounded, and readers never block the pipeline.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views.history import History
 from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.log import Throttle, logger
+from stream_lstm.service.state.registry import Registry
 from stream_lstm.store.journal import Rejection
 
-ALERTS_MAX = 200
-ANOMALOUS_STREAMS_MAX = 4_096
-ANOMALIES_PER_BATCH_MAX = 64  # of a batch: when everything is odd at once, so many say so
-HALF_LIFE_SECONDS = 300.0  # an oddity of 1 is taken for half as odd after so long
-EXAMPLES_MAX = 10  # a reason
-PAYLOAD_BYTES_MAX = 1_024  # of a refused message, what is kept
+ALERTS_MAX = 200  # as many as a person reads
+ANOMALOUS_STREAMS_MAX = 4_096  # bounds memory, and the sort at each request
+ANOMALIES_PER_BATCH_MAX = 64  # when everything is anomalous at once, these many stand for it
+HALF_LIFE_SECONDS = 300.0  # of an anomaly in the list of anomalous streams
+EXAMPLES_MAX = 10  # rejections kept for each reason
+PAYLOAD_BYTES_MAX = 1_024  # of a rejected message, what is kept
 TEXT_MAX = 1_024  # likewise of its topic
 
-RecentAnomalies = tuple[NDArray[np.intp], NDArray[np.float32]]  # (B,) rows, each once, and how odd they are
+RecentAnomalies = tuple[NDArray[np.intp], NDArray[np.float32]]  # (B,) distinct rows, and their anomaly now
 
 
 class RecordedAlert(NamedTuple):
-    """An alert: an incident began with this event, or got far worse."""
+    """An alert: an incident began with this event, or became far worse."""
 
     stream: str
     seq: int
     time: float  # of the event, epoch seconds
-    at: float  # when it was predicted, epoch seconds
+    at: float  # of the prediction, epoch seconds
     anomaly: float
     kind: str
     value: list[float]
-    expected: list[float]  # NaN where nothing was
+    expected: list[float]  # NaN where there was no prediction
 
 
 class RejectedExample(NamedTuple):
-    """A message that was refused, shortened."""
+    """A rejected message, shortened."""
 
     topic: str
     detail: str
@@ -56,66 +57,69 @@ class RejectedExample(NamedTuple):
 
 
 class RecentAnomaly(NamedTuple):
-    """The oddest event of a stream of late."""
+    """The most anomalous recent event of a stream."""
 
     row: int
     anomaly: float
     at: float  # epoch seconds
 
     def now(self, now: float) -> float:
-        """How odd that still is."""
-        # Whichever way the clock was set: what was long ago is, and what is to come will not stay for ever.
+        """Its anomaly, faded by its age."""
+        # The clock may be set either way: an event from the future must fade as well.
         return float(self.anomaly * 0.5 ** (abs(now - self.at) / HALF_LIFE_SECONDS))
 
 
 class Recorder:
-    """Written by the line, read by whoever looks.
+    """Written by the pipeline, read by the page and the API.
 
     Args:
-        recent_events_max: how many events are kept, see `history`; 0: nothing is kept at all.
+        recent_events_max: events kept in the history; 0: nothing at all is recorded.
 
     Attributes:
         history: the last events of all streams.
-        alerts: the last alerts, newest last.
-        rejections: the last refused messages by reason, newest last.
+        alerts: the last ones, newest last.
+        rejections: the last ones by reason, newest last.
     """
 
-    def __init__(self, model: Model, memories: Memories, *, recent_events_max: int) -> None:
+    def __init__(
+        self, model: Model, memories: Memories, registry: Registry, *, recent_events_max: int
+    ) -> None:
         self._memories = memories
-        self._open = recent_events_max > 0
-        self.history = History(model, memories, events_max=recent_events_max)
+        self._registry = registry
+        self._enabled = recent_events_max > 0
+        self.history = History(model, memories, registry.longest_gap, events_max=recent_events_max)
         self.alerts: deque[RecordedAlert] = deque(maxlen=ALERTS_MAX)
         self.rejections: dict[str, deque[RejectedExample]] = {r: deque(maxlen=EXAMPLES_MAX) for r in REASONS}
-        self._anomalies: OrderedDict[int, RecentAnomaly] = OrderedDict()  # by the stream's number
+        self._anomalies: OrderedDict[int, RecentAnomaly] = OrderedDict()  # by stream number
         self._throttle = Throttle(time.monotonic)
 
     def record_batch(self, batch: Batch, predictions: Predictions, now: float) -> None:
         """Record a batch that was applied; its streams are rows in memory."""
-        if not self._open:
+        if not self._enabled:
             return
         try:
             self._write(batch, predictions, now)
         except Exception:
-            self._stumbled()
+            self._log_failure()
 
-    def _stumbled(self) -> None:
-        """Say so, and go on: a fault in what is only looked at must not end the line."""
-        if self._throttle.allow("stumbled") is not None:
-            logger.exception("what happens is not noted for those who look")
+    def _log_failure(self) -> None:
+        """A fault in what only the page shows must not end the pipeline."""
+        if self._throttle.allow("recorder") is not None:
+            logger.exception("recording for the page failed; the pipeline goes on")
 
     def _write(self, batch: Batch, predictions: Predictions, now: float) -> None:
         self.history.append(batch, predictions)
         rows, anomaly = batch.streams, predictions.anomaly
-        self._memories.anomaly[rows] = anomaly  # of several events of a stream the last stays
+        self._registry.record_anomaly(rows, anomaly)
         if not np.count_nonzero(anomaly >= ALERT_THRESHOLD):  # mostly, and then there is no alert either
             return
-        odd = np.flatnonzero(anomaly >= ALERT_THRESHOLD)[:ANOMALIES_PER_BATCH_MAX]
-        for row, much in zip(rows[odd].tolist(), anomaly[odd].tolist(), strict=True):
-            self._note_odd(row, much, now)
+        anomalous = np.flatnonzero(anomaly >= ALERT_THRESHOLD)[:ANOMALIES_PER_BATCH_MAX]
+        for row, score in zip(rows[anomalous].tolist(), anomaly[anomalous].tolist(), strict=True):
+            self._note_anomaly(row, score, now)
         for n in np.flatnonzero(predictions.alert)[:ANOMALIES_PER_BATCH_MAX].tolist():
             self.alerts.append(self._alert(batch, predictions, n, now))
 
-    def _note_odd(self, row: int, anomaly: float, now: float) -> None:
+    def _note_anomaly(self, row: int, anomaly: float, now: float) -> None:
         stream = int(self._memories.ids[row])
         known = self._anomalies.pop(stream, None)
         if known is None or known.now(now) <= anomaly:
@@ -136,41 +140,41 @@ class Recorder:
             expected=predictions.expected[n].tolist(),
         )
 
-    def record_rejection(self, rejected: Rejection) -> None:
-        """A message was refused."""
-        if not self._open:
+    def record_rejection(self, rejection: Rejection) -> None:
+        """Record a rejected message."""
+        if not self._enabled:
             return
         try:
-            refusal = RejectedExample(
-                topic=rejected.topic[:TEXT_MAX],
-                detail=rejected.detail[:TEXT_MAX],
-                time=rejected.time,
-                payload=rejected.payload[:PAYLOAD_BYTES_MAX],
-                payload_bytes=len(rejected.payload),
+            example = RejectedExample(
+                topic=rejection.topic[:TEXT_MAX],
+                detail=rejection.detail[:TEXT_MAX],
+                time=rejection.time,
+                payload=rejection.payload[:PAYLOAD_BYTES_MAX],
+                payload_bytes=len(rejection.payload),
             )
-            self.rejections[rejected.reason].append(refusal)
+            self.rejections[rejection.reason].append(example)
         except Exception:
-            self._stumbled()
+            self._log_failure()
 
     def recent_anomalies(self, now: float) -> RecentAnomalies:
-        """The rows of streams that were odd within the last minutes, and how odd they still are."""
+        """The rows of streams that were anomalous in the last minutes, with their faded anomaly."""
         if not self._anomalies:
             return np.empty(0, np.intp), np.empty(0, np.float32)
         count, known = len(self._anomalies), self._anomalies.values()
         streams = np.fromiter(self._anomalies, np.int64, count)
-        rows = np.fromiter((odd.row for odd in known), np.intp, count)
-        anomaly = np.fromiter((odd.anomaly for odd in known), np.float64, count)
-        at = np.fromiter((odd.at for odd in known), np.float64, count)
-        here = self._memories.ids[rows] == streams  # those that have left memory meanwhile are not
-        much = anomaly * 0.5 ** (np.abs(now - at) / HALF_LIFE_SECONDS)
-        return rows[here], much[here].astype(np.float32)
+        rows = np.fromiter((one.row for one in known), np.intp, count)
+        anomaly = np.fromiter((one.anomaly for one in known), np.float64, count)
+        at = np.fromiter((one.at for one in known), np.float64, count)
+        here = self._memories.ids[rows] == streams  # not evicted meanwhile
+        faded = anomaly * 0.5 ** (np.abs(now - at) / HALF_LIFE_SECONDS)
+        return rows[here], faded[here].astype(np.float32)
 
-    def anomaly_scores(self, rows: NDArray[np.intp], odd: RecentAnomalies) -> NDArray[np.float32]:
-        """How odd each of these rows is, (B,): its last event, or what `odd` says."""
-        known = np.nan_to_num(self._memories.anomaly[rows].astype(np.float32))
-        if not len(odd[0]):
+    def anomaly_scores(self, rows: NDArray[np.intp], recent: RecentAnomalies) -> NDArray[np.float32]:
+        """The anomaly of each of these rows, (B,): of its last event, or `recent`'s if that is higher."""
+        known = np.nan_to_num(self._registry.anomaly[rows].astype(np.float32))
+        if not len(recent[0]):
             return known
-        order = np.argsort(odd[0])
-        which, much = odd[0][order], odd[1][order]
+        order = np.argsort(recent[0])
+        which, scores = recent[0][order], recent[1][order]
         at = np.minimum(np.searchsorted(which, rows), len(which) - 1)
-        return np.where(which[at] == rows, np.maximum(known, much[at]), known)
+        return np.where(which[at] == rows, np.maximum(known, scores[at]), known)

@@ -1,13 +1,14 @@
-"""Streams that have fallen silent: each is held against its own rhythm, no deadman rule is needed.
+"""Staleness: streams without an event for longer than their own recent gaps let expect.
 
-What counts is when events arrive: a sensor that sends its readings once an hour is expected once an hour,
-whatever times they carry. While there is no connection, nobody is silent.
+Each stream is compared with its own longest recent gap between arrivals, so no timeout has to be set. Arrival
+counts, not event time: a sensor that sends an hour's readings at once is expected once an hour. Without a
+connection no stream becomes stale.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -15,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
+from stream_lstm.service.state.registry import Registry
 
-CHECK_SECONDS = 5.0
-EVENTS_MIN = 20  # a younger stream has no rhythm yet
-STALE_TIMES = 3.0  # the longest silence of late
-STALE_SECONDS_MIN = 10.0
-RHYTHM_KEEP = 0.99  # from event to event
-RHYTHM_GROWTH_MAX = 2.0  # at once: one outage is no new rhythm
-TOLD_AT_ONCE_MAX = 1_000
+CHECK_SECONDS = 5.0  # half the shortest time after which a stream can be stale
+EVENTS_MIN = 20  # fewer gaps say too little of a stream
+STALE_GAPS = 3.0  # longest recent gaps: a sensor that misses two readings in a row is not stale yet
+STALE_SECONDS_MIN = 10.0  # a fast sensor is not stale while its gateway restarts its connection
+GAP_DECAY = 0.99  # an event: a longest gap fades over some hundred events
+GAP_GROWTH_MAX = 2.0  # at once: one outage does not become the usual gap
+CHANGES_AT_ONCE_MAX = 1_000  # published per check; the others follow at the next one
 
 
 class StalenessChange(NamedTuple):
-    """A stream has fallen silent, or is heard of again."""
+    """A stream has become stale, or has had an event again."""
 
     stream: str
     stale: bool
@@ -34,64 +36,67 @@ class StalenessChange(NamedTuple):
     usual_seconds: float
 
     def encode(self) -> bytes:
-        """As published."""
+        """As published on `publish.stale_topic`."""
         return msgspec.json.encode(self._asdict())
 
 
 class StalenessMonitor:
-    """Knows each stream's rhythm, and who is behind it.
+    """Tracks each stream's longest recent gap, and publishes changes of staleness.
 
     Args:
-        memories: whose `seen` says when a stream was last heard of; `rhythm` and `stale` are kept here.
-        connected_since: epoch seconds, NaN while there is no connection.
-        tell: takes each change.
+        memories: the streams.
+        registry: holds `seen`, `longest_gap` and `stale`; the latter two are kept here.
+        connected_since: epoch seconds; NaN without a connection.
+        publish: receives each change.
 
     Attributes:
-        stale: how many streams are silent for longer than they should.
+        stale: how many streams are stale.
     """
 
     def __init__(
         self,
         memories: Memories,
+        registry: Registry,
         connected_since: Callable[[], float],
-        tell: Callable[[StalenessChange], object],
+        publish: Callable[[StalenessChange], object],
     ) -> None:
         self._memories = memories
+        self._registry = registry
         self._connected_since = connected_since
-        self._tell = tell
+        self._publish = publish
         self.stale = 0
 
     def observe(self, rows: NDArray[np.intp], now: float) -> None:
-        """Streams have been heard of; call it before `Memories.seen` is set."""
-        m, since = self._memories, self._connected_since()
-        seen, rhythm, stale = m.seen[rows], m.rhythm[rows], m.stale[rows]
+        """Events of these rows have arrived; to be called before `Registry.record_applied`."""
+        registry, since = self._registry, self._connected_since()
+        seen, longest, stale = registry.seen[rows], registry.longest_gap[rows], registry.stale[rows]
         gap = np.where(seen > 0.0, now - np.maximum(seen, now if math.isnan(since) else since), 0.0)
         if np.count_nonzero(stale):  # seldom
-            gap = np.where(stale, np.minimum(gap, np.maximum(rhythm * RHYTHM_GROWTH_MAX, 1.0)), gap)
+            gap = np.where(stale, np.minimum(gap, np.maximum(longest * GAP_GROWTH_MAX, 1.0)), gap)
             back = np.unique(rows[stale])
-            self._changed(back, now, stale=False)
-            m.stale[back] = False
+            self._report(back, now, stale=False)
+            registry.record_stale(back, stale=False)
             self.stale -= len(back)
-        m.rhythm[rows] = np.maximum(gap, rhythm * RHYTHM_KEEP)
+        registry.record_gaps(rows, np.maximum(gap, longest * GAP_DECAY))
 
     def check(self, now: float) -> None:
-        """See who has fallen silent since the last look, some at a time."""
-        m, since = self._memories, self._connected_since()
+        """Mark the streams that have become stale since the last check, some at a time."""
+        registry, since = self._registry, self._connected_since()
         if np.isnan(since):
             return
-        rows = m.taken()
-        silent = now - np.maximum(m.seen[rows], since)
-        over = (m.rhythm[rows] > 0.0) & ~m.stale[rows]
-        over &= silent > np.maximum(m.rhythm[rows] * STALE_TIMES, STALE_SECONDS_MIN)
+        rows = self._memories.taken()
+        silent = now - np.maximum(registry.seen[rows], since)
+        over = (registry.longest_gap[rows] > 0.0) & ~registry.stale[rows]
+        over &= silent > np.maximum(registry.longest_gap[rows] * STALE_GAPS, STALE_SECONDS_MIN)
         rows = rows[over]
-        rows = rows[m.column("seq", rows) >= EVENTS_MIN][:TOLD_AT_ONCE_MAX]
-        m.stale[rows] = True
-        self.stale = int(np.count_nonzero(m.stale))
-        self._changed(rows, now, stale=True)
+        rows = rows[self._memories.column("seq", rows) >= EVENTS_MIN][:CHANGES_AT_ONCE_MAX]
+        registry.record_stale(rows, stale=True)
+        self.stale = int(np.count_nonzero(registry.stale))
+        self._report(rows, now, stale=True)
 
-    def _changed(self, rows: NDArray[np.intp], now: float, *, stale: bool) -> None:
-        m = self._memories
-        keys: Sequence[str] = m.keys(rows.tolist())
-        silent, usual = (now - m.seen[rows]).round(3).tolist(), m.rhythm[rows].round(3).tolist()
-        for key, *seconds in zip(keys, silent, usual, strict=True):
-            self._tell(StalenessChange(key, stale, *seconds))
+    def _report(self, rows: NDArray[np.intp], now: float, *, stale: bool) -> None:
+        registry = self._registry
+        silent = (now - registry.seen[rows]).round(3).tolist()
+        usual = registry.longest_gap[rows].round(3).tolist()
+        for key, *seconds in zip(self._memories.keys(rows.tolist()), silent, usual, strict=True):
+            self._publish(StalenessChange(key, stale, *seconds))

@@ -1,8 +1,12 @@
-"""Memory after a restart: the checkpoint's rows, and the journal applied to them once more."""
+"""Crash recovery: the checkpoint's records, and the journal's later entries applied to them once more.
+
+Memory after recovery is the fold of `Engine.apply` over the journal, bit for bit: a record on disk is true
+for the entry it names, and the journal holds every later one. Predictions that may not have reached the
+broker are made again on the way, from the same events, so they have the same bytes.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,31 +19,38 @@ from stream_lstm.core.memory import NOBODY, Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.events import Events
-from stream_lstm.service.publications import Publication, PublicationBuilder
+from stream_lstm.service.broker import Publication
+from stream_lstm.service.publications import PublicationBuilder
+from stream_lstm.service.state.registry import Registry
 from stream_lstm.store import recovery
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import Entry
 
+SPARE_BATCHES = 4  # a batch's streams must be in memory before others can be evicted
+SPARE_ROWS_MIN = 4_096  # so that small batches do not make every eviction wait for a single row
+
 
 @dataclass
 class RecoveredState:
-    """Everything that an undisturbed run would have now.
+    """The state that an undisturbed run would have now.
 
     Attributes:
-        memories: as after the last committed entry.
-        written: (rows,) the entry that each row's record on disk reflects.
+        engine: over the memories as after the last committed entry.
+        registry: which entry each of their records reflects, in memory and on disk.
+        dedup: the messages that the broker may send again.
         number: of the last committed entry.
-        next_stream: the number of the next new stream.
-        resend: entries whose publications may not have left, and these, oldest first.
-        on_disk: how many streams wait on disk.
-        replayed: how many events were applied again.
+        published_through: predictions of entries up to this one have reached the broker.
+        acked_through: the broker knows the messages of entries up to this one as acknowledged.
+        next_stream: number of the next new stream.
+        on_disk: streams that are known and not in memory.
+        resend: entries whose publications may not have reached the broker, and these, oldest first.
+        replayed: events that were applied again.
     """
 
     engine: Engine
-    memories: Memories
-    window: DedupWindow
-    written: NDArray[np.int64]
+    registry: Registry
+    dedup: DedupWindow
     number: int
     published_through: int
     acked_through: int
@@ -48,10 +59,15 @@ class RecoveredState:
     resend: list[tuple[int, list[Publication]]]
     replayed: int
 
+    @property
+    def memories(self) -> Memories:
+        """The engine's."""
+        return self.engine.memories
+
 
 def spare_rows(batch_events_max: int) -> int:
-    """Rows beside `streams_max`, for streams that must be there at once before others can leave."""
-    return max(4 * batch_events_max, 4_096)
+    """Rows beyond `streams_max`, for streams that must be in memory before others can be evicted."""
+    return max(SPARE_BATCHES * batch_events_max, SPARE_ROWS_MIN)
 
 
 def recover(
@@ -60,77 +76,86 @@ def recover(
     builder: PublicationBuilder,
     *,
     streams_max: int,
+    now: float,
     batch_events_max: int = 1_024,
     interval: float = INTERVAL,
 ) -> RecoveredState:
-    """Read the state and bring memory up to the last committed entry.
+    """Read the state, and bring memory up to the last committed entry.
 
-    Where more streams are known than memory is meant to hold, only those come that the journal speaks of;
-    the others wait on disk for their next event.
+    Where more streams are known than `streams_max`, only those that the journal names are read; the others
+    stay on disk until their next event.
+
+    Args:
+        builder: makes the publications of replayed entries.
+        now: epoch seconds; counts as the arrival of events whose own arrival is not known.
 
     Raises:
         StateError: the state cannot be read.
     """
     found = recovery.load(database)
-    most = streams_max + spare_rows(batch_events_max)
+    rows_max = streams_max + spare_rows(batch_events_max)
     if database.streams <= streams_max:
         chunks = database.rows()
     else:
-        spoken_of = [entry.batch.streams for entry in database.entries(found.horizon - 1)]
-        needed = np.unique(np.concatenate([np.empty(0, np.intp), *spoken_of])).tolist()
-        most = max(most, len(needed))
+        named = [entry.batch.streams for entry in database.entries(found.horizon - 1)]
+        needed = np.unique(np.concatenate([np.empty(0, np.intp), *named])).tolist()
+        rows_max = max(rows_max, len(needed))
         chunks = iter([database.rows_by_id(needed)])
-    memories = Memories(model.spec, rows_max=most)
-    engine = Engine(model, memories, interval=interval)
-    keys, row_of = _read_rows(chunks, memories, found.next_stream_id)
-    written = memories.applied.copy()
+    engine = Engine(model, Memories(model.spec, rows_max=rows_max), interval=interval)
+    replay = _Replay(engine, Registry(rows_max=rows_max), builder, found.next_stream_id, now)
+    replay.read(chunks)
     resend: list[tuple[int, list[Publication]]] = []
-    replayed = 0
     for entry in database.entries(found.horizon - 1):
-        publications, count = _replay(entry, engine, builder, keys, row_of)
-        replayed += count
+        publications = replay.apply(entry)
         if entry.number > found.published_through:
             resend.append((entry.number, publications))
     return RecoveredState(
         engine=engine,
-        memories=memories,
-        window=DedupWindow(map(tuple, found.window.tolist())),
-        written=written,
+        registry=replay.registry,
+        dedup=DedupWindow(map(tuple, found.window.tolist())),
         number=found.last_entry,
         published_through=found.published_through,
         acked_through=found.acked_through,
         next_stream=found.next_stream_id,
-        on_disk=database.streams - len(memories),
+        on_disk=database.streams - len(engine.memories),
         resend=resend,
-        replayed=replayed,
+        replayed=replay.events,
     )
 
 
-def _read_rows(
-    chunks: Iterator[Rows], memories: Memories, next_stream: int
-) -> tuple[dict[int, str], NDArray[np.intp]]:
-    """Fill memory from the checkpoint; returns keys and rows by stream number (row 0: not there)."""
-    keys: dict[int, str] = {}
-    row_of = np.full(next_stream, NOBODY, np.intp)
-    for chunk in chunks:
-        rows = memories.restore_all(chunk.keys, chunk.ids, chunk.records)
-        memories.applied[rows] = chunk.entries
-        memories.seen[rows] = np.where(chunk.entries, chunk.seen, time.time())
-        row_of[chunk.ids] = rows
-        keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
-    return keys, row_of
+class _Replay:
+    """Memory on its way from the checkpoint to the last entry.
 
+    Attributes:
+        events: how many were applied.
+    """
 
-def _replay(
-    entry: Entry, engine: Engine, builder: PublicationBuilder, keys: dict[int, str], row_of: NDArray[np.intp]
-) -> tuple[list[Publication], int]:
-    """Apply those events of an entry that their rows do not reflect yet."""
-    memories = engine.memories
-    rows = row_of[entry.batch.streams]
-    fresh = (rows != NOBODY) & (memories.applied[rows] < entry.number)
-    batch, rows = entry.batch.select(fresh), rows[fresh]
-    predictions = engine.apply(batch.with_streams(rows))
-    memories.applied[rows] = entry.number
-    memories.seen[rows] = time.time()  # at worst forgotten late
-    events = Events.from_batch([keys[stream] for stream in batch.streams.tolist()], batch)
-    return builder.build(events, predictions, entry.rejected), len(rows)
+    def __init__(
+        self, engine: Engine, registry: Registry, builder: PublicationBuilder, next_stream: int, now: float
+    ) -> None:
+        self._engine = engine
+        self._builder = builder
+        self._keys: dict[int, str] = {}  # by stream number
+        self._row_of: NDArray[np.intp] = np.full(next_stream, NOBODY, np.intp)
+        self._now = now
+        self.registry = registry
+        self.events = 0
+
+    def read(self, chunks: Iterator[Rows]) -> None:
+        """Fill memory from the checkpoint."""
+        for chunk in chunks:
+            rows = self._engine.memories.restore_all(chunk.keys, chunk.ids, chunk.records)
+            self.registry.record_read(rows, chunk.entries, np.where(chunk.entries, chunk.seen, self._now))
+            self._row_of[chunk.ids] = rows
+            self._keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
+
+    def apply(self, entry: Entry) -> list[Publication]:
+        """Apply those events of an entry that their rows do not reflect yet; returns its publications."""
+        rows = self._row_of[entry.batch.streams]
+        missing = (rows != NOBODY) & (self.registry.applied[rows] < entry.number)
+        batch, rows = entry.batch.select(missing), rows[missing]
+        predictions = self._engine.apply(batch.with_streams(rows))
+        self.registry.record_applied(rows, entry.number, self._now)  # at worst a stream expires later
+        self.events += len(rows)
+        events = Events.from_batch([self._keys[stream] for stream in batch.streams.tolist()], batch)
+        return self._builder.build(events, predictions, entry.rejected)

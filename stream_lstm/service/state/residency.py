@@ -1,9 +1,9 @@
-"""The streams' life: met, in memory, on disk while silent, back with their next event, forgotten.
+"""Residency: which streams are in memory and which are on disk; admission, eviction, expiry.
 
-Memory holds about `limits.streams_max` streams. When more are known, those that were silent for longest wait
-on disk: written like in a checkpoint, so bit for bit, and fetched when an event of theirs comes. New streams
-are let in at a limited rate, so that a flood of new names (an attack, a typo in a template) costs those
-names, not the streams that are known.
+Memory holds about `limits.streams_max` streams. Where more are known, those whose last event is oldest are
+evicted: written as in a checkpoint, so bit for bit, and read back with their next event. New streams are
+admitted at a limited rate (token bucket), so that a flood of new names costs those names and no known
+stream.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings.sections import Limits
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.service.state.writer import StateWriter
+from stream_lstm.service.token_bucket import TokenBucket
 
-BURST_SECONDS = 60.0  # so much of the rate may be used at once
+BURST_SECONDS = 60.0  # of the rate: a plant that starts up brings all its streams within a minute
 EVICTED_SHARE = 0.01  # of memory, at once, so that one write serves many
-FORGOTTEN_AT_ONCE_MAX = 4_096
-TOO_MANY_NEW = "more new streams at once than limits.new_streams_per_second lets in"
+EXPIRED_AT_ONCE_MAX = 4_096  # the next commit waits for no longer a transaction than this
+TOO_MANY_NEW = "more new streams at once than limits.new_streams_per_second admits"
 
 
 class StoredStream(NamedTuple):
-    """A stream on disk: its number, the entry that its record reflects, when it was last heard of."""
+    """A stream on disk: its number, the entry its record reflects, arrival of its last event, its record."""
 
     stream: int
     entry: int
@@ -37,36 +38,16 @@ class StoredStream(NamedTuple):
     record: bytes
 
 
-class TokenBucket:
-    """How many new streams may come: a bucket that fills with time."""
-
-    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
-        self._per_second = per_second
-        self._clock = clock
-        self._most = max(per_second * BURST_SECONDS, 1.0)
-        self._left = self._most
-        self._filled = clock()
-
-    def take(self, count: int) -> int:
-        """How many of these are let in."""
-        now = self._clock()
-        self._left = min(self._left + (now - self._filled) * self._per_second, self._most)
-        self._filled = now
-        taken = min(count, int(self._left))
-        self._left -= taken
-        return taken
-
-
 class Residency:
-    """Finds the row of every event's stream, and makes room.
+    """Brings the streams of events into memory, and makes space for them.
 
     Args:
-        restored: memories, and the number of the next new stream.
+        recovered: the memories, their registry, and the number of the next new stream.
         confirm: waits until the predictions of an entry have reached the broker.
         clock: seconds, monotonic.
 
     Attributes:
-        on_disk: how many streams wait on disk.
+        on_disk: streams that are known and not in memory.
     """
 
     def __init__(
@@ -80,20 +61,22 @@ class Residency:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._memories = recovered.memories
+        self._registry = recovered.registry
         self._state_writer = state_writer
         self._counters = counters
         self._confirm = confirm
         self._streams_max = limits.streams_max
         self._next_stream = recovered.next_stream
-        self._allowance = TokenBucket(limits.new_streams_per_second, clock)
-        self._moving = asyncio.Lock()  # streams come and go one call at a time
+        rate = limits.new_streams_per_second
+        self._new_streams = TokenBucket(rate, max(rate * BURST_SECONDS, 1.0), clock)
+        self._moving = asyncio.Lock()  # one call at a time moves streams
         self.on_disk = recovered.on_disk
 
     async def admit(self, keys: Iterable[str]) -> tuple[list[tuple[int, str]], dict[str, PayloadError]]:
         """Bring every stream of these into memory, from disk or for the first time.
 
         Returns:
-            The new ones, number and key, and why each of those that did not come in was refused.
+            The new ones, number and key, and for each stream that was not admitted why.
         """
         async with self._moving:
             wanted = list(dict.fromkeys(keys))
@@ -101,14 +84,14 @@ class Residency:
             missing = [key for key, row in zip(wanted, rows, strict=True) if row is None]
             known = await self._fetch(missing)
             new = [key for key in missing if key not in known]
-            let_in = self._allowance.take(len(new))
-            refused = {key: PayloadError("new_streams", TOO_MANY_NEW) for key in new[let_in:]}
+            admitted = self._new_streams.take(len(new))
+            rejected = {key: PayloadError("new_streams", TOO_MANY_NEW) for key in new[admitted:]}
             busy = np.array([row for row in rows if row is not None], np.intp)
-            await self._make_room(len(known) + let_in, busy)
-            return self._enter(known, new[:let_in], refused), refused
+            await self._make_space(len(known) + admitted, busy)
+            return self._enter(known, new[:admitted], rejected), rejected
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, StoredStream]:
-        """Those of these streams that wait on disk."""
+        """Those of these streams that are on disk."""
         if not self.on_disk:
             return {}
         rows = await self._state_writer.fetch(keys)
@@ -118,32 +101,31 @@ class Residency:
         return {key: StoredStream(*row) for key, row in zip(rows.keys, found, strict=True)}
 
     def _enter(
-        self, known: dict[str, StoredStream], new: Sequence[str], refused: dict[str, PayloadError]
+        self, known: dict[str, StoredStream], new: Sequence[str], rejected: dict[str, PayloadError]
     ) -> list[tuple[int, str]]:
-        """Give rows to those that come; whoever finds none is refused."""
-        memories, named = self._memories, []
-        for key, waiting in known.items():
+        """Give each stream a row; those for which none is free are added to `rejected`."""
+        memories, new_streams = self._memories, []
+        for key, stored in known.items():
             try:
-                row = memories.restore(key, waiting.stream, waiting.record)
+                row = memories.restore(key, stored.stream, stored.record)
             except PayloadError as error:
-                refused[key] = error.without_traceback()
+                rejected[key] = error.without_traceback()
                 continue
-            memories.applied[row], memories.seen[row] = waiting.entry, waiting.seen
-            self._state_writer.note_written(row, waiting.entry)
+            self._registry.record_read(row, stored.entry, stored.seen)
             self._counters.fetched_total += 1
             self.on_disk -= 1
         for key in new:
             try:
                 memories.admit(key, self._next_stream)
             except PayloadError as error:
-                refused[key] = error.without_traceback()
+                rejected[key] = error.without_traceback()
                 continue
-            named.append((self._next_stream, key))
+            new_streams.append((self._next_stream, key))
             self._next_stream += 1
-        return named
+        return new_streams
 
-    async def _make_room(self, count: int, busy: NDArray[np.intp]) -> None:
-        """Send the longest silent to disk, until there is room for so many more, or none is left to go."""
+    async def _make_space(self, count: int, busy: NDArray[np.intp]) -> None:
+        """Evict the streams whose last event is oldest, until this many more have space or none is left."""
         memories = self._memories
         over = len(memories) + count - self._streams_max
         if over <= 0:
@@ -151,36 +133,35 @@ class Residency:
         rows = np.setdiff1d(memories.taken(), busy, assume_unique=True)
         leaving = min(max(over, int(self._streams_max * EVICTED_SHARE)), len(rows))
         if leaving:
-            oldest = np.argpartition(memories.applied[rows], leaving - 1)[:leaving]
-            gone = await self._state_writer.evict(rows[oldest], self._confirm)
-            self._counters.evicted_total += gone
-            self.on_disk += gone
+            oldest = np.argpartition(self._registry.applied[rows], leaving - 1)[:leaving]
+            evicted = await self._state_writer.evict(rows[oldest], self._confirm)
+            self._counters.evicted_total += evicted
+            self.on_disk += evicted
 
-    async def forget(self, before: float) -> int:
-        """Drop streams that were last heard of before this, epoch seconds; returns how many."""
+    async def expire(self, before: float) -> int:
+        """Forget streams whose last event arrived before this, epoch seconds; returns how many."""
         total = 0
         while True:
             async with self._moving:
-                gone = self._out_of_memory(
-                    await self._state_writer.silent(before, FORGOTTEN_AT_ONCE_MAX), before
-                )
+                expired = await self._state_writer.stale_before(before, EXPIRED_AT_ONCE_MAX)
+                gone = self._leave_memory(expired, before)
                 if not gone:
                     return total
                 await self._state_writer.forget(gone)
             total += len(gone)
             self._counters.forgotten_total += len(gone)
 
-    def _out_of_memory(self, silent: Sequence[tuple[int, str]], before: float) -> list[int]:
+    def _leave_memory(self, expired: Sequence[tuple[int, str]], before: float) -> list[int]:
         """The numbers of those that are to be forgotten; those in memory leave it."""
         gone = []
-        for stream, key in silent:
+        for stream, key in expired:
             (row,) = self._memories.rows([key])
             if row is None:
                 self.on_disk -= 1
-            elif self._memories.seen[row] >= before or not self._state_writer.is_written(row):
-                continue  # heard of since that record was written, or somebody has yet to hear its prediction
+            elif self._registry.seen[row] >= before or not self._registry.is_written(row):
+                continue  # it has had an event since, or the prediction of its last event is not confirmed
             else:
                 self._memories.evict(key)
-                self._state_writer.note_written(row, 0)
+                self._registry.clear(row)
             gone.append(stream)
         return gone

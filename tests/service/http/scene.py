@@ -59,16 +59,22 @@ class Scene:
         self.encoder = Encoder(model.id, model.spec, forecast=True)
         builder = PublicationBuilder(self.settings.publish, self.encoder, status_topic="status")
         self.recovered = recover(
-            self.database, model, builder, streams_max=self.settings.limits.streams_max, batch_events_max=1
+            self.database,
+            model,
+            builder,
+            streams_max=self.settings.limits.streams_max,
+            now=BEGUN,
+            batch_events_max=1,
         )
         self.engine, self.memories = self.recovered.engine, self.recovered.memories
+        self.registry = self.recovered.registry
         self.counters = Counters(started_seconds=BEGUN, checkpoint_time=BEGUN)
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
         self.streams = Residency(
             self.recovered, self.state_writer, self.settings.limits, self.counters, confirm=confirmed
         )
-        self.staleness = StalenessMonitor(self.memories, lambda: 1.0, lambda change: None)
-        self.recorder = Recorder(model, self.memories, recent_events_max=kept)
+        self.staleness = StalenessMonitor(self.memories, self.registry, lambda: 1.0, lambda change: None)
+        self.recorder = Recorder(model, self.memories, self.registry, recent_events_max=kept)
         self.freezer = freezer(self.settings)
         self.obstacles: list[str] = []
         self.now = BEGUN
@@ -88,6 +94,7 @@ class Scene:
         return HttpContext(
             settings=self.settings,
             engine=self.engine,
+            registry=self.registry,
             recorder=self.recorder,
             state_writer=self.state_writer,
             freezer=self.freezer,
@@ -119,7 +126,7 @@ class Scene:
         committed = self.state_writer.commit(entry)
         predictions = self.engine.apply(batch)
         self.staleness.observe(rows, self.now)
-        self.memories.applied[rows], self.memories.seen[rows] = entry.number, self.now
+        self.registry.record_applied(rows, entry.number, self.now)
         self.recorder.record_batch(batch, predictions, self.now)
         self.counters.judged(predictions)
         self.counters.events_total += len(keys)

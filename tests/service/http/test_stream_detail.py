@@ -101,10 +101,10 @@ async def test_events_are_those_that_were_published(kind: str, tmp_path: Path) -
 async def test_what_was_expected_of_an_event_after_a_gap_is_not_known(tmp_path: Path) -> None:
     async with scene(tmp_path / "state.db", kept=20) as set_up:  # ten of streams that speak often
         await set_up.come(["a"], [1.0])
-        set_up.memories.rhythm[set_up.row("a")] = 60.0
+        set_up.registry.longest_gap[set_up.row("a")] = 60.0
         await set_up.come(["a"] * 3, [2.0, 3.0, 4.0], gap=0.1)
         assert len((await teller(set_up).stream("a", events=100)).events) == 4
-        set_up.memories.rhythm[set_up.row("a")] = 0.0
+        set_up.registry.longest_gap[set_up.row("a")] = 0.0
         await set_up.come(["a"] * 12, np.arange(12.0), gap=0.1)
         events = (await teller(set_up).stream("a", events=100)).events
         seqs = [event.seq for event in events]

@@ -40,8 +40,8 @@ async def busy(set_up: Scene, names: list[str], *, seed: int = 1, rounds: int = 
         some = names if n == 0 else draw.sample(names, len(names) // 2)
         values = [[(draw.gauss(20, 3) if draw.random() < 0.98 else 900.0)] * set_up.wide for _ in some]
         await set_up.come(some, values)
-    set_up.memories.stale[[set_up.row(name) for name in draw.sample(names, 9)]] = True
-    set_up.memories.anomaly[set_up.row(names[3])] = np.nan
+    set_up.registry.stale[[set_up.row(name) for name in draw.sample(names, 9)]] = True
+    set_up.registry.anomaly[set_up.row(names[3])] = np.nan
     for name in draw.sample(names, 5):
         set_up.recorder._note_odd(set_up.row(name), draw.uniform(0.6, 1.0), time.time())
 
@@ -140,7 +140,7 @@ async def test_a_line_says_what_was_published(tmp_path: Path) -> None:
         assert (line.interval, line.error_ratio, line.covered, line.warm) == (None, None, None, False)
         for _ in range(120):
             (last,) = await set_up.come(["a"], [draw.gauss(20, 3)])
-        set_up.memories.anomaly[set_up.row("a")] = np.nan
+        set_up.registry.anomaly[set_up.row("a")] = np.nan
         line = (await of.page(ListQuery(), offset=0, limit=1)).streams[0]  # the order held: the line is new
         assert (line.name, line.events, line.time, line.value) == ("a", 121, last["time"], last["value"])
         assert line.prediction == last["prediction"]
