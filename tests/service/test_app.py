@@ -492,15 +492,15 @@ async def test_what_is_retained_on_the_freeze_topic_holds_over_a_restart_until_i
     async with listening(broker) as heard, client(broker) as operator:
         assert not any((await frozen(1.0)).values())
         await operator.publish("stream_lstm/freeze", json.dumps(["sensors/pump7/#"]), qos=1, retain=True)
-        until(lambda: "asked to freeze" in service.log, service)
+        until(lambda: "freeze requested" in service.log, service)
         assert await frozen(2.0) == {one: True, other: False}
         assert service.metrics()["stream_lstm_events_frozen_total"] == 1
         assert service.stop() == 0
         service.start()
-        until(lambda: service.log.count("asked to freeze") >= 2, service)
+        until(lambda: service.log.count("freeze requested") >= 2, service)
         assert await frozen(3.0) == {one: True, other: False}
         await operator.publish("stream_lstm/freeze", b"", qos=1, retain=True)
-        until(lambda: service.log.count("asked to freeze") >= 3, service)
+        until(lambda: service.log.count("freeze requested") >= 3, service)
         assert not any((await frozen(4.0)).values())
 
 

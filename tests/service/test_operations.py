@@ -220,10 +220,10 @@ def test_files_that_others_can_get_at_are_named(tmp_path: Path) -> None:
     with Serving(config) as service:
         service.until(lambda: "not connected" in service.log.read_text())
         assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("s.db*")} == {0o600}
-        assert "others on this machine" not in service.log.read_text()
+        assert "accessible to other users" not in service.log.read_text()
     state.chmod(0o644)
     with Serving(config) as service:
-        service.until(lambda: "others on this machine" in service.log.read_text())
+        service.until(lambda: "accessible to other users" in service.log.read_text())
         assert "chmod 600" in service.log.read_text()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.errors import DiskFailed, DiskFull, PayloadError
-from stream_lstm.service.pipeline.pipeline import ReadBatch
+from stream_lstm.service.pipeline.ingest import Ingested
 from stream_lstm.service.state import recovery
 from stream_lstm.store.journal import Entry
 from tests.service.lines import Line, line, said
@@ -49,7 +49,7 @@ async def test_what_is_refused_is_published_with_its_reason_and_acknowledged(tmp
 
 def kept() -> Counter[type]:
     """Errors and batches that exist, whether or not anybody can reach them."""
-    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, ReadBatch))
+    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, Ingested))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from stream_lstm.core.memory import Memories
 from stream_lstm.service.pipeline.staleness import EVENTS_MIN, StalenessChange, StalenessMonitor
+from stream_lstm.service.state.registry import Registry
 from tests.core.models import description
 
 
@@ -20,15 +21,16 @@ class Watched:
         self.memories = Memories(description(), rows_max=streams)
         for n in range(streams):
             self.memories.admit(str(n + 1), n + 1)
+        self.registry = Registry(rows_max=streams)
         self.since = 0.0
         self.told: list[StalenessChange] = []
-        self.staleness = StalenessMonitor(self.memories, lambda: self.since, self.told.append)
+        self.staleness = StalenessMonitor(self.memories, self.registry, lambda: self.since, self.told.append)
 
     def hear(self, stream: int, times: list[float]) -> None:
         row = np.array([stream])
         for time in times:
             self.staleness.observe(row, time)
-            self.memories.seen[row] = time
+            self.registry.record_applied(row, 1, time)
             record = self.memories.take(row)
             record["seq"] += 1
             self.memories.put(row, record)
@@ -92,7 +94,7 @@ def test_while_there_is_no_connection_nobody_is_silent_and_nothing_is_learnt_of_
     watched.since = last + 86_400.0
     assert watched.look(last + 86_400.0 + 100.0) == []
     watched.hear(1, [last + 86_400.0 + 60.0])
-    assert watched.memories.rhythm[1] == pytest.approx(60.0, rel=0.02)
+    assert watched.registry.longest_gap[1] == pytest.approx(60.0, rel=0.02)
 
 
 def test_one_outage_is_no_new_rhythm_and_a_new_rhythm_is_learnt() -> None:
@@ -100,12 +102,12 @@ def test_one_outage_is_no_new_rhythm_and_a_new_rhythm_is_learnt() -> None:
     watched.hear(1, regular(60.0))
     watched.look(1e9 + 86_400.0)
     watched.hear(1, [1e9 + 86_400.0])
-    assert watched.memories.rhythm[1] <= 120.0
+    assert watched.registry.longest_gap[1] <= 120.0
     slower = 1e9 + 86_400.0
     for n in range(1, 12):
         watched.look(slower + n * 600.0 - 1.0)
         watched.hear(1, [slower + n * 600.0])
-    assert watched.memories.rhythm[1] == pytest.approx(600.0, rel=0.01)
+    assert watched.registry.longest_gap[1] == pytest.approx(600.0, rel=0.01)
     assert watched.look(slower + 11 * 600.0 + 900.0) == []
 
 
@@ -114,6 +116,7 @@ def test_who_leaves_memory_is_no_longer_watched() -> None:
     watched.hear(1, regular(60.0))
     watched.look(1e9 + 1e5)
     watched.memories.evict("1")
+    watched.registry.clear(1)
     watched.look(1e9 + 2e5)
     assert watched.staleness.stale == 0
     assert watched.told == []

@@ -13,7 +13,6 @@ import pytest
 
 from stream_lstm.errors import DiskFull
 from stream_lstm.service.state import recovery, residency
-from stream_lstm.service.state.residency import TokenBucket
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
 
@@ -133,16 +132,6 @@ async def test_a_flood_of_new_names_costs_those_names_alone(tmp_path: Path) -> N
         assert running.counters.rejected_total["new_streams"] == 500 - 59 + 6
 
 
-def test_an_allowance_fills_with_time_and_no_further() -> None:
-    now = [0.0]
-    allowance = TokenBucket(2.0, lambda: now[0])
-    assert (allowance.take(100), allowance.take(100)) == (100, 20)
-    now[0] += 0.75
-    assert (allowance.take(5), allowance.take(5)) == (1, 0)
-    now[0] += 1e9
-    assert allowance.take(1_000) == 120
-
-
 async def test_streams_silent_for_too_long_are_forgotten_and_begin_anew(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
         running.wall = 1_000.0
@@ -151,7 +140,7 @@ async def test_streams_silent_for_too_long_are_forgotten_and_begin_anew(tmp_path
         await play(running, [said("c", 2.0, 5), said("d", 1.0, 6)], 1)
         assert running.streams.on_disk == 2
         await running.state_writer.checkpoint(running.link.confirm)
-        assert await running.streams.forget(1_500.0) == 2
+        assert await running.streams.expire(1_500.0) == 2
         assert (running.streams.on_disk, running.database.streams) == (0, 2)
         assert running.counters.forgotten_total == 2
         await play(running, [said("a", 9.0, 7), said("c", 3.0, 8)], 1)
@@ -168,7 +157,7 @@ async def test_who_was_heard_of_since_the_checkpoint_is_not_forgotten(tmp_path: 
         await running.state_writer.checkpoint(running.link.confirm)
         running.wall = 2_000.0
         await play(running, [said("a", 2.0, 1)], 1)
-        assert await running.streams.forget(1_500.0) == 1
+        assert await running.streams.expire(1_500.0) == 1
         await play(running, [said("a", 3.0, 2)], 1)
         assert running.predictions()[-1]["seq"] == 3
 
