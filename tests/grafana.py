@@ -1,7 +1,7 @@
 """Strict validation of a Grafana dashboard by Grafana's schema.
 
-The schema is Grafana's, as generated classes (grafana-foundation-sdk). Their readers accept anything; here every
-key must be in the schema, and every value must have the type that it has there.
+The schema is Grafana's, as generated classes (grafana-foundation-sdk). Their readers accept anything; here
+every key must be in the schema, and every value must have the type that it has there.
 """
 
 from __future__ import annotations
