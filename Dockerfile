@@ -1,5 +1,5 @@
-# stream_lstm in a container. Build: docker build -t stream-lstm .
-# Everything that is installed is locked and checked by hash (requirements/*.txt).
+# Container image of stream_lstm. Build: docker build -t stream-lstm .
+# All packages are locked and checked by hash (requirements/*.txt).
 FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
@@ -10,7 +10,7 @@ RUN python -m venv /opt/stream-lstm \
     && /opt/build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY stream_lstm stream_lstm
-# What runs needs neither pip nor other packages' tests, headers, sources and stubs.
+# The service needs neither pip nor other packages' tests, headers, sources and stubs.
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/stream-lstm/bin/pip install --quiet --no-deps --no-index /wheels/*.whl \
     && /opt/stream-lstm/bin/pip uninstall --quiet --yes pip \
@@ -19,7 +19,7 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="stream-lstm" \
-      org.opencontainers.image.description="A memory for every sensor: LSTM predictions over MQTT, with exactly-once memory" \
+      org.opencontainers.image.description="LSTM predictions for MQTT sensor streams, with exactly-once memory" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/stream-lstm /opt/stream-lstm
 COPY configs/docker.toml /etc/stream-lstm/settings.toml

@@ -1,7 +1,7 @@
-"""Holds a Grafana dashboard strictly against Grafana's own schema.
+"""Strict validation of a Grafana dashboard by Grafana's schema.
 
-The schema is Grafana's, as classes that are generated from it (grafana-foundation-sdk). Those read whatever
-they are given; here every key must be one of the schema's, and every value of the type that it has there.
+The schema is Grafana's, as generated classes (grafana-foundation-sdk). Their readers accept anything; here
+every key must be in the schema, and every value must have the type that it has there.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ DATASOURCE = "prometheus"
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every panel, rows included, in whatever row."""
+    """Every panel, including rows and the panels in them."""
     for panel in dashboard["panels"]:
         yield panel
         yield from panel.get("panels", [])
 
 
 def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every query, of panels and of annotations, and what it is for."""
+    """Every query of panels and annotations, with the name of its panel or annotation."""
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
             yield f"{panel['title']} {target['refId']}", target
@@ -49,7 +49,7 @@ def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def faults(dashboard: dict[str, Any]) -> list[str]:
-    """What the schema does not know, or knows otherwise."""
+    """The differences from the schema, and faults of the layout."""
     found = list(_compare(schema.Dashboard, dashboard, "dashboard"))
     if found:
         return found
@@ -58,7 +58,7 @@ def faults(dashboard: dict[str, Any]) -> list[str]:
 
 
 def _compare(kind: Any, value: Any, where: str) -> Iterator[str]:
-    """Hold a value against the type that the schema gives it."""
+    """Compare a value with its type in the schema."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if kind in (Any, object):
         return
@@ -97,7 +97,7 @@ def _compare(kind: Any, value: Any, where: str) -> Iterator[str]:
 
 
 def _is(kind: type, value: Any) -> bool:
-    """Whether a plain value is of a type; true is no number."""
+    """True if a scalar has the type; a boolean is no number."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -129,12 +129,12 @@ def _plain(name: str) -> str:
 
 
 def _of(reader: Any) -> Any:
-    """The class whose reader this is; without one there is nothing to set."""
+    """The class of a reader; without a reader no key is allowed."""
     return reader.__self__ if reader else dict[str, typing.Never]
 
 
 def _custom(custom: Any, config: dict[str, Any], where: str) -> Iterator[str]:
-    """The settings of fields that only this kind of panel has, by default and in overrides."""
+    """Compare the field settings of one kind of panel, in defaults and overrides."""
     defaults = config.get("defaults", {})
     yield from _compare(custom, defaults.get("custom", {}), f"{where}.defaults.custom")
     settings = [("unit", defaults["unit"])] if "unit" in defaults else []
@@ -151,7 +151,7 @@ def _custom(custom: Any, config: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def _lost(given: Any, read: Any, where: str) -> Iterator[str]:
-    """What does not come back from the schema's own reader, names to the letter."""
+    """The parts that the schema's own reader drops or changes; names must match exactly."""
     if isinstance(given, dict) and isinstance(read, dict):
         for key, value in given.items():
             if key in read:
@@ -166,7 +166,7 @@ def _lost(given: Any, read: Any, where: str) -> Iterator[str]:
 
 
 def _layout(dashboard: dict[str, Any]) -> Iterator[str]:
-    """What no type tells: numbers are given once, panels lie side by side, variables are there."""
+    """Check that ids are unique, panels do not overlap, and variables exist."""
     taken: dict[tuple[int, int], str] = {}
     ids: set[int] = set()
     for panel in panels(dashboard):

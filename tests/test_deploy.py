@@ -1,4 +1,4 @@
-"""What we hand out to run the service with: files that their readers accept, and that name what there is."""
+"""Deployment files: valid for their tools, and consistent with settings, metrics and documentation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.test_house import ROOT
 
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 RULES = ROOT / "configs" / "prometheus" / "rules.yml"
-OWN_KINDS = {"PodMonitor"}  # of an operator, not of Kubernetes itself
+OWN_KINDS = {"PodMonitor"}  # a resource of the Prometheus Operator, not of Kubernetes
 
 
-def test_kubernetes_takes_every_object() -> None:
+def test_every_kubernetes_object_is_valid() -> None:
     kinds = set()
     for path in KUBERNETES:
         for resource in yaml.safe_load_all(path.read_text()):
@@ -30,7 +30,7 @@ def test_kubernetes_takes_every_object() -> None:
     assert kinds == {"ConfigMap", "Service", "StatefulSet", "NetworkPolicy", "PodMonitor"}
 
 
-def test_the_settings_in_the_manifest_are_settings(tmp_path: Path) -> None:
+def test_the_settings_in_the_manifest_load(tmp_path: Path) -> None:
     (settings,) = (
         resource["data"]["settings.toml"]
         for resource in yaml.safe_load_all(KUBERNETES[-1].read_text())
@@ -40,7 +40,7 @@ def test_the_settings_in_the_manifest_are_settings(tmp_path: Path) -> None:
     assert load(tmp_path / "settings.toml").state.path == Path("/data/stream_lstm.db")
 
 
-def test_the_environment_of_compose_sets_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_in_compose_sets_the_secure_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docker" / "compose.secure.yaml").read_text().replace("!override", "")
     secure = yaml.safe_load(text)
     for name, value in secure["services"]["stream-lstm"]["environment"].items():
@@ -53,7 +53,7 @@ def test_the_environment_of_compose_sets_settings(monkeypatch: pytest.MonkeyPatc
     assert {str(path) for path in asked} == given
 
 
-def test_compose_holds_the_service_to_no_more_than_it_needs() -> None:
+def test_compose_drops_privileges_and_opens_ports_locally() -> None:
     service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["stream-lstm"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -63,9 +63,9 @@ def test_compose_holds_the_service_to_no_more_than_it_needs() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_the_systemd_unit_is_valid(tmp_path: Path) -> None:
     text = (ROOT / "deploy" / "systemd" / "stream-lstm.service").read_text()
-    unit = tmp_path / "stream-lstm.service"  # with a program that there is
+    unit = tmp_path / "stream-lstm.service"  # with an existing program
     unit.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
@@ -78,7 +78,7 @@ def metrics_named(text: str) -> set[str]:
     return set(re.findall(r"\bstream_lstm_[a-z_]+[a-z]\b", text))
 
 
-def test_alerts_ask_for_metrics_that_there_are_and_each_has_its_paragraph() -> None:
+def test_alerts_use_documented_metrics_and_have_a_runbook_section() -> None:
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     documented = metrics_named((ROOT / "docs" / "metrics.md").read_text())
     for rule in rules:
@@ -92,7 +92,7 @@ def test_alerts_ask_for_metrics_that_there_are_and_each_has_its_paragraph() -> N
         assert rule["alert"] in tested
 
 
-def test_the_job_is_called_as_the_alert_on_its_absence_has_it() -> None:
+def test_the_job_name_matches_the_alert_on_a_down_service() -> None:
     (named,) = re.findall(r'up\{job="(\w+)"\}', RULES.read_text())
     for name in ("prometheus.yml", "secure.yml"):
         (job,) = yaml.safe_load((RULES.parent / name).read_text())["scrape_configs"]
@@ -101,7 +101,7 @@ def test_the_job_is_called_as_the_alert_on_its_absence_has_it() -> None:
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": named}]
 
 
-def test_the_image_is_of_locked_packages_and_runs_as_nobody_special() -> None:
+def test_the_image_has_locked_packages_and_runs_without_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     installs = [line for line in lines if "pip install" in line and "--requirement" in line]
     assert installs

@@ -1,4 +1,4 @@
-"""The documents say what is so: settings, commands, fields, metrics and links are held against the code."""
+"""The documentation matches the code: settings, commands, fields, metrics, limits and links."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from stream_lstm.service.settings.sections import HttpSettings
 from tests.service.metrics.test_exporter import PRESENT
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"(?P<mark><!-- not run: .+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 KINDS = {"console", "toml", "text", "json"}
 
 
 class Block(NamedTuple):
-    """A block of code in a document; `run` unless it is marked as not run."""
+    """A fenced block of a document; `run` is False if a comment marks it as not run."""
 
     document: Path
     kind: str
@@ -61,31 +62,31 @@ def name(block: Block) -> str:
 
 
 def table(document: str, heading: str) -> list[str]:
-    """The first column of the first table after a heading, without backquotes."""
+    """The first column of the first table after a heading, without backticks."""
     text = (ROOT / document).read_text("utf-8").split(heading, 1)[1]
     rows = re.findall(r"^\| (.+?) \|", text.split("\n\n|", 1)[1].split("\n\n", 1)[0], re.M)
     return [row.strip("`") for row in rows if row.startswith("`")]
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_has_a_known_language() -> None:
     assert {block.kind for block in BLOCKS} <= KINDS
     assert {block.kind for block in BLOCKS if block.run} == KINDS
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "toml" and b.run], ids=name)
-def test_settings_are_right(block: Block, tmp_path: Path) -> None:
+def test_settings_blocks_load(block: Block, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text(block.text)
     load(tmp_path / "settings.toml")
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json"], ids=name)
-def test_json_is_json(block: Block) -> None:
+def test_json_blocks_parse(block: Block) -> None:
     assert json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "console"], ids=name)
-def test_commands_are_there(block: Block) -> None:
-    """Every option of ours exists and takes its value; what make is asked for is in the Makefile."""
+def test_commands_and_options_exist(block: Block) -> None:
+    """Every `stream-lstm` command line parses, and every make target exists."""
     commands = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
     assert commands
     for command in (part for line in commands for part in re.split(r" && |\|", line)):
@@ -100,7 +101,7 @@ def test_commands_are_there(block: Block) -> None:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command line without doing what it says."""
+    """Parse a command line without running it."""
     command = cli.main.commands[words[0]]
     present = [
         str(ROOT / "README.md") if word.endswith((".csv", ".db", ".safetensors")) and word[0] != "-" else word
@@ -112,38 +113,56 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
-        assert (document.parent / target).exists(), target
+def test_links_point_to_existing_files_and_headings(document: Path) -> None:
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text("utf-8")):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
-def test_the_table_of_commands_is_whole() -> None:
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_architecture_names_an_entry_point_of_each_module() -> None:
+    rows = re.findall(r"\]\((\S+\.py)\) \| `([\w.]+)` \|", (ROOT / "docs/architecture.md").read_text("utf-8"))
+    assert len(rows) > 20
+    for path, entry_point in rows:
+        source = (ROOT / "docs" / path).read_text("utf-8")
+        assert re.search(rf"^ *(?:async )?(?:def|class) {entry_point.split('.')[-1]}\b", source, re.M) or (
+            re.search(rf"^{entry_point} = ", source, re.M)
+        ), f"{path}: {entry_point}"
+
+
+def test_the_table_of_commands_is_complete() -> None:
     listed = table("README.md", "The smallest useful file")
     assert sorted(listed) == sorted(f"stream-lstm {name}" for name in cli.main.commands)
 
 
-def test_the_fields_of_a_prediction_are_explained() -> None:
+def test_every_field_of_a_prediction_is_documented() -> None:
     documented = table("docs/predictions.md", "## A prediction")
     assert documented == list(Prediction.__struct_fields__)
 
 
-def test_the_reasons_are_explained() -> None:
+def test_every_reason_for_rejection_is_documented() -> None:
     assert sorted(table("docs/predictions.md", "## A rejection")) == sorted(REASONS)
 
 
 def table_of_metrics() -> list[tuple[str, str]]:
-    """Every metric that is explained, and its type."""
+    """The name and type of every documented metric."""
     document = (ROOT / "docs/metrics.md").read_text("utf-8")
     return re.findall(r"^\| `(\w+)(?:{[\w,]+})?` \| (\w+) \|", document, re.M)
 
 
-def test_the_api_is_explained() -> None:
+def test_every_path_and_parameter_of_the_api_is_documented() -> None:
     served = [*(endpoint.path for endpoint in ENDPOINTS.values()), LIVE.path]
     assert table("docs/api.md", "# The API") == served
     for heading, endpoint in [
         ("## Streams", ENDPOINTS["streams"]),
         ("## One stream", ENDPOINTS["stream"]),
-        ("## Its insides", ENDPOINTS["insides"]),
+        ("## Gate trace", ENDPOINTS["insides"]),
         ("## Live", LIVE),
     ]:
         assert table("docs/api.md", heading) == [parameter.name for parameter in endpoint.parameters]
@@ -153,27 +172,27 @@ def test_the_api_is_explained() -> None:
             for choice in filter(None, parameter.choices):
                 assert f"`{choice}`" in text, choice
             if parameter.most and parameter.name not in ("offset", "layer"):
-                assert f"{parameter.default} unless said otherwise, {parameter.most:,} at most" in text
+                assert f"default {parameter.default}, at most {parameter.most:,}" in text
 
 
-def test_the_limits_of_the_api_are_those_of_the_code() -> None:
+def test_the_documented_limits_of_the_api_match_the_code() -> None:
     text = " ".join((ROOT / "docs/api.md").read_text("utf-8").split())
     for said in [
         f"`http.recent_events_max` ({HttpSettings().recent_events_max:,})",
         f"`http.viewers_max` ({HttpSettings().viewers_max})",
         f"the last {recorder.ALERTS_MAX} alerts",
         f"of each {recorder.PAYLOAD_BYTES_MAX:,} bytes of payload and {recorder.TEXT_MAX:,} characters",
-        f"{recorder.ANOMALOUS_STREAMS_MAX:,} streams that were odd",
+        f"{recorder.ANOMALOUS_STREAMS_MAX:,} streams with a recent anomaly",
         f"kept every {history.KEYFRAME_EVENTS} events",
         f"{history.EVENTS_BYTES_MAX // 2**20} MB of events, "
         f"{history.KEYFRAMES_BYTES_MAX // 2**20} MB of records",
         f"There are {app.CONNECTIONS_BESIDE_VIEWERS} more connections",
-        f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a whole request",
-        f"or {server.TAKEN_SECONDS_MAX:.0f} in which it takes nothing",
+        f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a complete request",
+        f"or {server.TAKEN_SECONDS_MAX:.0f} in which the client reads nothing",
         f"headers have up to {server.HEADER_BYTES_MAX // 1024} kB",
         f"more than {live_feed.BUSY_MESSAGES} messages wait",
         f"more than {live_feed.EVENTS_MAX} events came",
-        f"takes nothing for {routes.WRITE_SECONDS_MAX:.0f} seconds",
+        f"reads nothing for {routes.WRITE_SECONDS_MAX:.0f} seconds",
         f"user `{sections.TOKEN_USER}`",
         f"fewer than {WARM_EVENTS} events",
     ]:
@@ -186,7 +205,7 @@ def test_the_limits_of_the_api_are_those_of_the_code() -> None:
     )
 
 
-def test_the_metrics_are_explained() -> None:
+def test_every_metric_is_documented() -> None:
     scraped = page(registry(Counters(), lambda: PRESENT)).decode()
     exposed = [
         (family.name + ("_total" if family.type == "counter" else ""), family.type)
@@ -205,7 +224,7 @@ def test_every_setting_is_in_the_default_configuration() -> None:
             assert re.search(rf"\b{name} = ", within), f"{section}.{name}"
 
 
-def test_the_models_figures_are_those_of_the_model() -> None:
+def test_the_model_card_matches_the_model_file() -> None:
     described = from_bytes((ROOT / "stream_lstm/models/default.safetensors").read_bytes()).spec
     document = (ROOT / "docs/model.md").read_text("utf-8")
     for held_out in described.made["held_out"].split(", "):

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: as Grafana's schema has it, where Grafana finds it, and with every metric in it."""
+"""The Grafana dashboard: valid by Grafana's schema, provisioned, and complete in its metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def panel(of: Dashboard, title: str) -> Any:
     return next(panel for panel in grafana.panels(of) if panel["title"] == title)
 
 
-def test_it_is_as_the_schema_has_it(dashboard: Dashboard) -> None:
+def test_the_dashboard_is_valid(dashboard: Dashboard) -> None:
     assert grafana.faults(dashboard) == []
 
 
@@ -68,13 +68,13 @@ WRONG: list[tuple[str, Callable[[Dashboard], Any]]] = [
     ),
     ("is the number of another panel", lambda d: panel(d, "CPU").update(id=1)),
     ("lies over Up", lambda d: panel(d, "Ready")["gridPos"].update(x=0)),
-    ("beyond the edge", lambda d: panel(d, "Delay")["gridPos"].update(w=24)),
+    ("beyond the edge", lambda d: panel(d, "Latency")["gridPos"].update(w=24)),
     ("$jobs is no variable", lambda d: panel(d, "CPU")["targets"][0].update(expr='up{job="$jobs"}')),
 ]
 
 
 @pytest.mark.parametrize(("words", "spoil"), WRONG, ids=[words for words, _ in WRONG])
-def test_what_the_schema_does_not_have_is_found(
+def test_an_invalid_dashboard_is_detected(
     dashboard: Dashboard, words: str, spoil: Callable[[Dashboard], Any]
 ) -> None:
     spoilt = copy.deepcopy(dashboard)
@@ -82,7 +82,7 @@ def test_what_the_schema_does_not_have_is_found(
     assert any(words in fault for fault in grafana.faults(spoilt)), grafana.faults(spoilt)
 
 
-def test_it_is_of_the_schema_of_the_grafana_that_compose_starts(dashboard: Dashboard) -> None:
+def test_the_schema_version_matches_the_grafana_in_compose(dashboard: Dashboard) -> None:
     image = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["grafana"]["image"]
     assert re.fullmatch(r"grafana/grafana:12\.\d+\.\d+", image)
     assert dashboard["schemaVersion"] == grafana.schema.Dashboard().schema_version == 42
@@ -90,7 +90,7 @@ def test_it_is_of_the_schema_of_the_grafana_that_compose_starts(dashboard: Dashb
     assert "id" not in dashboard
 
 
-def test_every_panel_says_what_it_shows(dashboard: Dashboard) -> None:
+def test_every_panel_has_a_description_a_data_source_and_a_unit(dashboard: Dashboard) -> None:
     for shown in grafana.panels(dashboard):
         if shown["type"] != "row":
             assert shown["description"].endswith("."), shown["title"]
@@ -99,20 +99,20 @@ def test_every_panel_says_what_it_shows(dashboard: Dashboard) -> None:
             assert has_unit or shown["type"] in ("table", "state-timeline"), shown["title"]
 
 
-def test_it_shows_every_metric_and_none_that_is_not_there(dashboard: Dashboard) -> None:
+def test_the_dashboard_shows_exactly_the_documented_metrics(dashboard: Dashboard) -> None:
     asked = " ".join(query["expr"] for _, query in grafana.queries(dashboard))
     names = re.findall(r"\bstream_lstm_\w+", asked)
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
     assert shown == {name for name, _ in table_of_metrics()}
 
 
-def test_alerts_that_it_speaks_of_are_there(dashboard: Dashboard) -> None:
+def test_every_alert_in_the_dashboard_exists(dashboard: Dashboard) -> None:
     rules = (ROOT / "configs" / "prometheus" / "rules.yml").read_text()
     for name in set(re.findall(r"StreamLstm[A-Z]\w+", DASHBOARD.read_text())):
         assert f"alert: {name}\n" in rules
 
 
-def test_grafana_is_told_where_it_lies() -> None:
+def test_grafana_provisioning_finds_the_dashboard() -> None:
     service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["grafana"]
     ours = [volume.split(":") for volume in service["volumes"] if volume.startswith("./")]
     mounted = {inside: ROOT / outside for outside, inside, _ in ours}
@@ -125,7 +125,7 @@ def test_grafana_is_told_where_it_lies() -> None:
     assert mounted[folder] / name == DASHBOARD
 
 
-def test_grafana_knows_how_often_prometheus_asks() -> None:
+def test_the_scrape_interval_in_grafana_matches_prometheus() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
     for name in ("prometheus.yml", "secure.yml"):
         asks = yaml.safe_load((ROOT / "configs" / "prometheus" / name).read_text())
