@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.brokers import Mosquitto
+from tests.service.end_to_end import SETTINGS, UNLIMITED
+from tests.service.running import Running
 
 
 @pytest.fixture
@@ -24,3 +28,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a file system can only be mounted by root")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    return mosquitto(*UNLIMITED)
+
+
+@pytest.fixture
+def service(broker: Mosquitto, tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
+        yield running

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import Mosquitto
+from tests.service.end_to_end import SETTINGS, UNLIMITED, listening
 from tests.service.running import Running, until
-from tests.service.test_app import SETTINGS, UNLIMITED, listening
 
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import aiomqtt
 
 from tests.brokers import Mosquitto
+from tests.service.end_to_end import UNLIMITED, client, listening
 from tests.service.running import Running
-from tests.service.test_app import UNLIMITED, client, listening, remembered
+from tests.service.test_exactly_once import remembered
 
 SETTINGS = """[mqtt]
 url = "mqtt://127.0.0.1:{port}"

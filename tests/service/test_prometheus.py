@@ -21,8 +21,8 @@ import yaml
 from tests import grafana
 from tests.brokers import Mosquitto, find
 from tests.prometheuses import JOB, RULES, Prometheus, promtool
+from tests.service.end_to_end import SETTINGS, UNLIMITED
 from tests.service.running import Running, until
-from tests.service.test_app import SETTINGS, UNLIMITED
 from tests.test_grafana import DASHBOARD
 
 TELLING = (*UNLIMITED, "sys_interval 1")

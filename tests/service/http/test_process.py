@@ -21,8 +21,8 @@ import pytest
 from stream_lstm.events import REASONS
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
 from tests.brokers import Mosquitto
+from tests.service.end_to_end import UNLIMITED, client, listening
 from tests.service.running import Running, until
-from tests.service.test_app import UNLIMITED, client, listening
 
 SETTINGS = """[mqtt]
 url = "mqtt://127.0.0.1:{port}"
