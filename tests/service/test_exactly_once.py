@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import aiomqtt
 import mqtt5
 import pytest
 
