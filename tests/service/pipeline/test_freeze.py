@@ -1,4 +1,4 @@
-"""Which streams are not to learn: planned by the clock, and asked for by a message."""
+"""Freezing: filters, by the clock and by message."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def at(text: str) -> float:
         (ALWAYS, "2026-11-27T12:00", True),
     ],
 )
-def test_windows_hold_by_the_clock(window: TimeWindow, moment: str, holds: bool) -> None:
+def test_a_time_window_holds_at_set_hours(window: TimeWindow, moment: str, holds: bool) -> None:
     assert window.holds(at(moment)) is holds
 
 
-def test_plans_and_messages_add_up_and_the_last_message_counts() -> None:
+def test_settings_and_the_last_message_add_up() -> None:
     freezer = Freezer([(Pattern("night/#"), NIGHT)], "freeze")
     keys = ["night/a:v", "plant/b:v", "plant/c/d"]
     freezer.refresh(at("2026-11-24T12:00"))
@@ -75,7 +75,7 @@ def test_plans_and_messages_add_up_and_the_last_message_counts() -> None:
         (b'["' + b'","'.join([b"a"] * (FILTERS_MAX + 1)) + b'"]', "too_large"),
     ],
 )
-def test_a_message_that_cannot_be_understood_changes_nothing(payload: bytes, reason: str) -> None:
+def test_an_unreadable_message_changes_nothing(payload: bytes, reason: str) -> None:
     freezer = Freezer([], "freeze")
     freezer.apply_message(b'["a"]')
     with pytest.raises(PayloadError) as caught:

@@ -1,4 +1,4 @@
-"""Events that come too late, or twice at one time, where they are not wanted."""
+"""Lateness: events by their event time, where the settings reject any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.core.models import description
 START = 1e9
 
 
-def order(newest: float = START, **settings: object) -> LatenessFilter:
+def lateness(newest: float = START, **settings: object) -> LatenessFilter:
     """Of two streams, the first of which has had an event."""
     memories = Memories(description(), rows_max=2)
     rows = np.array([memories.admit("a", 1), memories.admit("b", 2)])
@@ -27,7 +27,7 @@ def order(newest: float = START, **settings: object) -> LatenessFilter:
     return LatenessFilter(TimeSettings.model_validate(settings), memories)
 
 
-def refused(
+def rejected(
     of: LatenessFilter, times: Sequence[float], rows: Sequence[int] = (), mark: int = 0
 ) -> dict[int, str]:
     count = len(times)
@@ -36,32 +36,32 @@ def refused(
     return {n: error.reason for n, error in found.items()}
 
 
-def test_who_says_nothing_of_it_takes_all() -> None:
-    assert not order().enabled
+def test_by_default_nothing_is_rejected() -> None:
+    assert not lateness().enabled
 
 
-def test_what_is_older_than_allowed_beside_the_newest_of_its_stream_is_refused() -> None:
-    of = order(late_seconds_max=60.0)
-    assert refused(of, [-60.0, -61.0, 100.0, 39.0, 40.0]) == {1: "late", 3: "late"}
+def test_an_event_older_than_allowed_relative_to_the_newest_of_its_stream_is_rejected() -> None:
+    of = lateness(late_seconds_max=60.0)
+    assert rejected(of, [-60.0, -61.0, 100.0, 39.0, 40.0]) == {1: "late", 3: "late"}
 
 
-def test_streams_are_held_against_themselves_and_new_ones_against_nothing() -> None:
-    of = order(late_seconds_max=0.0)
-    assert refused(of, [-1_000.0, -500.0, -600.0, 5.0], [2, 2, 2, 1]) == {2: "late"}
+def test_each_stream_is_compared_with_itself_and_its_first_event_with_nothing() -> None:
+    of = lateness(late_seconds_max=0.0)
+    assert rejected(of, [-1_000.0, -500.0, -600.0, 5.0], [2, 2, 2, 1]) == {2: "late"}
 
 
 @pytest.mark.parametrize(("mark", "expected"), [(Clock.EVENT, {0: "late"}), (Clock.ARRIVAL, {})])
-def test_only_times_of_their_own_count(mark: Clock, expected: dict[int, str]) -> None:
-    assert refused(order(late_seconds_max=0.0), [-5.0], mark=mark) == expected
+def test_only_event_times_count(mark: Clock, expected: dict[int, str]) -> None:
+    assert rejected(lateness(late_seconds_max=0.0), [-5.0], mark=mark) == expected
 
 
-def test_a_second_event_at_one_time_is_refused_on_request() -> None:
-    of = order(repeated="reject")
-    assert refused(of, [0.0, 1.0, 1.0, 0.5, 2.0]) == {0: "repeated", 2: "repeated"}
+def test_a_repeated_event_time_is_rejected_on_request() -> None:
+    of = lateness(repeated="reject")
+    assert rejected(of, [0.0, 1.0, 1.0, 0.5, 2.0]) == {0: "repeated", 2: "repeated"}
 
 
-def test_a_clock_that_was_set_back_is_believed_after_a_while() -> None:
-    of = order(late_seconds_max=60.0)
-    found = refused(of, [-3_600.0 + n for n in range(LATE_IN_A_ROW_MAX + 5)])
+def test_a_clock_that_was_set_back_is_accepted_after_ten_events() -> None:
+    of = lateness(late_seconds_max=60.0)
+    found = rejected(of, [-3_600.0 + n for n in range(LATE_IN_A_ROW_MAX + 5)])
     assert list(found) == list(range(LATE_IN_A_ROW_MAX))
-    assert refused(of, [1.0, -3_600.0]) == {1: "late"}
+    assert rejected(of, [1.0, -3_600.0]) == {1: "late"}

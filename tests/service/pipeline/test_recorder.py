@@ -1,4 +1,4 @@
-"""What happened lately is kept, bounded whatever happens; nothing that goes wrong in it ends the line."""
+"""Recorder: bounded whatever happens; a fault in it does not end the pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODEL = random_model()
 NOW = 1.7e9
 
 
-class Written:
+class Recorded:
     """A chronicle of streams in rows 1, 2, …, and made-up predictions for it."""
 
     def __init__(self, streams: int, *, kept: int = 100) -> None:
@@ -55,44 +55,44 @@ class Written:
         )
         self.recorder.record_batch(batch, said, now)
 
-    def odd(self, now: float = NOW) -> dict[int, float]:
+    def anomalies(self, now: float = NOW) -> dict[int, float]:
         rows, much = self.recorder.recent_anomalies(now)
         return dict(zip(rows.tolist(), much.tolist(), strict=True))
 
 
 def test_an_alert_is_kept_with_what_was_expected() -> None:
-    written = Written(2)
+    recorded = Recorded(2)
     for _ in range(3):
-        written.apply([1, 2], [0.1, 0.2])
-    expected = written.memories.column("expected", np.array([2]))[0].tolist()
-    written.apply([1, 2], [0.1, 0.9], alert=[False, True])
-    (incident,) = written.recorder.alerts
+        recorded.apply([1, 2], [0.1, 0.2])
+    expected = recorded.memories.column("expected", np.array([2]))[0].tolist()
+    recorded.apply([1, 2], [0.1, 0.9], alert=[False, True])
+    (incident,) = recorded.recorder.alerts
     assert (incident.stream, incident.seq, incident.anomaly, incident.kind) == ("1", 4, 0.9, KINDS[2])
     assert (incident.time, incident.at, incident.value, incident.expected) == (NOW, NOW, [1.0], expected)
 
 
 def test_a_storm_of_alerts_is_bounded() -> None:
-    written = Written(300)
+    recorded = Recorded(300)
     rows = list(range(1, 301))
-    written.apply(rows, [0.9] * 300, alert=[True] * 300)
-    assert len(written.recorder.alerts) == len(written.odd()) == ANOMALIES_PER_BATCH_MAX
+    recorded.apply(rows, [0.9] * 300, alert=[True] * 300)
+    assert len(recorded.recorder.alerts) == len(recorded.anomalies()) == ANOMALIES_PER_BATCH_MAX
     for _ in range(10):
-        written.apply(rows, [0.9] * 300, alert=[True] * 300)
-    assert len(written.recorder.alerts) == ALERTS_MAX
-    assert written.recorder.alerts[-1].seq == 11
+        recorded.apply(rows, [0.9] * 300, alert=[True] * 300)
+    assert len(recorded.recorder.alerts) == ALERTS_MAX
+    assert recorded.recorder.alerts[-1].seq == 11
 
 
-def test_of_many_odd_streams_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_anomalous_streams_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chronicle_module, "ANOMALOUS_STREAMS_MAX", 3)
-    written = Written(6)
+    recorded = Recorded(6)
     for row in (1, 2, 3, 4, 2, 5):
-        written.apply([row], [0.8])
-    assert list(written.odd()) == [4, 2, 5]
+        recorded.apply([row], [0.8])
+    assert list(recorded.anomalies()) == [4, 2, 5]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_how_odd_a_stream_is_is_its_last_event_or_what_is_left_of_the_oddest(seed: int) -> None:
-    written, draw, now = Written(12), random.Random(seed), NOW
+def test_the_score_is_the_last_events_or_the_faded_highest(seed: int) -> None:
+    recorded, draw, now = Recorded(12), random.Random(seed), NOW
     last, oddest = dict.fromkeys(range(1, 13), 0.0), dict.fromkeys(range(1, 13), (0.0, now))
 
     def left(row: int) -> float:
@@ -103,47 +103,47 @@ def test_how_odd_a_stream_is_is_its_last_event_or_what_is_left_of_the_oddest(see
         now += draw.expovariate(1 / 60.0)
         rows = draw.sample(range(1, 13), 5)
         anomaly = [draw.choice([math.nan, draw.random() * 0.4, draw.random()]) for _ in rows]
-        written.apply(rows, anomaly, now=now)
+        recorded.apply(rows, anomaly, now=now)
         for row, much in zip(rows, anomaly, strict=True):
             last[row] = 0.0 if math.isnan(much) else much
             if much >= ALERT_THRESHOLD and left(row) <= much:
                 oddest[row] = much, now
-    found = written.recorder.anomaly_scores(np.arange(1, 13), written.recorder.recent_anomalies(now))
+    found = recorded.recorder.anomaly_scores(np.arange(1, 13), recorded.recorder.recent_anomalies(now))
     wanted = [max(last[row], left(row)) for row in range(1, 13)]
     np.testing.assert_allclose(found, wanted, atol=1e-3)
-    few = written.recorder.anomaly_scores(np.array([7, 3]), written.recorder.recent_anomalies(now))
+    few = recorded.recorder.anomaly_scores(np.array([7, 3]), recorded.recorder.recent_anomalies(now))
     np.testing.assert_allclose(few, [wanted[6], wanted[2]], atol=1e-3)
 
 
-def test_where_nothing_was_odd_only_the_last_event_counts() -> None:
-    written = Written(3)
-    written.apply([1, 2, 1], [0.2, math.nan, 0.3])
-    found = written.recorder.anomaly_scores(np.array([1, 2, 3]), written.recorder.recent_anomalies(NOW))
+def test_without_recent_anomalies_the_last_event_counts() -> None:
+    recorded = Recorded(3)
+    recorded.apply([1, 2, 1], [0.2, math.nan, 0.3])
+    found = recorded.recorder.anomaly_scores(np.array([1, 2, 3]), recorded.recorder.recent_anomalies(NOW))
     np.testing.assert_allclose(found, [0.3, 0.0, 0.0], atol=1e-3)
-    assert np.isnan(written.registry.anomaly[[2, 3]]).all()  # unknown is not "not odd at all"
+    assert np.isnan(recorded.registry.anomaly[[2, 3]]).all()  # unknown is not "not anomalies at all"
 
 
-def test_a_stream_that_left_is_not_odd_nor_is_who_got_its_row() -> None:
-    written = Written(3)
-    written.apply([1, 2], [0.9, 0.8])
-    written.memories.evict("0")
-    written.registry.clear(1)
-    assert written.memories.admit("new", 99) == 1
-    assert list(written.odd()) == [2]
-    assert np.isnan(written.registry.anomaly[1])
+def test_an_evicted_stream_is_not_anomalous_nor_is_the_next_one_in_its_row() -> None:
+    recorded = Recorded(3)
+    recorded.apply([1, 2], [0.9, 0.8])
+    recorded.memories.evict("0")
+    recorded.registry.clear(1)
+    assert recorded.memories.admit("new", 99) == 1
+    assert list(recorded.anomalies()) == [2]
+    assert np.isnan(recorded.registry.anomaly[1])
 
 
 @pytest.mark.parametrize("hours", [-2.0, 2.0])
-def test_what_was_odd_does_not_stay_so_when_the_clock_is_set(hours: float) -> None:
-    written = Written(1)
-    written.apply([1], [0.9])
-    assert written.odd()[1] == pytest.approx(0.9)
-    assert written.odd(NOW + 3_600.0 * hours)[1] < 0.001
+def test_an_anomaly_fades_when_the_clock_is_set(hours: float) -> None:
+    recorded = Recorded(1)
+    recorded.apply([1], [0.9])
+    assert recorded.anomalies()[1] == pytest.approx(0.9)
+    assert recorded.anomalies(NOW + 3_600.0 * hours)[1] < 0.001
     assert RecentAnomaly(1, 0.9, NOW).now(NOW + 3_600.0 * hours) < 0.001
 
 
-def test_of_refused_messages_the_last_are_kept_shortened() -> None:
-    recorder = Written(1).recorder
+def test_the_last_rejections_are_kept_shortened() -> None:
+    recorder = Recorded(1).recorder
     for reason in REASONS:
         for n in range(EXAMPLES_MAX + 5):
             recorder.record_rejection(
@@ -156,16 +156,16 @@ def test_of_refused_messages_the_last_are_kept_shortened() -> None:
             assert (len(refusal.payload), refusal.payload_bytes) == (PAYLOAD_BYTES_MAX, 100_000)
 
 
-def test_nothing_is_kept_where_nobody_may_look() -> None:
-    written = Written(1, kept=0)
-    written.apply([1], [0.9], alert=[True])
-    written.recorder.record_rejection(Rejection("t", b"x", "late", "d", NOW))
-    assert not written.recorder.alerts
-    assert not written.odd()
-    assert not any(written.recorder.rejections.values())
+def test_nothing_is_kept_when_the_page_is_off() -> None:
+    recorded = Recorded(1, kept=0)
+    recorded.apply([1], [0.9], alert=[True])
+    recorded.recorder.record_rejection(Rejection("t", b"x", "late", "d", NOW))
+    assert not recorded.recorder.alerts
+    assert not recorded.anomalies()
+    assert not any(recorded.recorder.rejections.values())
 
 
-async def test_a_fault_in_it_does_not_end_the_line(
+async def test_a_fault_in_it_does_not_end_the_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with line(tmp_path / "state.db") as running:

@@ -1,4 +1,4 @@
-"""Streams come, wait on disk while silent, come back with the same bits, and are forgotten in time."""
+"""Residency: admission, eviction to disk, return with the same bits, expiry."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def told(running: Line) -> dict[tuple[str, int], dict[str, Any]]:
     return {(p["stream"], p["seq"]): p for p in running.predictions()}
 
 
-async def test_streams_that_come_and_go_are_predicted_with_the_same_bits(
-    tmp_path: Path, few_rows: None
-) -> None:
+async def test_evicted_streams_are_predicted_with_the_same_bits(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 400)
     async with line(tmp_path / "large.db") as running:
         await play(running, events, 3)
@@ -64,7 +62,7 @@ async def test_streams_that_come_and_go_are_predicted_with_the_same_bits(
         assert len(running.recovered.memories) + running.streams.on_disk == known
 
 
-async def test_they_are_where_they_were_after_a_restart(tmp_path: Path, few_rows: None) -> None:
+async def test_residency_survives_a_restart(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 400)
     async with line(tmp_path / "large.db") as running:
         await play(running, events, 5)
@@ -81,7 +79,7 @@ async def test_they_are_where_they_were_after_a_restart(tmp_path: Path, few_rows
     assert found == expected
 
 
-async def test_a_checkpoint_beside_it_harms_nothing(tmp_path: Path, few_rows: None) -> None:
+async def test_a_concurrent_checkpoint_changes_nothing(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 300)
     async with line(tmp_path / "large.db") as running:
         await play(running, events, 3)
@@ -103,7 +101,7 @@ async def test_a_checkpoint_beside_it_harms_nothing(tmp_path: Path, few_rows: No
         assert records["seq"].tolist() == [max(n for s, n in expected if s == key) for key in keys]
 
 
-async def test_more_streams_at_once_than_there_is_room_for_are_refused_and_counted(
+async def test_more_streams_at_once_than_rows_are_rejected_and_counted(
     tmp_path: Path, few_rows: None
 ) -> None:
     async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
@@ -117,7 +115,7 @@ async def test_more_streams_at_once_than_there_is_room_for_are_refused_and_count
         assert ("d7:v", 1) in told(running)
 
 
-async def test_a_flood_of_new_names_costs_those_names_alone(tmp_path: Path) -> None:
+async def test_a_flood_of_new_names_rejects_only_new_names(tmp_path: Path) -> None:
     limits = {"new_streams_per_second": 1.0, "streams_max": 50}
     async with line(tmp_path / "s.db", limits=limits) as running:
         await play(running, [said("known", 20.0, 0)], 1)
@@ -132,7 +130,7 @@ async def test_a_flood_of_new_names_costs_those_names_alone(tmp_path: Path) -> N
         assert running.counters.rejected_total["new_streams"] == 500 - 59 + 6
 
 
-async def test_streams_silent_for_too_long_are_forgotten_and_begin_anew(tmp_path: Path) -> None:
+async def test_expired_streams_are_forgotten_and_start_again(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
         running.wall = 1_000.0
         await play(running, [said(d, 1.0, n) for n, d in enumerate("abc")], 1)
@@ -150,7 +148,7 @@ async def test_streams_silent_for_too_long_are_forgotten_and_begin_anew(tmp_path
         assert [p["seq"] for p in running.predictions()[-3:]] == [2, 1, 4]
 
 
-async def test_who_was_heard_of_since_the_checkpoint_is_not_forgotten(tmp_path: Path) -> None:
+async def test_a_stream_with_an_event_since_the_checkpoint_does_not_expire(tmp_path: Path) -> None:
     async with line(tmp_path / "s.db") as running:
         running.wall = 1_000.0
         await play(running, [said("a", 1.0, 0), said("b", 1.0, 0)], 2)
@@ -162,7 +160,7 @@ async def test_who_was_heard_of_since_the_checkpoint_is_not_forgotten(tmp_path: 
         assert running.predictions()[-1]["seq"] == 3
 
 
-async def test_a_full_disk_is_waited_for_before_streams_leave(
+async def test_eviction_waits_for_a_full_disk(
     tmp_path: Path, few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream_lstm.service.state.writer.FULL_RETRY_SECONDS", 0.01)
@@ -183,7 +181,7 @@ async def test_a_full_disk_is_waited_for_before_streams_leave(
         assert sorted(told(running)) == [("a:v", 1), ("a:v", 2), ("b:v", 1)]
 
 
-def test_there_is_spare_room_for_a_batch() -> None:
+def test_there_are_spare_rows_for_a_batch() -> None:
     assert residency.EVICTED_SHARE < 1
     assert recovery.spare_rows(1_024) >= 4_096
     assert recovery.spare_rows(65_536) == 4 * 65_536

@@ -1,0 +1,188 @@
+"""Ingest: what becomes an event, what is rejected, what is a duplicate."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_lstm.errors import PayloadError
+from stream_lstm.service.pipeline.ingest import Ingested
+from stream_lstm.service.state import recovery
+from tests.service.lines import line, said
+from tests.service.scripted import Said
+
+
+async def test_a_rejected_message_is_published_with_its_reason_and_acknowledged(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b'{"v": 1, "w": "x"}'))
+        await running.link.until_delivered(1)
+        rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        assert [r["reason"] for r in rejected] == ["malformed", "unexpected_topic", "wrong_type"]
+        assert len(running.link.acknowledged) == 3
+        assert running.counters.events_total == 4
+        assert running.counters.applied_total == 1
+        assert running.counters.rejected_total.total() == 3
+
+
+def alive() -> Counter[type]:
+    """Errors and batches that exist, whether or not anybody can reach them."""
+    return Counter(kind for kind in map(type, gc.get_objects()) if kind in (PayloadError, Ingested))
+
+
+@pytest.mark.parametrize(
+    ("settings", "messages"),
+    [
+        ({}, [Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b"[1]"), Said("s/a", b"")]),
+        ({}, [Said("s/a", b"{"), Said("s/a", b'{"v": NaN}'), Said("s/a", b"x" * 70_000)]),
+        ({}, [Said("s/a", b'{"v": "x", "w": "x"}'), Said("s/a", b'{"v": 1, "w": "x"}'), Said("s/a", b"{}")]),
+        ({}, [Said("s/a", b'{"v": 1, "t": "soon"}'), Said("s/a", b'{"v": 1, "t": 9e99}')]),
+        ({}, [Said("stream_lstm/freeze", b"{"), Said("stream_lstm/freeze", b'["#/a"]')]),
+        ({"time": {"late_seconds_max": 1.0}}, [said("a", 1.0, 9), said("a", 2.0, 1)]),
+        ({"limits": {"new_streams_per_second": 0.05}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
+        ({"limits": {"streams_max": 2}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
+    ],
+)
+async def test_a_rejection_leaves_no_reference_cycle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], messages: list[Said]
+) -> None:
+    monkeypatch.setattr(recovery, "spare_rows", lambda batch_events_max: 3)
+    async with line(tmp_path / "s.db", **settings) as running:
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            running.link.say(*messages)
+            await running.link.until_delivered(1)
+            assert running.counters.rejected_total.total() > 0
+            assert alive() == before
+        finally:
+            gc.enable()
+
+
+async def test_events_of_unknown_time_are_marked_uncertain_and_have_no_anomaly(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        plain = Said("s/a", b'{"v": 1}')
+        running.link.say(plain, said("a", 2.0, 0), Said("s/a", b'{"v": 3}', qos=0), late=True)
+        running.link.say(plain, Said("s/a", b'{"v": 1}', retain=True))
+        await running.link.until_delivered(2)
+        clocks = [(p["clock"], p["anomaly"] is None) for p in running.predictions()]
+        assert clocks == [
+            ("uncertain", True),
+            ("event", False),
+            ("arrival", False),
+            ("arrival", False),
+            ("uncertain", True),
+        ]
+        journalled = [clock for entry in running.database.entries(0) for clock in entry.batch.marks.tolist()]
+        assert journalled == [2, 0, 1, 1, 2]
+
+
+async def test_own_publications_are_not_events(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(
+            Said("predictions/x", b"1"), Said("stream_lstm/rejected", b"1"), Said("status", b"online")
+        )
+        await running.link.until_delivered(1)
+        assert running.link.publications == []
+        assert running.counters.own_total == 3
+        assert running.counters.events_total == 0
+
+
+async def test_a_message_without_a_topic_is_rejected_even_if_no_own_topic_is_set(tmp_path: Path) -> None:
+    nowhere = {"rejected_topic": "", "stale_topic": ""}
+    async with line(tmp_path / "s.db", publish=nowhere) as running:
+        running.link.say(Said("", b"bytes that are not text"))
+        await running.link.until_delivered(1)
+        assert running.counters.rejected_total == {"malformed": 1}
+        assert running.counters.own_total == 0
+
+
+async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), said("a", 2.0, 1), connection=1)
+        running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
+        assert running.counters.copies_total == 1
+        assert len(running.link.acknowledged) == 4
+
+
+async def test_a_batch_of_duplicates_is_acknowledged_without_a_commit(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), connection=1)
+        running.link.say(said("a", 1.0, 0), connection=2)
+        await running.link.until_delivered(2)
+        assert [number for number, _, _ in running.link.delivered] == [1, 1]
+        assert running.database.last_entry == 1
+
+
+async def test_without_a_session_nothing_is_a_duplicate(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), connection=1, resumed=False)
+        await running.link.until_delivered(1)
+        running.link.say(said("a", 1.0, 0), connection=2, resumed=False)
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_equal_payloads_in_one_connection_are_two_events(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(said("a", 1.0, 0), said("a", 1.0, 0))
+        await running.link.until_delivered(1)
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_rejected_messages_between_events_do_not_change_memory(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(5)
+    good = [said("ab"[n % 2], float(rng.normal()), n) for n in range(1_000)]
+    async with line(tmp_path / "good.db") as plain:
+        plain.link.say(*good)
+        await plain.link.until_delivered(1)
+        expected = plain.records()
+    bad = [
+        b"",
+        b"x",
+        b"{",
+        b"[1]",
+        b'{"v":NaN}',
+        b'{"v":1e999}',
+        b'{"v":"1"}',
+        b'{"t":1}',
+        b"\xff" * 9,
+        b"null",
+    ]
+    mixed: list[Said] = []
+    for n, message in enumerate(good):
+        mixed.append(message)
+        if n % 3 == 0:
+            mixed.append(Said(f"s/{'ab'[n % 2]}", bad[n % len(bad)]))
+    async with line(tmp_path / "mixed.db") as running:
+        running.link.say(*mixed)
+        await running.link.until_delivered(1)
+        assert running.records() == expected
+        assert len(running.predictions()) == len(good)
+        assert running.counters.rejected_total.total() == len(mixed) - len(good)
+
+
+async def test_frozen_events_are_marked_in_predictions_and_journal(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        running.link.say(Said("stream_lstm/freeze", b'["a"]'), said("a", 1.0, 0), said("b", 1.0, 0))
+        await running.link.until_delivered(1)
+        running.link.say(Said("stream_lstm/freeze", b"what?"), said("a", 2.0, 1))
+        await running.link.until_delivered(2)
+        running.link.say(Said("stream_lstm/freeze", b""), said("a", 3.0, 2))
+        await running.link.until_delivered(3)
+        told = [(p["stream"], p.get("frozen")) for p in running.predictions()]
+        assert told == [("a:v", True), ("b:v", None), ("a:v", True), ("a:v", None)]
+        assert [m for e in running.database.entries(0) for m in e.batch.marks.tolist()] == [16, 0, 16, 0]
+        assert running.counters.frozen_total == 2
+        assert dict(running.counters.rejected_total) == {"malformed": 1}
+        assert len(running.link.acknowledged) == 7

@@ -1,0 +1,65 @@
+"""Crash recovery: memory is the fold over the journal, unconfirmed predictions are made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.service.lines import Line, line, said
+from tests.service.scripted import Said
+
+
+@pytest.mark.parametrize("checkpointed", [0, 1, 2])
+async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path, checkpointed: int) -> None:
+    batches = [
+        [said("a", 1.0, 0), said("b", 7.0, 0)],
+        [said("a", 3.0, 1)],
+        [said("a", 2.0, 2), said("b", 8.0, 1)],
+    ]
+    async with line(tmp_path / "plain.db") as plain:
+        for batch in batches:
+            plain.link.say(*batch)
+        await plain.link.until_delivered(3)
+        expected, said_by_plain = plain.records(), plain.predictions()
+    async with line(tmp_path / "crashed.db") as first:
+        for number, batch in enumerate(batches):
+            first.link.say(*batch)
+            await first.link.until_delivered(number + 1)
+            if number + 1 == checkpointed:
+                assert await first.state_writer.checkpoint(first.link.confirm) == 2
+    reopened = Line(tmp_path / "crashed.db")
+    assert reopened.records() == expected
+    resent = [json.loads(body) for _, publications in reopened.recovered.resend for _, body in publications]
+    assert resent == said_by_plain[-len(resent) :]
+    assert len(resent) >= 2  # the last batch's predictions may not have left
+    await reopened.state_writer.close(cleanly=False)
+
+
+async def test_after_a_clean_stop_nothing_is_replayed_or_a_duplicate(tmp_path: Path) -> None:
+    plain = Said("s/a", b'{"v": 1}')
+    async with line(tmp_path / "s.db", cleanly=True) as first:
+        first.link.say(plain)
+        await first.link.until_delivered(1)
+        await first.state_writer.checkpoint(first.link.confirm)
+    async with line(tmp_path / "s.db") as second:
+        assert second.recovered.resend == []
+        assert second.recovered.replayed == 0
+        second.link.say(plain)
+        await second.link.until_delivered(1)
+        assert [p["seq"] for p in second.predictions()] == [2]
+
+
+async def test_frozen_streams_are_recovered_as_they_were(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        for n in range(60):
+            running.link.say(said("a", float(n % 7), n))
+        running.link.say(Said("stream_lstm/freeze", b'["#"]'))
+        for n in range(60, 90):
+            running.link.say(said("a", float(n), n))
+        await running.link.until_delivered(91)
+        before = running.records()
+    again = Line(tmp_path / "s.db")
+    assert again.records() == before
+    await again.state_writer.close(cleanly=False)

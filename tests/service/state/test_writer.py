@@ -1,0 +1,42 @@
+"""State writer: commits in order, a full disk is waited for, the journal is trimmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream_lstm.errors import DiskFull
+from stream_lstm.store.journal import Entry
+from tests.service.lines import line, said
+
+
+async def test_a_full_disk_holds_the_batch_until_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_lstm.service.state.writer.FULL_RETRY_SECONDS", 0.01)
+    async with line(tmp_path / "s.db") as running:
+        commit, tries = running.database.commit, []
+
+        def full(entry: Entry) -> None:
+            tries.append(entry.number)
+            if len(tries) < 4:
+                raise DiskFull("commit", "s.db", "no space", "make space")
+            commit(entry)
+
+        monkeypatch.setattr(running.database, "commit", full)
+        running.link.say(said("a", 1.0, 0))
+        running.link.say(said("a", 2.0, 1))
+        await running.link.until_delivered(2)
+        assert tries == [1, 1, 1, 1, 2]
+        assert running.state_writer.disk_error is None
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_the_journal_is_trimmed_to_what_recovery_needs(tmp_path: Path) -> None:
+    async with line(tmp_path / "s.db") as running:
+        for t in range(20):
+            running.link.say(said("a", float(t), t, qos=0, packet_id=None))
+            await running.link.until_delivered(t + 1)
+        await running.state_writer.checkpoint(running.link.confirm)
+        assert [entry.number for entry in running.database.entries(0)] == [20]
