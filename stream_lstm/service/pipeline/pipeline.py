@@ -36,7 +36,7 @@ from stream_lstm.service.pipeline.staleness import StalenessMonitor
 from stream_lstm.service.publications import Publication, PublicationBuilder
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
-from stream_lstm.store.journal import Entry, Rejection
+from stream_lstm.store.entry import Entry, Rejection
 
 EVENT = int(Clock.EVENT)  # plain: an enum takes its time in a comparison
 BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied

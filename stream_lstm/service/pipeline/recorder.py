@@ -19,7 +19,7 @@ from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views.history import History
 from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.log import Throttle, logger
-from stream_lstm.store.journal import Rejection
+from stream_lstm.store.entry import Rejection
 
 ALERTS_MAX = 200
 ANOMALOUS_STREAMS_MAX = 4_096

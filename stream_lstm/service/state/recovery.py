@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,10 @@ from stream_lstm.core.model.file import Model
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.events import Events
 from stream_lstm.service.publications import Publication, PublicationBuilder
-from stream_lstm.store import recovery
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
+from stream_lstm.store.journal import WINDOW_MESSAGES
 
 
 @dataclass
@@ -71,7 +72,7 @@ def recover(
     Raises:
         StateError: the state cannot be read.
     """
-    found = recovery.load(database)
+    found = load(database)
     most = streams_max + spare_rows(batch_events_max)
     if database.streams <= streams_max:
         chunks = database.rows()
@@ -134,3 +135,44 @@ def _replay(
     memories.seen[rows] = time.time()  # at worst forgotten late
     events = Events.from_batch([keys[stream] for stream in batch.streams.tolist()], batch)
     return builder.build(events, predictions, entry.rejected), len(rows)
+
+
+class StoredState(NamedTuple):
+    """Entry and stream numbers of a state file, and the messages of its dedup window.
+
+    Attributes:
+        last_entry: number of the last committed entry, 0 if there is none.
+        published_through: the last entry whose predictions are known to have reached the broker.
+        acked_through: the last entry up to which the broker was known to have every acknowledgement.
+        horizon: the first entry that must be applied to the records.
+        next_stream_id: number of the next new stream.
+        window: (M, 3) messages that the broker may send again: digests of topic and content, entry; oldest
+            first.
+    """
+
+    last_entry: int
+    published_through: int
+    acked_through: int
+    horizon: int
+    next_stream_id: int
+    window: NDArray[np.uint64]
+
+
+def load(database: Database) -> StoredState:
+    """Read what recovery needs beside the records.
+
+    Raises:
+        StateCorrupt: an entry is missing or damaged.
+    """
+    messages = [np.empty((0, 3), np.uint64)]
+    for entry in database.entries(0):
+        number = np.full((len(entry.digests), 1), entry.number, np.uint64)
+        messages.append(np.hstack([entry.digests, number]))
+    return StoredState(
+        last_entry=database.last_entry,
+        published_through=database.published_through,
+        acked_through=database.acked_through,
+        horizon=database.horizon,
+        next_stream_id=database.next_stream_id,
+        window=np.concatenate(messages)[-WINDOW_MESSAGES:],
+    )

@@ -25,7 +25,7 @@ from stream_lstm.service.settings.sections import StateSettings
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Record, Rows
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 FULL_RETRY_SECONDS = 1.0
 LOG_BYTES_MAX = 33_554_432  # from here on the write-ahead log is emptied before its time
@@ -169,7 +169,7 @@ class StateWriter:
 
     async def silent(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Streams on disk that were last heard of before this: numbers and keys."""
-        return await self._run(self._database.silent, before, limit)
+        return await self._run(self._database.stale_before, before, limit)
 
     async def forget(self, streams: Sequence[int]) -> None:
         """Drop streams from the disk for good."""

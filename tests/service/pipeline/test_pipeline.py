@@ -16,7 +16,7 @@ import pytest
 from stream_lstm.errors import DiskFailed, DiskFull, PayloadError
 from stream_lstm.service.pipeline.pipeline import ReadBatch
 from stream_lstm.service.state import recovery
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
 
