@@ -15,7 +15,7 @@ from pathlib import Path
 from stream_lstm.errors import StateLocked, StateMismatch
 from stream_lstm.store.faults import corrupt
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # of the tables; `verify` rejects any other
 APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, for `file` too
 # How long a statement waits for another program's lock; Python's own default. In write-ahead mode a reader
 # holds one only while it opens or closes the file ("Sometimes Queries Return SQLITE_BUSY In WAL Mode",
@@ -23,6 +23,8 @@ APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, 
 BUSY_SECONDS_MAX = 5.0
 HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
+# Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
+# checksums, and index `silent` serves `Checkpoint.stale_before`.
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mark INTEGER NOT NULL) STRICT",
@@ -86,7 +88,7 @@ def connect_owner(
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint_wal` does it, so no commit waits
-        connection.execute("PRAGMA cache_size = -4096")  # KiB; about twice SQLite's default of 2,000
+        connection.execute("PRAGMA cache_size = -4096")  # negative: KiB; twice SQLite's default
     except BaseException:
         connection.close()
         raise

@@ -104,7 +104,7 @@ class Journal:
     ) -> None:
         self._connection = connection
         self._path = path
-        self._window = WindowEntries(0)
+        self._window = WindowEntries(0)  # a reader trims nothing; an owner calls `read_window`
         self.horizon = horizon
         row = connection.execute("SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1").fetchone()
         last = decode(*row, path=path) if row else None

@@ -44,7 +44,7 @@ class Content(NamedTuple):
 
 
 def take(state: Path, target: Path) -> Content:
-    """Copy a state file, with or without an owner, and sum up the copy.
+    """Copy a state file, with or without an owner; returns a summary of the copy.
 
     Raises:
         SettingsError: there is no such state file, or the target is that file.
@@ -59,7 +59,7 @@ def take(state: Path, target: Path) -> Content:
 
 
 def restore(snapshot: Path, state: Path, *, replace: bool) -> Content:
-    """Copy a snapshot to a state file without an owner, and sum up the copy.
+    """Copy a snapshot to a state file without an owner; returns a summary of the copy.
 
     Args:
         replace: rename an existing state file, to a name that ends with the time in UTC.
@@ -112,7 +112,7 @@ def _copy(source: Path, target: Path) -> Content:
 
 
 def _verify(path: Path) -> Content:
-    """Verify every checksum in a state file, and sum it up."""
+    """Verify every checksum in a state file; returns a summary."""
     with closing(Database.open_read_only(path)) as database:
         streams = sum(len(rows.keys) for rows in database.rows())
         entries = sum(1 for _ in database.entries(0))
