@@ -12,7 +12,7 @@ from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity, load_model
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 BATCH = 4_096
 EVENTS = 4  # of each stream

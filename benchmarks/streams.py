@@ -27,7 +27,7 @@ from stream_lstm.service.settings.sections import PublishSettings, StateSettings
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 BATCH = 1_024
 PROBE_EVENTS = 256

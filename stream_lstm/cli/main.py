@@ -214,7 +214,7 @@ def restore(file: Path, config: Path | None, state: Path | None, replace: bool, 
     from stream_lstm.store import snapshot as copies
 
     to = state or load(config).state.path
-    _copied(to, copies.put_back(file, to, replace=replace), as_json=as_json)
+    _copied(to, copies.restore(file, to, replace=replace), as_json=as_json)
 
 
 def _copied(to: Path, content: Any, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from stream_lstm.core.predictions import Predictions
 from stream_lstm.events import Events
 from stream_lstm.service.broker import Publication
 from stream_lstm.service.settings.sections import PublishSettings
-from stream_lstm.store.journal import Rejection
+from stream_lstm.store.entry import Rejection
 
 
 class PublicationBuilder:

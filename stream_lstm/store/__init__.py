@@ -1,1 +1,4 @@
-"""State on disk: a journal of what came in, a checkpoint of what is remembered. Knows bytes, not LSTMs."""
+"""State on disk: a journal of committed batches and a checkpoint of the streams' records.
+
+It holds bytes, arrays and keys; it knows nothing of LSTMs, MQTT or asyncio.
+"""

@@ -1,4 +1,8 @@
-"""Streams and their records as they are read back: each is held against its checksum."""
+"""Tables `stream` and `checkpoint`: the streams' keys and records, each with its checksum.
+
+Nothing here begins or ends a transaction; `Database` does. So adding and removing streams has two steps: the
+statements, and after the commit the numbers in memory.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +14,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.store.files import checksum
-from stream_lstm.store.journal import corrupt
+from stream_lstm.store.checksum import checksum
+from stream_lstm.store.faults import corrupt
 
-ROWS_A_CHUNK = 4_096
-ASKED_AT_ONCE_MAX = 512  # below SQLite's limit of parameters in a statement (https://sqlite.org/limits.html)
+CHUNK_ROWS = 4_096  # bounds the memory of a read: 4 MiB with the default model's records of about 1 KiB
+PARAMETERS_MAX = 512  # of one statement; SQLite before 3.32 allows 999 (https://sqlite.org/limits.html)
 _SEEN = struct.Struct("<d")
 
-_ALL = (
+_SELECT = (
     "SELECT s.id, s.key, s.mark, c.entry, c.seen, c.mark, c.record"
     " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id"
 )
-_Found = tuple[int, str, int, int | None, float | None, int | None, bytes | None]
+_Selected = tuple[int, str, int, int | None, float | None, int | None, bytes | None]
 
 
 class Record(NamedTuple):
-    """What is written of one stream at a checkpoint.
+    """Record of one stream, as a checkpoint writes it.
 
     Attributes:
         stream: its number.
-        entry: the one that the content reflects.
-        seen: when the stream was last heard of, epoch seconds.
-        content: its memory.
+        entry: the last entry that the content reflects.
+        seen: when the stream's last event arrived, epoch seconds.
+        content: the record's bytes.
     """
 
     stream: int
@@ -41,12 +45,20 @@ class Record(NamedTuple):
 
     @property
     def checksum(self) -> int:
-        """Tells whether all of it is as it was written."""
+        """Checksum over all attributes."""
         return checksum(_SEEN.pack(self.seen) + self.content, self.stream, self.entry)
 
 
 class Rows(NamedTuple):
-    """Some streams and their records, as many as `ids`; zeros where none was written yet."""
+    """Streams and their records, one of each per stream; zeros where no record is written yet.
+
+    Attributes:
+        ids: (N,) the streams' numbers.
+        keys: N of them.
+        entries: (N,) the last entry that each record reflects.
+        seen: (N,) when each stream's last event arrived, epoch seconds.
+        records: N records, one after another.
+    """
 
     ids: NDArray[np.int64]
     keys: list[str]
@@ -55,58 +67,93 @@ class Rows(NamedTuple):
     records: bytes
 
 
-class Reader:
-    """Reads the tables `stream` and `checkpoint`.
+class Checkpoint:
+    """Streams and their records.
 
     Args:
         path: of the file, for errors.
         row_bytes: size of a record.
+        next_stream_id: the smallest number allowed, from table `meta`.
+
+    Attributes:
+        streams: how many there are.
+        next_stream_id: greater than every number ever used.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, row_bytes: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: str, *, row_bytes: int, next_stream_id: int
+    ) -> None:
         self._connection = connection
         self._path = path
         self._row_bytes = row_bytes
+        newest, count = connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
+        self.streams: int = count
+        self.next_stream_id: int = max((newest or 0) + 1, next_stream_id)
 
-    def all(self) -> Iterator[Rows]:
-        """All streams, in order of their numbers, by the chunk.
+    def insert_streams(self, streams: Sequence[tuple[int, str]]) -> None:
+        """Write new streams: numbers and keys."""
+        rows = [(stream, key, checksum(key.encode(), stream)) for stream, key in streams]
+        self._connection.executemany("INSERT INTO stream VALUES (?, ?, ?)", rows)
+
+    def note_inserted(self, streams: Sequence[tuple[int, str]]) -> None:
+        """Note that new streams are durable."""
+        self.next_stream_id = max(self.next_stream_id, *(stream + 1 for stream, _ in streams))
+        self.streams += len(streams)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write records in place of the streams' earlier ones."""
+        rows = [(r.stream, r.entry, r.seen, r.checksum, r.content) for r in records]
+        self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", rows)
+
+    def delete_streams(self, streams: Sequence[int]) -> None:
+        """Delete streams and their records."""
+        numbers = [(stream,) for stream in streams]
+        self._connection.executemany("DELETE FROM stream WHERE id = ?", numbers)
+        self._connection.executemany("DELETE FROM checkpoint WHERE id = ?", numbers)
+
+    def note_deleted(self, streams: Sequence[int]) -> None:
+        """Note that the deletion of streams is durable."""
+        self.streams -= len(streams)
+
+    def rows(self) -> Iterator[Rows]:
+        """Read all streams in the order of their numbers, `CHUNK_ROWS` at a time.
 
         Raises:
-            StateCorrupt: a record or a key is not as it was written.
+            StateCorrupt: a record or a key is damaged, or a record belongs to no stream.
         """
-        found = self._connection.execute(f"{_ALL} ORDER BY s.id")
+        selected = self._connection.execute(f"{_SELECT} ORDER BY s.id")
         (missing,) = self._connection.execute("SELECT count(*) FROM checkpoint").fetchone()
-        while chunk := found.fetchmany(ROWS_A_CHUNK):
+        while chunk := selected.fetchmany(CHUNK_ROWS):
             missing -= sum(record is not None for *_, record in chunk)
-            yield self._checked(chunk)
+            yield self._verified(chunk)
         if missing:
             raise corrupt(self._path, f"{missing} records belong to no stream")
 
-    def by_key(self, keys: Sequence[str]) -> Rows:
-        """Those of these streams that are known."""
-        return self._those("s.key", keys)
+    def rows_of(self, keys: Sequence[str]) -> Rows:
+        """Read those of these streams that exist, by key."""
+        return self._where("s.key", keys)
 
-    def by_id(self, ids: Sequence[int]) -> Rows:
-        """Those of these streams that are known."""
-        return self._those("s.id", ids)
+    def rows_by_id(self, ids: Sequence[int]) -> Rows:
+        """Read those of these streams that exist, by number."""
+        return self._where("s.id", ids)
 
-    def _those(self, column: str, values: Sequence[str] | Sequence[int]) -> Rows:
-        found: list[_Found] = []
-        for start in range(0, len(values), ASKED_AT_ONCE_MAX):
-            some = values[start : start + ASKED_AT_ONCE_MAX]
-            places = ", ".join("?" * len(some))
-            found += self._connection.execute(f"{_ALL} WHERE {column} IN ({places})", some).fetchall()
-        return self._checked(found)
+    def _where(self, column: str, values: Sequence[str] | Sequence[int]) -> Rows:
+        selected: list[_Selected] = []
+        for start in range(0, len(values), PARAMETERS_MAX):
+            part = values[start : start + PARAMETERS_MAX]
+            places = ", ".join("?" * len(part))
+            selected += self._connection.execute(f"{_SELECT} WHERE {column} IN ({places})", part).fetchall()
+        return self._verified(selected)
 
-    def _checked(self, found: Iterable[_Found]) -> Rows:
+    def _verified(self, selected: Iterable[_Selected]) -> Rows:
         blank = bytes(self._row_bytes)
         ids, keys, entries, times, records = [], [], [], [], []
-        for stream, key, key_mark, entry, seen, marked, content in found:
-            if key_mark != checksum(key.encode(), stream):
-                raise corrupt(self._path, f"the name of stream {stream} is not as it was written")
+        for stream, key, key_checksum, entry, seen, record_checksum, content in selected:
+            if key_checksum != checksum(key.encode(), stream):
+                raise corrupt(self._path, f"key of stream {stream} does not match its checksum")
             record = Record(stream, entry or 0, seen or 0.0, blank if content is None else content)
-            if content is not None and (marked != record.checksum or len(content) != len(blank)):
-                raise corrupt(self._path, f"the record of {key!r} is not as it was written")
+            if content is not None and (record_checksum != record.checksum or len(content) != len(blank)):
+                raise corrupt(self._path, f"record of {key!r} does not match its checksum or size")
             ids.append(stream)
             keys.append(key)
             entries.append(record.entry)
@@ -119,3 +166,37 @@ class Reader:
             np.array(times, np.float64),
             b"".join(records),
         )
+
+    def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
+        """Numbers and keys of streams without an event since this time, in no order.
+
+        Args:
+            before: epoch seconds.
+            limit: how many at most.
+        """
+        return self._connection.execute(
+            "SELECT s.id, s.key FROM checkpoint AS c JOIN stream AS s ON s.id = c.id"
+            " WHERE c.seen < ? LIMIT ?",
+            (before, limit),
+        ).fetchall()
+
+    def validate(self, last_entry: int) -> None:
+        """Check the invariants.
+
+        Args:
+            last_entry: number of the last committed entry.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        newest, streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
+        assert self.streams == streams, f"{self.streams} streams are counted, {streams} are in the table"
+        assert self.next_stream_id > (newest or 0), f"stream {newest} is not below {self.next_stream_id}"
+        rows = self._connection.execute(
+            "SELECT c.id, s.id, c.entry, length(c.record)"
+            " FROM checkpoint AS c LEFT JOIN stream AS s ON s.id = c.id"
+        )
+        for record, stream, entry, size in rows:
+            assert stream is not None, f"record {record} belongs to no stream"
+            assert 0 <= entry <= last_entry, f"record {record} reflects entry {entry} of {last_entry}"
+            assert size == self._row_bytes, f"record {record} has {size} bytes instead of {self._row_bytes}"

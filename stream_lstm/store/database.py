@@ -1,13 +1,13 @@
-"""One SQLite file with all that must survive: who owns it, what it is of, and its transactions.
+"""State file: one SQLite database with everything that survives a restart; its opening and its transactions.
 
-Why a crash costs nothing. An entry of the journal is one transaction in write-ahead mode: after a crash it is
-there whole or not at all, and `commit` returns only when it is on disk (`synchronous=FULL`). A stream's
-record is replaced in a transaction too, and says which entry it reflects; whatever of the checkpoint was
-written, each record is then true for its own entry, and the journal holds every entry after the horizon, the
-last at which all records were written. So memory is always the records plus the journal's later entries,
-applied in order. Nothing is cut from the journal but what lies before the horizon.
+Why a crash loses nothing that was committed. A journal entry is one transaction in write-ahead mode: after a
+crash it is there as a whole or not at all, and `commit` returns only when it is on disk (`synchronous=FULL`).
+A stream's record is replaced in a transaction too, and says which entry it reflects; however much of a
+checkpoint was written, each record is true for its own entry. Every record reflects its stream's events from
+before the horizon, and the journal holds every entry from the horizon on: trimming removes only earlier ones.
+So the state is always the records plus the journal's later entries, applied in order.
 
-SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html, https://sqlite.org/rescode.html.
+SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html.
 """
 
 from __future__ import annotations
@@ -15,58 +15,48 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stream_lstm.errors import StateMismatch
-from stream_lstm.store import journal
-from stream_lstm.store.checkpoint import Reader, Record, Rows
-from stream_lstm.store.faults import translated
-from stream_lstm.store.files import (
-    BUSY_SECONDS_MAX,
-    Identity,
-    checksum,
-    connect_owner,
-    lock_file,
-    prepare,
-    quoted,
-    verify,
-)
-from stream_lstm.store.journal import Entry, corrupt
-from stream_lstm.store.wal import verify_wal
-
-WINDOW_MESSAGES = 65_536
-_COMMIT = "INSERT INTO journal VALUES (?, ?, ?, ?)"
-TRIMMED_AT_ONCE_MAX = 512  # entries; the next commit waits for no more than this
+from stream_lstm.store import wal
+from stream_lstm.store.checkpoint import Checkpoint, Record, Rows
+from stream_lstm.store.entry import Entry
+from stream_lstm.store.faults import corrupt, translated
+from stream_lstm.store.files import Identity, connect_owner, create_or_verify, lock_file, uri_path, verify
+from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
 
 
 class Database:
-    """The state file. All calls wait for the disk; one thread makes them, but for `flush_log`.
+    """An open state file. All calls wait for the disk; one thread makes them all, except `checkpoint_wal`.
 
     Attributes:
         path: of the file.
-        identity: what it belongs to.
-        last_entry: number of the last committed entry.
-        published_through: the last entry whose predictions are known to have reached the broker.
-        settled: at the start, the last one whose messages the broker is known to know as acknowledged.
-        horizon: the entry from which on the journal must be applied to the records.
-        closed_cleanly: the last owner left with nothing open at the broker.
-        next_stream_id: above every stream's number, ever.
-        streams: how many are known.
-        filters: what the broker's session of ours subscribes to, as far as we know.
+        identity: the model and record layout it belongs to.
+        filters: topic filters that our session at the broker is known to subscribe to, sorted.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.path = path
         self._connection = connection
         self._lock = lock
-        self._window: deque[tuple[int, int]] = deque()  # entries that the replay window needs, and messages
-        self._window_messages = 0
-        self._window_messages_min = WINDOW_MESSAGES
-        with self._explained("read"):
-            self._read_meta()
+        with self._translated("read"):
+            meta = self._meta()
+            try:
+                self.identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
+                horizon = int(meta["horizon"])
+            except (KeyError, ValueError) as error:
+                raise corrupt(str(path), f"its table meta is incomplete or damaged: {error}") from None
+            self._journal = Journal(connection, str(path), horizon=horizon, closed_after=meta.get("clean"))
+            self.filters: list[str] = json.loads(meta.get("filters", "[]"))
+            self._checkpoint = Checkpoint(
+                connection,
+                str(path),
+                row_bytes=self.identity.row_bytes,
+                next_stream_id=meta.get("next_stream", 1),
+            )
 
     @classmethod
     def open(
@@ -78,19 +68,19 @@ class Database:
         window_messages: int = WINDOW_MESSAGES,
         connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
     ) -> Database:
-        """Open a state file as its only owner; make it if there is none.
+        """Open a state file as its only owner; create it if there is none.
 
         Args:
-            identity: what it must belong to.
-            fsync: wait for the disk at each commit; otherwise a power cut may cost the last seconds.
-            window_messages: so many of the latest digests are kept.
-            connect: SQLite's, or what stands in for it in a test.
+            identity: the model and record layout it must belong to.
+            fsync: wait for the disk at each commit; otherwise a power cut may lose the last seconds.
+            window_messages: trimming keeps the digests of this many of the latest messages.
+            connect: opens a connection; a test may inject faults.
 
         Raises:
             StateLocked: another process owns it.
-            StateMismatch: it is of another format or model.
-            StateCorrupt: it is damaged, or no state file.
-            DiskFull: there is no space to make it.
+            StateMismatch: it is of another format, model or record layout.
+            StateCorrupt: it is damaged, or not a database.
+            DiskFull: there is no space to create it.
             DiskFailed: it cannot be read or written.
         """
         with translated("open", path):
@@ -99,14 +89,13 @@ class Database:
         try:
             with translated("open", path):
                 if fsync:
-                    verify_wal(path)
+                    wal.verify_wal(path)
                 connection = connect_owner(path, connect, fsync=fsync)
                 try:
-                    prepare(connection, path, identity)
+                    create_or_verify(connection, path, identity)
                     database = cls(path, connection, lock)
-                    database._window_messages_min = window_messages
-                    database._check(identity)
-                    database._read_window()
+                    database._require(identity)
+                    database._journal.read_window(window_messages)
                 except BaseException:
                     connection.close()
                     raise
@@ -117,16 +106,18 @@ class Database:
 
     @classmethod
     def open_read_only(cls, path: Path) -> Database:
-        """Read a state file beside its owner, who is not disturbed.
+        """Open a state file to read it, also while its owner writes.
+
+        Its attributes are those at opening; the methods that read see what the owner has committed since.
 
         Raises:
             StateMismatch: it is of another format.
-            StateCorrupt: it is damaged, or no state file.
+            StateCorrupt: it is damaged, or not a database.
             DiskFailed: it cannot be read.
         """
         with translated("open", path):
             connection = sqlite3.connect(
-                f"file:{quoted(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+                f"file:{uri_path(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
             try:
                 verify(connection, path)
@@ -135,78 +126,77 @@ class Database:
                 connection.close()
                 raise
 
-    def _read_meta(self) -> None:
-        meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        try:
-            self.identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
-            self.horizon = int(meta["horizon"])
-        except (KeyError, ValueError) as error:
-            raise corrupt(str(self.path), f"its description lacks {error}") from None
-        last = self._connection.execute(
-            "SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1"
-        ).fetchone()
-        entry = journal.decode(*last, path=str(self.path)) if last else None
-        self.last_entry = entry.number if entry else self.horizon - 1
-        self.filters: list[str] = json.loads(meta.get("filters", "[]"))
-        self.closed_cleanly = meta.get("clean") == self.last_entry
-        noted = entry.published_through if entry and not self.closed_cleanly else self.last_entry
-        self.acked_through = entry.acked_through if entry and not self.closed_cleanly else self.last_entry
-        self.published_through = max(
-            noted, self.horizon - 1
-        )  # the journal is cut only behind what was delivered
-        newest, self.streams = self._connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
-        self.next_stream_id = max((newest or 0) + 1, meta.get("next_stream", 1))
-        self._reader = Reader(self._connection, str(self.path), self.identity.row_bytes)
-
-    def _check(self, identity: Identity) -> None:
+    def _require(self, identity: Identity) -> None:
         for name in ("model", "row", "row_bytes"):
             ours, theirs = getattr(identity, name), getattr(self.identity, name)
             if ours != theirs:
-                problem = f"holds memories of {name} {theirs!r}, and {ours!r} is in use"
-                hint = "use that model again (model.path), or another state.path"
+                problem = f"holds memories of {name} {theirs!r}, but {ours!r} is in use"
+                hint = "use that model again (model.path), or set another state.path"
                 raise StateMismatch("open", str(self.path), problem, hint)
 
-    def _read_window(self) -> None:
-        newest = self._connection.execute(
-            "SELECT number, messages FROM journal WHERE messages > 0 ORDER BY number DESC"
-        )
-        for number, messages in newest:
-            if self._window_messages >= self._window_messages_min:
-                break
-            self._window.appendleft((number, messages))
-            self._window_messages += messages
+    @property
+    def last_entry(self) -> int:
+        """Number of the last committed entry, 0 if there is none."""
+        return self._journal.last_entry
+
+    @property
+    def published_through(self) -> int:
+        """The last entry whose predictions are known to have reached the broker."""
+        return self._journal.published_through
+
+    @property
+    def acked_through(self) -> int:
+        """At opening, the last entry up to which the broker was known to have every acknowledgement."""
+        return self._journal.acked_through
+
+    @property
+    def horizon(self) -> int:
+        """The first entry that recovery must apply to the records."""
+        return self._journal.horizon
+
+    @property
+    def closed_cleanly(self) -> bool:
+        """True if the last owner closed with nothing in flight, and no commit came since."""
+        return self._journal.closed_cleanly
+
+    @property
+    def streams(self) -> int:
+        """How many streams there are."""
+        return self._checkpoint.streams
+
+    @property
+    def next_stream_id(self) -> int:
+        """A number greater than that of every stream there ever was."""
+        return self._checkpoint.next_stream_id
+
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        return wal.wal_bytes(self.path)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size on disk, with the write-ahead log."""
+        return self.path.stat().st_size + self.wal_bytes
 
     def commit(self, entry: Entry) -> None:
-        """Write an entry; on disk when this returns.
+        """Write an entry and its new streams; both are on disk when this returns.
 
         Raises:
-            ValueError: it is not the next one.
+            ValueError: its number does not follow the last one's.
             DiskFull: nothing has changed; the same entry may be committed later.
-            DiskFailed: what is on disk is uncertain; close, and read it again.
+            DiskFailed: what is on disk is uncertain; close the file and open it again.
         """
-        if entry.number != self.last_entry + 1:
-            raise ValueError(f"entry {entry.number} after {self.last_entry}")
-        blob = journal.encode(entry)
-        newest = float(entry.batch.times.max(initial=0.0))
-        row = (entry.number, newest, len(entry.digests), blob)
+        row = self._journal.next_row(entry)
         if entry.new_streams:
-            named = [(stream, key, checksum(key.encode(), stream)) for stream, key in entry.new_streams]
             with self._transaction("commit"):
-                self._connection.executemany("INSERT INTO stream VALUES (?, ?, ?)", named)
-                self._connection.execute(_COMMIT, row)
-        else:  # a statement by itself is a transaction, and wakes this thread once instead of three times
-            with self._explained("commit"):
-                self._connection.execute(_COMMIT, row)
-        self.last_entry, self.closed_cleanly = entry.number, False
-        if entry.new_streams:
-            self.next_stream_id = max(self.next_stream_id, max(stream for stream, _ in entry.new_streams) + 1)
-            self.streams += len(entry.new_streams)
-        self.published_through = max(self.published_through, entry.published_through)
-        if len(entry.digests):
-            self._window.append((entry.number, len(entry.digests)))
-            self._window_messages += len(entry.digests)
-        while self._window and self._window_messages - self._window[0][1] >= self._window_messages_min:
-            self._window_messages -= self._window.popleft()[1]
+                self._checkpoint.insert_streams(entry.new_streams)
+                self._journal.insert(row)
+            self._checkpoint.note_inserted(entry.new_streams)
+        else:  # one statement is a transaction by itself: this thread waits for one call instead of three
+            with self._translated("commit"):
+                self._journal.insert(row)
+        self._journal.advance(entry)
 
     def checkpoint(self, records: Sequence[Record]) -> None:
         """Write streams' records.
@@ -215,165 +205,159 @@ class Database:
             DiskFull: nothing has changed.
             DiskFailed: as for `commit`.
         """
-        marked = [(r.stream, r.entry, r.seen, r.checksum, r.content) for r in records]
         with self._transaction("checkpoint"):
-            self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", marked)
+            self._checkpoint.write(records)
 
     def trim(self, through: int, *, before: float = float("inf"), bytes_max: int = 0) -> int:
-        """Cut from the journal what neither recovery, the replay window nor the history needs.
+        """Remove from the journal what neither recovery, the dedup window nor the history needs.
 
         Args:
-            through: every record reflects this entry or a later state, and its predictions were delivered.
-            before: newer entries (by their events' time, epoch seconds) stay as history …
-            bytes_max: … as far as the journal is not larger than this.
+            through: every record reflects this entry or a later one, and the broker has its predictions.
+            before: entries with an event from this time on stay as history, epoch seconds …
+            bytes_max: … as long as the journal is not larger than this.
 
         Returns:
-            How many entries were cut; at most `TRIMMED_AT_ONCE_MAX`, so call again until it is 0.
+            How many entries were removed, at most `journal.TRIM_ENTRIES_MAX`: call again until it is 0.
+
+        Raises:
+            DiskFull: nothing has changed.
+            DiskFailed: as for `commit`.
         """
-        floor = self._window[0][0] if self._window else self.last_entry
-        most = min(through, floor - 1, self.last_entry - 1)
-        with self._explained("trim"):
-            (size,) = self._connection.execute("SELECT total(length(blob)) FROM journal").fetchone()
-            oldest = self._connection.execute(
-                "SELECT number, time, length(blob) FROM journal WHERE number <= ? ORDER BY number LIMIT ?",
-                (most, TRIMMED_AT_ONCE_MAX),
-            ).fetchall()
-        cut = 0
-        for _, time, length in oldest:
-            if time >= before and size <= bytes_max:
-                break
-            size -= length
-            cut += 1
+        with self._translated("trim"):
+            numbers = self._journal.removable(through, before=before, bytes_max=bytes_max)
+        horizon = max(self.horizon, through + 1)
         with self._transaction("trim"):
-            if cut:
-                self._connection.execute("DELETE FROM journal WHERE number <= ?", (oldest[cut - 1][0],))
-            if through + 1 > self.horizon:
-                self._set("horizon", through + 1)
-        self.horizon = max(self.horizon, through + 1)
-        return cut
+            self._journal.remove(numbers)
+            if horizon > self.horizon:
+                self._set_meta("horizon", horizon)
+        self._journal.horizon = horizon
+        return len(numbers)
 
     def note_filters(self, filters: Sequence[str]) -> None:
-        """Note what the broker's session of ours subscribes to.
+        """Write the topic filters that our session at the broker subscribes to.
 
         Raises:
             DiskFull: nothing has changed.
             DiskFailed: as for `commit`.
         """
         with self._transaction("note"):
-            self._set("filters", json.dumps(sorted(filters)))
+            self._set_meta("filters", json.dumps(sorted(filters)))
         self.filters = sorted(filters)
 
     def checkpoint_wal(self) -> None:
-        """Move the write-ahead log into the file, so that it can start anew; from any thread.
+        """Copy the write-ahead log into the file, so that it is written from its beginning again.
 
-        Commits go on meanwhile. Called once beside them for the bulk, then once between two for the rest.
+        Any thread may call it. The log restarts only when all of it was copied: call it once beside commits,
+        which copies most of it, then once between two commits, which copies the rest.
 
         Raises:
-            DiskFull, DiskFailed: nothing is lost; the log stays as it is.
+            DiskFull, DiskFailed: the log stays as it is; nothing is lost.
         """
-        with translated("flush", self.path):
-            connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS_MAX)
-            try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            finally:
-                connection.close()
-
-    @property
-    def wal_bytes(self) -> int:
-        """Size of the write-ahead log."""
-        log = Path(f"{self.path}-wal")
-        return log.stat().st_size if log.exists() else 0
-
-    @property
-    def size_bytes(self) -> int:
-        """Size on disk, log included."""
-        return self.path.stat().st_size + self.wal_bytes
+        wal.checkpoint_wal(self.path)
 
     def close_cleanly(self) -> None:
-        """Note that everything was published and acknowledged: nothing will come again."""
+        """Write that every prediction was published and every message acknowledged; then call `close`.
+
+        Raises:
+            DiskFull: nothing has changed.
+            DiskFailed: as for `commit`.
+        """
         with self._transaction("close"):
-            self._set("clean", self.last_entry)
+            self._set_meta("clean", self.last_entry)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock; a second call does nothing."""
         self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def rows(self) -> Iterator[Rows]:
-        """All streams and their records, in order of their numbers, by the chunk.
+        """Read all streams and their records in the order of their numbers, in chunks.
 
         Raises:
-            StateCorrupt: a record or a key is not as it was written.
+            StateCorrupt: a record or a key is damaged.
         """
-        with self._explained("read"):
-            yield from self._reader.all()
+        with self._translated("read"):
+            yield from self._checkpoint.rows()
 
     def rows_of(self, keys: Sequence[str]) -> Rows:
-        """Those of these streams that are known, and their records.
+        """Read those of these streams that exist, and their records.
 
         Raises:
-            StateCorrupt: one is not as it was written.
+            StateCorrupt: one is damaged.
         """
-        with self._explained("read"):
-            return self._reader.by_key(keys)
+        with self._translated("read"):
+            return self._checkpoint.rows_of(keys)
 
     def rows_by_id(self, ids: Sequence[int]) -> Rows:
-        """The same by the streams' numbers."""
-        with self._explained("read"):
-            return self._reader.by_id(ids)
+        """Read the same by the streams' numbers."""
+        with self._translated("read"):
+            return self._checkpoint.rows_by_id(ids)
 
-    def silent(self, before: float, limit: int) -> list[tuple[int, str]]:
-        """Numbers and keys of streams that were last heard of before this, epoch seconds."""
-        with self._explained("read"):
-            return self._connection.execute(
-                "SELECT s.id, s.key FROM checkpoint AS c JOIN stream AS s ON s.id = c.id"
-                " WHERE c.seen < ? LIMIT ?",
-                (before, limit),
-            ).fetchall()
+    def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
+        """Read numbers and keys of streams without an event since this time.
+
+        Args:
+            before: epoch seconds.
+            limit: how many at most.
+        """
+        with self._translated("read"):
+            return self._checkpoint.stale_before(before, limit)
 
     def forget(self, streams: Sequence[int]) -> None:
-        """Drop streams and their records for good; their numbers are not used again.
+        """Delete streams and their records; their numbers are not used again.
 
         Raises:
             DiskFull: nothing has changed.
             DiskFailed: as for `commit`.
         """
-        numbers = [(stream,) for stream in streams]
         with self._transaction("forget"):
-            self._set("next_stream", self.next_stream_id)
-            self._connection.executemany("DELETE FROM stream WHERE id = ?", numbers)
-            self._connection.executemany("DELETE FROM checkpoint WHERE id = ?", numbers)
-        self.streams -= len(numbers)
+            self._set_meta("next_stream", self.next_stream_id)
+            self._checkpoint.delete_streams(streams)
+        self._checkpoint.note_deleted(streams)
 
     def entries(self, after: int) -> Iterator[Entry]:
-        """The journal's entries with higher numbers, in order.
+        """Read the journal's entries with higher numbers, in order.
 
         Raises:
-            StateCorrupt: one is missing, or not as it was written.
+            StateCorrupt: one is missing or damaged.
         """
-        with self._explained("read"):
-            found = self._connection.execute(
-                "SELECT number, blob FROM journal WHERE number > ? ORDER BY number", (after,)
-            )
-            expected = None
-            for number, blob in found:
-                if expected is not None and number != expected:
-                    raise corrupt(str(self.path), f"journal entry {expected} is missing")
-                expected = number + 1
-                yield journal.decode(number, blob, path=str(self.path))
+        with self._translated("read"):
+            yield from self._journal.entries(after)
 
-    def _set(self, name: str, value: str | int) -> None:
+    def validate(self) -> None:
+        """Check the owner's invariants, in the file and in memory; for tests.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        assert not self._connection.in_transaction, "a transaction is open"
+        meta = self._meta()
+        identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
+        assert self.identity == identity, f"meta holds {identity}, memory {self.identity}"
+        assert self.horizon == meta["horizon"], f"meta holds horizon {meta['horizon']}, memory {self.horizon}"
+        assert self.filters == json.loads(meta.get("filters", "[]")), "meta holds other filters than memory"
+        next_id = meta.get("next_stream", 1)
+        assert self.next_stream_id >= next_id, f"next stream {self.next_stream_id} is below meta's {next_id}"
+        if self.closed_cleanly:
+            assert meta["clean"] == self.last_entry, f"closed after {meta['clean']}, not {self.last_entry}"
+        self._journal.validate()
+        self._checkpoint.validate(self.last_entry)
+
+    def _meta(self) -> dict[str, Any]:
+        return dict(self._connection.execute("SELECT name, value FROM meta"))
+
+    def _set_meta(self, name: str, value: str | int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def _explained(self, operation: str) -> translated:
+    def _translated(self, operation: str) -> translated:
         return translated(operation, self.path)
 
     @contextmanager
     def _transaction(self, operation: str) -> Iterator[None]:
-        """All or nothing, and on disk at the end."""
-        with self._explained(operation):
+        """A transaction: on disk at the end of the block, rolled back if the block raises."""
+        with self._translated(operation):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield

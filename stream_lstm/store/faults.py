@@ -1,4 +1,7 @@
-"""What SQLite and the operating system say of a disk, in our own errors."""
+"""Errors of SQLite and of the operating system, translated into the state errors of `errors.py`.
+
+Result codes: https://sqlite.org/rescode.html. Nothing here knows what the file contains.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,36 @@ import sqlite3
 from pathlib import Path
 from types import TracebackType
 
-from stream_lstm.errors import DiskFailed, DiskFull, StateError, StateLocked
-from stream_lstm.store.journal import corrupt
+from stream_lstm.errors import DiskFailed, DiskFull, StateCorrupt, StateError, StateLocked
 
-PRIMARY = 0xFF  # the low byte of an extended result code
-LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY_BITS = 0xFF  # the low byte of an extended result code
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def corrupt(path: str, problem: str) -> StateCorrupt:
+    """The error for a damaged state file."""
+    return StateCorrupt(
+        "read", path, problem, "restore a snapshot, or move the file away to start without memory"
+    )
 
 
 class translated:
-    """Turns errors of SQLite and of the operating system inside the block into ours."""
+    """Context manager that raises our own error in place of SQLite's or the operating system's.
+
+    It is a class for speed: every commit passes through it, and `contextmanager` would make a generator each
+    time.
+
+    Args:
+        operation: what the block does ("commit", "open", …), for the error.
+        path: of the state file, for the error.
+
+    Raises:
+        DiskFull: no space is left.
+        DiskFailed: the disk failed, is read-only, or the path cannot be used.
+        StateLocked: another program holds a lock on the file.
+        StateCorrupt: the file is damaged.
+    """
 
     def __init__(self, operation: str, path: Path) -> None:
         self._operation = operation
@@ -29,32 +52,32 @@ class translated:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, sqlite3.Error):
-            raise self._of_sqlite(error) from None
+            raise self._from_sqlite(error) from None
         if isinstance(error, OSError):
-            raise self._of_system(error) from None
-        if isinstance(error, UnicodeDecodeError):  # in SQLite's own words about what it cannot read
-            raise corrupt(self._path, "its tables cannot be read") from None
+            raise self._from_system(error) from None
+        if isinstance(error, UnicodeDecodeError):  # the sqlite3 module could not decode SQLite's own message
+            raise corrupt(self._path, "its schema cannot be decoded") from None
 
-    def _of_sqlite(self, error: sqlite3.Error) -> StateError:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY
+    def _from_sqlite(self, error: sqlite3.Error) -> StateError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_BITS
         problem = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"
         if code == sqlite3.SQLITE_FULL:
             return self._full(problem)
-        if code in CORRUPT or "decode to UTF-8" in problem:  # the latter is Python's, and has no code
+        if code in _CORRUPT or "decode to UTF-8" in problem:  # the latter comes from Python and has no code
             return corrupt(self._path, problem)
-        if code in LOCKED:
-            hint = "end the other program that writes to it"
+        if code in _LOCKED:
+            hint = "stop the other program that writes to it"
             return StateLocked(self._operation, self._path, problem, hint)
         return self._failed(problem)
 
-    def _of_system(self, error: OSError) -> StateError:
+    def _from_system(self, error: OSError) -> StateError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return self._full(str(error.strerror))
         return self._failed(str(error.strerror or error))
 
     def _full(self, problem: str) -> DiskFull:
-        return DiskFull(self._operation, self._path, problem, "make space; the service goes on by itself")
+        return DiskFull(self._operation, self._path, problem, "make space; the service resumes by itself")
 
     def _failed(self, problem: str) -> DiskFailed:
-        hint = "see that the disk is sound and the folder writable, then start again"
+        hint = "check that the disk is sound and the folder writable, then start again"
         return DiskFailed(self._operation, self._path, problem, hint)

@@ -1,4 +1,7 @@
-"""Opening a state file: one owner, the right format, sound; or a new one."""
+"""State file: its lock, its tables, and the checks before it is used.
+
+Nothing here reads or writes a row of the tables but for `meta` of a new file.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import xxhash
-
 from stream_lstm.errors import StateLocked, StateMismatch
-from stream_lstm.store.journal import corrupt
+from stream_lstm.store.faults import corrupt
 
-FORMAT_VERSION = 1
-APPLICATION_ID = 0x534C5354  # "SLST", so that `file` and we can tell it from other databases
+FORMAT_VERSION = 1  # of the tables; `verify` rejects any other
+APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, for `file` too
+# How long a statement waits for another program's lock; Python's own default. In write-ahead mode a reader
+# holds one only while it opens or closes the file ("Sometimes Queries Return SQLITE_BUSY In WAL Mode",
+# https://sqlite.org/wal.html).
 BUSY_SECONDS_MAX = 5.0
-HEADER_BYTES = 100  # https://sqlite.org/fileformat2.html#the_database_header
+HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
+# Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
+# checksums, and index `silent` serves `Checkpoint.stale_before`.
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mark INTEGER NOT NULL) STRICT",
@@ -33,12 +39,12 @@ TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a state file belongs to.
+    """Model and record layout that a state file belongs to.
 
     Attributes:
-        model: id of the model whose memories it holds.
-        row: description of a record's layout.
-        row_bytes: its size.
+        model: id of the model.
+        row: layout of a stream's record, as text.
+        row_bytes: size of a record.
     """
 
     model: str
@@ -47,7 +53,14 @@ class Identity:
 
 
 def lock_file(path: Path) -> int:
-    """Take the lock file beside the state; the lock goes when the process does, however it ends."""
+    """Lock the file `<path>.lock`; the lock ends with the process, however that ends.
+
+    Returns:
+        The descriptor that holds the lock until it is closed.
+
+    Raises:
+        StateLocked: another process holds it.
+    """
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,25 +74,33 @@ def lock_file(path: Path) -> int:
 def connect_owner(
     path: Path, connect: Callable[..., sqlite3.Connection], *, fsync: bool
 ) -> sqlite3.Connection:
-    """A connection as the owner needs it; the file is made if there is none."""
+    """Open the owner's connection; create an empty file if there is none.
+
+    Raises:
+        StateCorrupt: the file is too short for a database.
+    """
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    elif 0 < path.stat().st_size < HEADER_BYTES:  # SQLite would take it for an empty file, and begin anew
-        raise corrupt(str(path), "is shorter than any database")
+    elif 0 < path.stat().st_size < HEADER_BYTES:  # SQLite would treat it as empty and overwrite it
+        raise corrupt(str(path), "is too short for a database")
     connection = connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS_MAX)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # `flush_log` does it, and no commit waits for it
-        connection.execute("PRAGMA cache_size = -4096")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint_wal` does it, so no commit waits
+        connection.execute("PRAGMA cache_size = -4096")  # negative: KiB; twice SQLite's default
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
-    """Make the tables in an empty file; verify one that is not."""
+def create_or_verify(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
+    """Create the tables in an empty file; verify any other.
+
+    Raises:
+        StateMismatch, StateCorrupt: as for `verify`.
+    """
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         verify(connection, path)
         return
@@ -94,29 +115,29 @@ def prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> N
 
 
 def verify(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a sound state file of this format."""
+    """Check that a file is an undamaged state file of this format.
+
+    Raises:
+        StateMismatch: it is another program's database, or of another format.
+        StateCorrupt: its tables or pages are damaged.
+    """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise StateMismatch("open", str(path), "is a database of something else", "set another state.path")
+        raise StateMismatch("open", str(path), "is not a state file", "set another state.path")
     if version != FORMAT_VERSION:
-        problem = f"has format {version}, and this release reads {FORMAT_VERSION}"
+        problem = f"has format {version}; this release reads format {FORMAT_VERSION}"
         raise StateMismatch(
             "open", str(path), problem, "use the release that wrote it, or another state.path"
         )
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
     if tuple(sql for (sql,) in tables) != TABLES:
-        raise corrupt(str(path), "its tables are not as they were made")
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        raise corrupt(str(path), f"its tables are not those of format {FORMAT_VERSION}")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()  # ends at the first error
     if verdict != "ok":
         raise corrupt(str(path), verdict)
 
 
-def checksum(content: bytes, stream: int, entry: int = 0) -> int:
-    """A checksum that fits SQLite's integers, and tells one stream's and entry's bytes from another's."""
-    return xxhash.xxh3_64_intdigest(content, (stream << 32 ^ entry) & 0xFFFF_FFFF_FFFF_FFFF) >> 1
-
-
-def quoted(path: Path) -> str:
-    """A path for a file: URI."""
+def uri_path(path: Path) -> str:
+    """Quote a path for a `file:` URI (https://sqlite.org/uri.html)."""
     return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

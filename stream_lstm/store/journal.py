@@ -1,144 +1,214 @@
-"""What came in, one entry a commit, as compact bytes that show any damage.
+"""Table `journal`: one row a committed entry, numbered without a gap; the oldest rows are trimmed.
 
-An entry is a header, the columns one after another, then what has no fixed size as MessagePack; little endian
-throughout. A checksum over all of it comes first, so that a flipped bit is found before anything is believed.
+Nothing here begins or ends a transaction; `Database` does. So a write has two steps: the statement, and after
+the commit the numbers in memory.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-import msgspec
-import numpy as np
-import xxhash
-from numpy.typing import NDArray
+from stream_lstm.store.entry import Entry, decode, encode
+from stream_lstm.store.faults import corrupt
 
-from stream_lstm.errors import StateCorrupt
-from stream_lstm.events import Batch
-
-VERSION = 1
-_CHECK = struct.Struct("<Q")  # xxh3_64 of the rest, seeded with the entry's number
-_HEAD = struct.Struct("<BIIIQQ")  # version, events, features, digests, sent, settled
+# Messages that the dedup window needs. A broker holds at most 65,535 unacknowledged messages of a connection:
+# packet ids have 16 bits, and 0 is not one (MQTT 5.0, 2.2.1).
+WINDOW_MESSAGES = 65_536
+TRIM_ENTRIES_MAX = 512  # of one transaction: the next commit waits for no more than this
 
 
-class Rejection(NamedTuple):
-    """A message that became no event, or not in all its fields."""
-
-    topic: str
-    payload: bytes
-    reason: str
-    detail: str
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One commit: what came in, in order of arrival, N events of F features.
+class JournalRow(NamedTuple):
+    """A row of the table.
 
     Attributes:
-        number: 1, 2, 3 and so on without a gap.
-        model: id of the model that was in use.
-        batch: what came in; streams by their numbers.
-        new_streams: streams met for the first time: number and key.
-        digests: (M, 2) of each message that the broker may send again: topic's and content's.
-        rejected: what became no event.
-        published_through: the last entry whose predictions were known to have reached the broker.
-        settled: the last one whose messages, and all before, the broker was known to know as acknowledged.
+        time: of the newest event, epoch seconds; 0 without events.
+        messages: how many the broker may send again.
     """
 
     number: int
-    model: str
-    batch: Batch
-    new_streams: Sequence[tuple[int, str]]
-    digests: NDArray[np.uint64]
-    rejected: Sequence[Rejection]
-    published_through: int
-    acked_through: int
+    time: float
+    messages: int
+    blob: bytes
 
 
-class _Rest(NamedTuple):
-    model: str
-    new_streams: Sequence[tuple[int, str]]
-    rejected: Sequence[Rejection]
-
-
-def encode(entry: Entry) -> bytes:
-    """An entry as bytes."""
-    batch = entry.batch
-    count, wide = batch.values.shape
-    body = b"".join(
-        (
-            _HEAD.pack(
-                VERSION, count, wide, len(entry.digests), entry.published_through, entry.acked_through
-            ),
-            batch.streams.astype("<u4").tobytes(),
-            batch.times.astype("<f8").tobytes(),
-            batch.marks.astype("<u1").tobytes(),
-            batch.values.astype("<f8").tobytes(),
-            entry.digests.astype("<u8").tobytes(),
-            msgspec.msgpack.encode(_Rest(entry.model, entry.new_streams, entry.rejected)),
-        )
-    )
-    return _CHECK.pack(xxhash.xxh3_64_intdigest(body, entry.number)) + body
-
-
-def decode(number: int, blob: bytes, *, path: str) -> Entry:
-    """An entry out of bytes.
+class WindowEntries:
+    """Newest entries that together hold the messages of the dedup window.
 
     Args:
-        number: which it is said to be.
-        path: of the file, for the error.
-
-    Raises:
-        StateCorrupt: these are not the bytes that were written.
+        messages_min: keep as few entries as hold this many messages.
+        newest: number and messages of entries, newest first; read only as far as needed.
     """
-    body = blob[_CHECK.size :]
-    if len(blob) < _CHECK.size + _HEAD.size or _CHECK.unpack_from(blob)[0] != xxhash.xxh3_64_intdigest(
-        body, number
-    ):
-        raise corrupt(path, f"journal entry {number} is not as it was written")
-    _, count, wide, digests, sent, acked_through = _HEAD.unpack_from(body)
-    columns = _Columns(body, _HEAD.size)
-    batch = Batch(
-        streams=columns.take("<u4", count).astype(np.intp),
-        times=columns.take("<f8", count),
-        marks=columns.take("<u1", count),
-        values=columns.take("<f8", count * wide).reshape(count, wide),
-    )
-    found = columns.take("<u8", digests * 2).reshape(digests, 2)
-    rest = msgspec.msgpack.decode(columns.rest(), type=_Rest)
-    return Entry(
-        number=number,
-        model=rest.model,
-        batch=batch,
-        new_streams=rest.new_streams,
-        digests=found,
-        rejected=rest.rejected,
-        published_through=sent,
-        acked_through=acked_through,
-    )
+
+    def __init__(self, messages_min: int, newest: Iterable[tuple[int, int]] = ()) -> None:
+        self._messages_min = messages_min
+        self._messages = 0
+        self._entries: deque[tuple[int, int]] = deque()
+        for number, messages in newest:
+            if self._messages >= messages_min:
+                break
+            self._entries.appendleft((number, messages))
+            self._messages += messages
+
+    @property
+    def first(self) -> int | None:
+        """Number of the oldest entry, None without entries."""
+        return self._entries[0][0] if self._entries else None
+
+    def append(self, number: int, messages: int) -> None:
+        """Add the next entry, and drop the oldest that are no longer needed."""
+        if messages:
+            self._entries.append((number, messages))
+            self._messages += messages
+        while self._entries and self._messages - self._entries[0][1] >= self._messages_min:
+            self._messages -= self._entries.popleft()[1]
+
+    def validate(self, kept: list[tuple[int, int]]) -> None:
+        """Check the invariants.
+
+        Args:
+            kept: number and messages of the journal's entries with messages, oldest first.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        counted = sum(messages for _, messages in self._entries)
+        assert self._messages == counted, f"dedup window counts {self._messages} messages of {counted}"
+        needed = len(WindowEntries(self._messages_min, reversed(kept))._entries)
+        assert list(self._entries) == kept[len(kept) - needed :], (
+            f"dedup window does not hold the newest {needed} entries with messages"
+        )
 
 
-class _Columns:
-    """Reads one column after another."""
+class Journal:
+    """Committed entries, oldest first.
 
-    def __init__(self, body: bytes, start: int) -> None:
-        self._body, self._at = body, start
+    Args:
+        path: of the file, for errors.
+        horizon: from table `meta`.
+        closed_after: from table `meta`: the last entry when the last owner closed cleanly; None if never.
 
-    def take(self, kind: str, count: int) -> NDArray[Any]:
-        column: NDArray[Any] = np.frombuffer(self._body, kind, count, self._at)
-        self._at += column.nbytes
-        return column
+    Attributes:
+        last_entry: number of the last committed entry, 0 if there is none.
+        horizon: the first entry that recovery must apply to the records.
+        closed_cleanly: True if the last owner closed with nothing in flight, and no commit came since.
+        published_through: the last entry whose predictions are known to have reached the broker.
+        acked_through: at opening, the last entry up to which the broker was known to have every
+            acknowledgement.
+    """
 
-    def rest(self) -> bytes:
-        return self._body[self._at :]
+    def __init__(
+        self, connection: sqlite3.Connection, path: str, *, horizon: int, closed_after: object
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._window = WindowEntries(0)  # a reader trims nothing; an owner calls `read_window`
+        self.horizon = horizon
+        row = connection.execute("SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1").fetchone()
+        last = decode(*row, path=path) if row else None
+        self.last_entry = last.number if last else horizon - 1
+        self.closed_cleanly = closed_after == self.last_entry
+        self.published_through = self.acked_through = self.last_entry
+        if last and not self.closed_cleanly:
+            self.published_through, self.acked_through = last.published_through, last.acked_through
+        # Entries are trimmed only after their predictions have reached the broker.
+        self.published_through = max(self.published_through, horizon - 1)
 
+    def read_window(self, messages_min: int) -> None:
+        """Read which entries the dedup window needs; `removable` keeps these from then on."""
+        newest = self._connection.execute(
+            "SELECT number, messages FROM journal WHERE messages > 0 ORDER BY number DESC"
+        )
+        self._window = WindowEntries(messages_min, newest)
 
-def corrupt(path: str, problem: str) -> StateCorrupt:
-    """The error for a file that is not as it was written."""
-    return StateCorrupt(
-        "read", path, problem, "restore a snapshot, or move the file away to start without memory"
-    )
+    def next_row(self, entry: Entry) -> JournalRow:
+        """Encode the next entry.
+
+        Raises:
+            ValueError: its number does not follow the last one's.
+        """
+        if entry.number != self.last_entry + 1:
+            raise ValueError(f"entry {entry.number} does not follow entry {self.last_entry}")
+        blob = encode(entry)
+        newest = float(entry.batch.times.max(initial=0.0))
+        return JournalRow(entry.number, newest, len(entry.digests), blob)
+
+    def insert(self, row: JournalRow) -> None:
+        """Write a row, in one statement."""
+        self._connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?)", row)
+
+    def advance(self, entry: Entry) -> None:
+        """Note that an entry is durable."""
+        self.last_entry, self.closed_cleanly = entry.number, False
+        self.published_through = max(self.published_through, entry.published_through)
+        self._window.append(entry.number, len(entry.digests))
+
+    def removable(self, through: int, *, before: float, bytes_max: int) -> list[int]:
+        """Oldest entries that neither recovery, the dedup window nor the history needs.
+
+        Args:
+            through: recovery needs no entry up to this one.
+            before: entries with an event from this time on are history, epoch seconds …
+            bytes_max: … as long as the journal is not larger than this.
+
+        Returns:
+            At most `TRIM_ENTRIES_MAX` numbers in order.
+        """
+        first = self._window.first
+        floor = self.last_entry if first is None else first
+        most = min(through, floor - 1, self.last_entry - 1)
+        (size,) = self._connection.execute("SELECT total(length(blob)) FROM journal").fetchone()
+        oldest = self._connection.execute(
+            "SELECT number, time, length(blob) FROM journal WHERE number <= ? ORDER BY number LIMIT ?",
+            (most, TRIM_ENTRIES_MAX),
+        ).fetchall()
+        numbers = []
+        for number, time, length in oldest:
+            if time >= before and size <= bytes_max:
+                break
+            size -= length
+            numbers.append(number)
+        return numbers
+
+    def remove(self, numbers: list[int]) -> None:
+        """Delete the oldest entries, as `removable` found them; no statement without any."""
+        if numbers:
+            self._connection.execute("DELETE FROM journal WHERE number <= ?", (numbers[-1],))
+
+    def entries(self, after: int) -> Iterator[Entry]:
+        """Read the entries with higher numbers, in order.
+
+        Raises:
+            StateCorrupt: one is missing or damaged.
+        """
+        found = self._connection.execute(
+            "SELECT number, blob FROM journal WHERE number > ? ORDER BY number", (after,)
+        )
+        expected = None
+        for number, blob in found:
+            if expected is not None and number != expected:
+                raise corrupt(self._path, f"journal entry {expected} is missing")
+            expected = number + 1
+            yield decode(number, blob, path=self._path)
+
+    def validate(self) -> None:
+        """Check the invariants.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        rows = self._connection.execute("SELECT number, messages FROM journal ORDER BY number").fetchall()
+        numbers = [number for number, _ in rows]
+        last = self.last_entry
+        first = last - len(numbers) + 1
+        assert numbers == list(range(first, last + 1)), f"journal entries {numbers} are not {first} to {last}"
+        assert 1 <= first <= self.horizon <= last + 1, (
+            f"horizon {self.horizon} is not from {first} to {last + 1}"
+        )
+        assert 0 <= self.published_through <= last, f"published through {self.published_through} of {last}"
+        assert 0 <= self.acked_through <= last, f"acknowledged through {self.acked_through} of {last}"
+        if self.closed_cleanly:
+            assert self.published_through == self.acked_through == last, "closed before the last entry"
+        self._window.validate([(number, messages) for number, messages in rows if messages])

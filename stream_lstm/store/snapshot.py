@@ -1,7 +1,7 @@
-"""Copies of a state file, taken while its owner goes on, and put back when nobody owns it.
+"""Snapshots: copies of a state file, taken while its owner commits, restored when it has no owner.
 
-By SQLite's backup API (https://sqlite.org/backup.html): the copy is of one moment, between two commits. Each
-copy is read through, checksum by checksum, before it counts, and takes its place by a rename.
+SQLite's backup API (https://sqlite.org/backup.html) copies the state between two commits. Every checksum of a
+copy is verified before the copy is renamed to its final name.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import NamedTuple
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.faults import translated
-from stream_lstm.store.files import lock_file, quoted
+from stream_lstm.store.files import lock_file, uri_path
 
-BESIDE = ("", "-wal", "-shm")  # the files that make a database
+SUFFIXES = ("", "-wal", "-shm")  # of a database's files
 
 
 class Content(NamedTuple):
-    """What is in a copy.
+    """Summary of a snapshot.
 
     Attributes:
-        entry: the last one that was committed.
-        entries: how many are kept, of the journal.
+        streams: how many it holds.
+        model: id of their model.
+        entry: number of the last committed entry.
+        entries: how many entries its journal holds.
     """
 
     streams: int
@@ -42,29 +44,29 @@ class Content(NamedTuple):
 
 
 def take(state: Path, target: Path) -> Content:
-    """Copy a state, whether or not somebody owns it; returns what is in it.
+    """Copy a state file, with or without an owner; returns a summary of the copy.
 
     Raises:
-        SettingsError: there is no such state, or the target is the state.
-        StateError: the state is damaged, or the copy cannot be written.
+        SettingsError: there is no such state file, or the target is that file.
+        StateError: the state file is damaged, or the copy cannot be written.
     """
     if not state.exists():
         raise SettingsError(str(state), "there is no such state file")
     if target.exists() and target.samefile(state):
-        raise SettingsError(str(target), "is the state itself; name another file")
+        raise SettingsError(str(target), "is the state file itself; name another file")
     Database.open_read_only(state).close()
     return _copy(state, target)
 
 
-def put_back(snapshot: Path, state: Path, *, replace: bool) -> Content:
-    """Put a snapshot in a state's place; returns what is in it.
+def restore(snapshot: Path, state: Path, *, replace: bool) -> Content:
+    """Copy a snapshot to a state file without an owner; returns a summary of the copy.
 
     Args:
-        replace: move a state that is there aside, to a name that ends with the time.
+        replace: rename an existing state file, to a name that ends with the time in UTC.
 
     Raises:
-        SettingsError: there is a state already.
-        StateError: the snapshot is damaged, somebody owns the state, or it cannot be written.
+        SettingsError: the state file exists already.
+        StateError: the snapshot is damaged, the state file has an owner, or it cannot be written.
     """
     Database.open_read_only(snapshot).close()
     with translated("restore", state):
@@ -72,45 +74,45 @@ def put_back(snapshot: Path, state: Path, *, replace: bool) -> Content:
         lock = lock_file(state)
     try:
         if state.exists() and not replace:
-            raise SettingsError(str(state), "is there already; --replace moves it aside")
+            raise SettingsError(str(state), "exists already; --replace moves it aside")
         fresh = state.with_name(f"{state.name}.restored")
-        said = _copy(snapshot, fresh)
+        content = _copy(snapshot, fresh)
         with translated("restore", state):
             if state.exists():
                 aside = f"{state}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-                for ending in BESIDE:
-                    if os.path.exists(f"{state}{ending}"):
-                        os.replace(f"{state}{ending}", f"{aside}{ending}")
+                for suffix in SUFFIXES:
+                    if os.path.exists(f"{state}{suffix}"):
+                        os.replace(f"{state}{suffix}", f"{aside}{suffix}")
             os.replace(fresh, state)
             _sync(state.parent)
-        return said
+        return content
     finally:
         os.close(lock)
 
 
 def _copy(source: Path, target: Path) -> Content:
-    """A checked copy of one moment, under its name only once it is whole."""
+    """Copy a state file of one moment; the target appears when it is complete and verified."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with translated("snapshot", target):
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-            uri = f"file:{quoted(source)}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True)) as whole, closing(sqlite3.connect(part)) as copy:
-                whole.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-        said = _read_through(part)
+            uri = f"file:{uri_path(source)}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True)) as original, closing(sqlite3.connect(part)) as copy:
+                original.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # a single file, without a log
+        content = _verify(part)
         with translated("snapshot", target):
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(part, target)
             _sync(target.parent)
-        return said
+        return content
     finally:
         part.unlink(missing_ok=True)
 
 
-def _read_through(path: Path) -> Content:
-    """Hold everything in a state file against its checksums."""
+def _verify(path: Path) -> Content:
+    """Verify every checksum in a state file; returns a summary."""
     with closing(Database.open_read_only(path)) as database:
         streams = sum(len(rows.keys) for rows in database.rows())
         entries = sum(1 for _ in database.entries(0))
@@ -118,7 +120,7 @@ def _read_through(path: Path) -> Content:
 
 
 def _sync(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make the renames in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,11 +1,11 @@
-"""Whether SQLite reads all of its write-ahead log.
+"""Write-ahead log: its size, its checkpoint, and a check that SQLite reads all of it.
 
-SQLite takes what does not verify for the end that a crash has torn, and reads up to there: so one flipped
-bit in the middle of a log would cost, without a word, all that was committed after it. But a crash tears only
-the last transaction, because a commit waits for the disk (`synchronous=FULL`). A commit that SQLite does not
-read, with more of the same log behind it, is damage.
+SQLite reads a log up to the first frame that does not verify, because a crash may have torn the last
+transaction there. So one flipped bit in the middle of a log would drop, without an error, all that was
+committed after it. But a crash tears only the last transaction, since a commit waits for the disk
+(`synchronous=FULL`). A commit that SQLite does not read, with more of the same log behind it, is damage.
 
-Format: https://sqlite.org/fileformat2.html#the_write_ahead_log
+Format: https://sqlite.org/fileformat2.html#the_write_ahead_log, https://sqlite.org/walformat.html
 """
 
 from __future__ import annotations
@@ -17,65 +17,96 @@ from contextlib import closing
 from pathlib import Path
 
 from stream_lstm.errors import StateCorrupt
-from stream_lstm.store.files import quoted
+from stream_lstm.store.faults import translated
+from stream_lstm.store.files import BUSY_SECONDS_MAX, uri_path
 
-_READ = struct.Struct("=16xL")  # in the index beside the log: how many frames are valid
-_HEADER = struct.Struct(">4L8s8s")  # magic, version, bytes of a page, number; salts; checksum
+_FRAMES = struct.Struct("=16xL")  # mxFrame, in the index beside the log: how many frames are valid
+_HEADER = struct.Struct(">4L8s8s")  # magic, version, page size, sequence number; salts; checksum
 _FRAME = struct.Struct(">2L8sQ")  # page, pages after a commit (0: no commit); salts; checksum
 
 
-def verify_wal(path: Path) -> None:
-    """Refuse a state file whose log is damaged in its middle; nothing is changed.
+def wal_bytes(path: Path) -> int:
+    """Size of a state file's write-ahead log, 0 if there is none."""
+    log = _log(path)
+    return log.stat().st_size if log.exists() else 0
+
+
+def checkpoint_wal(path: Path) -> None:
+    """Copy the log into the state file, so that it is written from its beginning again.
+
+    It opens a connection of its own: any thread may call it while another commits.
 
     Raises:
-        StateCorrupt: it is.
+        DiskFull, DiskFailed: the log stays as it is; nothing is lost.
     """
-    log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
+    with translated("flush", path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS_MAX)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
+
+
+def verify_wal(path: Path) -> None:
+    """Check that a state file's log is not damaged before its end; changes nothing.
+
+    Raises:
+        StateCorrupt: commits follow the damage.
+    """
+    log, index = _log(path), Path(f"{path}-shm")
     if not log.exists() or log.stat().st_size <= _HEADER.size:
         return
-    # To read only: the last one to leave who may write empties the log and removes it.
-    with closing(sqlite3.connect(f"file:{quoted(path)}?mode=ro", uri=True)) as connection:
+    # Read-only: the last connection to close would otherwise empty the log and remove it.
+    with closing(sqlite3.connect(f"file:{uri_path(path)}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master")
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        (frames,) = _READ.unpack(index.read_bytes()[: _READ.size])
+        (frames,) = _FRAMES.unpack(index.read_bytes()[: _FRAMES.size])
         unread = _unread(log, frames, page_bytes)
     if unread:
         raise StateCorrupt(
             "read",
             str(log),
-            f"is damaged, and at least {unread} commits behind the damage cannot be read",
-            f"restore a snapshot, or move {log} away to go on from the last commit before the damage: "
-            "events since then are lost",
+            f"is damaged, and at least {unread} commits after the damage cannot be read",
+            f"restore a snapshot, or move {log} away: events that only it holds are lost",
         )
 
 
 def _unread(log: Path, frames: int, page_bytes: int) -> int:
-    """How many commits of a log lie behind the frames that SQLite reads, but for one at its very end."""
-    size = _FRAME.size + page_bytes
+    """Count the commits after the frames that SQLite reads, without one at the very end.
+
+    Args:
+        frames: how many SQLite reads.
+    """
+    frame_bytes = _FRAME.size + page_bytes
     with log.open("rb") as file:
         header = file.read(_HEADER.size)
-        count = (os.fstat(file.fileno()).st_size - _HEADER.size) // size
-        at = (_HEADER.size + n * size for n in range(frames, count))
-        found = [_FRAME.unpack(os.pread(file.fileno(), _FRAME.size, place)) for place in at]
+        count = (os.fstat(file.fileno()).st_size - _HEADER.size) // frame_bytes
+        offsets = (_HEADER.size + n * frame_bytes for n in range(frames, count))
+        found = [_FRAME.unpack(os.pread(file.fileno(), _FRAME.size, offset)) for offset in offsets]
     if not found:
         return 0
     salts = _salts(header, found[0][2])
-    mine = [pages for _, pages, theirs, _ in found if theirs == salts]
-    return sum(pages > 0 for pages in mine[:-1])
+    of_this_log = [pages for _, pages, frame_salts, _ in found if frame_salts == salts]
+    return sum(pages > 0 for pages in of_this_log[:-1])
 
 
 def _salts(header: bytes, first: bytes) -> bytes:
-    """What marks the frames of this log; one that begins anew has others than the frames left over in it."""
+    """Salts of this log's frames; frames left over from before the log restarted have others.
+
+    Args:
+        header: of the log.
+        first: salts of its first unread frame.
+    """
     salts = header[16:24]
     if _checksum(header[:24]) == header[24:]:
         return salts
-    # SQLite reads nothing because of the header. Were the first frame's salts once in it?
+    # The header is damaged, so SQLite reads no frame. It is this log's if it verifies with the frame's salts.
     return first if _checksum(header[:16] + first) == header[24:] else salts
 
 
 def _checksum(content: bytes) -> bytes:
-    """SQLite's, over the header as little- or big-endian words, as its magic says."""
+    """SQLite's checksum, over little- or big-endian words as the header's magic number says."""
     order = ">" if content[3] & 1 else "<"
     words = struct.unpack(f"{order}{len(content) // 4}L", content)
     a = b = 0
@@ -83,3 +114,7 @@ def _checksum(content: bytes) -> bytes:
         a = (a + words[n] + b) & 0xFFFF_FFFF
         b = (b + words[n + 1] + a) & 0xFFFF_FFFF
     return struct.pack(">2L", a, b)
+
+
+def _log(path: Path) -> Path:
+    return Path(f"{path}-wal")

@@ -119,7 +119,7 @@ async def test_an_error_of_the_disk_ends_the_service_and_a_start_goes_on(
             resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (log, log))  # writes fail from here on
             broker.publish_lines("home/a", events(50, 3_000))
             assert await asyncio.to_thread(service.wait) == 1
-            assert "see that the disk is sound" in service.log
+            assert "check that the disk is sound" in service.log
             assert heard.distinct < 3_050
             await asyncio.to_thread(service.start)
             await heard.complete(3_050)
@@ -139,7 +139,7 @@ async def test_a_disk_that_can_only_be_read_ends_the_service_and_a_start_goes_on
             disk.break_down()
             broker.publish_lines("home/a", events(50, 100))
             assert await asyncio.to_thread(service.wait) == 1
-            assert "see that the disk is sound and the folder writable" in service.log
+            assert "check that the disk is sound and the folder writable" in service.log
             assert heard.distinct == 50  # nothing went out that is not kept
             service.launch()
             assert await asyncio.to_thread(service.wait) == 1

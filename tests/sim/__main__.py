@@ -24,7 +24,7 @@ from typing import Any
 
 from stream_lstm.core.dedup import DedupWindow
 from stream_lstm.service.state.writer import StateWriter
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 from tests.sim.world import FAST, World
 
 

@@ -221,6 +221,7 @@ class World:
         await link.confirm(state_writer.number)
         await state_writer.checkpoint(link.confirm)
         registry.validate(memories, state_writer.number)
+        database.validate()
         self.faults["eviction"] += counters.evicted_total
         self.faults["return from disk"] += counters.fetched_total
         self.records = {

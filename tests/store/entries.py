@@ -1,7 +1,9 @@
-"""Entries and databases for the store's tests."""
+"""Entries, records and state files for the store's tests."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 from stream_lstm.events import Batch
 from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
+from stream_lstm.store.entry import Entry, Rejection
 from stream_lstm.store.files import Identity
-from stream_lstm.store.journal import Entry, Rejection
 
 IDENTITY = Identity(model="m:1", row="[('seq', '<i8'), ('value', '<f8')]", row_bytes=16)
 
@@ -46,12 +48,13 @@ def opened(path: Path, **options: Any) -> Database:
 
 
 def filled(path: Path, entries: int = 5) -> Database:
-    """A database with streams 1 to 3, of which 1 and 2 are checkpointed."""
+    """A state file with streams 1 to 3, of which 1 and 2 have a record."""
     database = opened(path)
     database.commit(entry(1, new_streams=[(1, "a"), (2, "b"), (3, "c/ü")]))
     for number in range(2, entries + 1):
         database.commit(entry(number))
     database.checkpoint([Record(1, 2, 5.0, record(10)), Record(2, 3, 6.0, record(20))])
+    database.validate()
     return database
 
 
@@ -61,3 +64,23 @@ def same(first: Entry, second: Entry) -> bool:
     return all(getattr(first, name) == getattr(second, name) for name in plain) and all(
         np.array_equal(ours, theirs) for ours, theirs in columns
     )
+
+
+def numbers(database: Database) -> list[int]:
+    """Numbers of the journal's entries."""
+    return [each.number for each in database.entries(0)]
+
+
+def alter(path: Path, statement: str) -> None:
+    """Run a statement on a closed state file, behind the store's back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+def read_all(path: Path) -> None:
+    """Open a state file and read every row of it."""
+    with closing(opened(path)) as database:
+        for _ in database.rows():
+            pass
+        for _ in database.entries(0):
+            pass

@@ -1,4 +1,4 @@
-"""Entries as bytes: read as they were written, and any damage found."""
+"""Encoding of journal entries: decoded as encoded, and any damage found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.errors import StateCorrupt
-from stream_lstm.store.journal import Rejection, decode, encode
+from stream_lstm.store.entry import Rejection, decode, encode
 from tests.store.entries import entry, same
 
 REJECTED = st.builds(
@@ -24,15 +24,15 @@ REJECTED = st.builds(
     number=st.integers(1, 2**40),
     events=st.integers(0, 20),
     digests=st.integers(0, 20),
-    wide=st.integers(1, 4),
+    features=st.integers(1, 4),
     new_streams=st.lists(st.tuples(st.integers(1, 2**31), st.text(max_size=9)), max_size=4),
     rejected=st.lists(REJECTED, max_size=3),
 )
-def test_an_entry_is_read_as_it_was_written(
+def test_a_decoded_entry_equals_the_encoded_one(
     number: int,
     events: int,
     digests: int,
-    wide: int,
+    features: int,
     new_streams: list[tuple[int, str]],
     rejected: list[Rejection],
 ) -> None:
@@ -40,7 +40,7 @@ def test_an_entry_is_read_as_it_was_written(
         number,
         events=events,
         digests=digests,
-        features=wide,
+        features=features,
         new_streams=new_streams,
         rejected=rejected,
     )
@@ -56,18 +56,18 @@ def test_every_flipped_bit_is_found() -> None:
             decode(7, bytes(damaged), path="x")
 
 
-def test_every_cut_is_found() -> None:
+def test_every_truncation_is_found() -> None:
     blob = encode(entry(7))
     for length in range(len(blob)):
         with pytest.raises(StateCorrupt):
             decode(7, blob[:length], path="x")
 
 
-def test_an_entry_under_another_number_is_found() -> None:
+def test_an_entry_under_another_number_is_rejected() -> None:
     with pytest.raises(StateCorrupt):
         decode(8, encode(entry(7)), path="x")
 
 
-def test_an_event_of_one_feature_takes_about_forty_bytes() -> None:
+def test_an_event_of_one_feature_takes_37_bytes_with_its_digests() -> None:
     few, many = (len(encode(entry(1, events=n, digests=n))) for n in (100, 1_100))
     assert (many - few) / 1_000 == 37

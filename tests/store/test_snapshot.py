@@ -1,4 +1,4 @@
-"""Snapshots: of one moment, checked, whole or not there; put back only where nobody is harmed."""
+"""Snapshots: of one moment, verified, complete or absent; restored only where no owner or state is lost."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.store.entries import entry, filled, opened, record, same
 
 def test_a_snapshot_of_an_owned_state_is_of_one_moment(tmp_path: Path) -> None:
     owner = filled(tmp_path / "s.db")
-    said = snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
-    assert str(said) == "3 streams of model m:1, up to entry 5; 5 entries of the journal"
+    content = snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    assert str(content) == "3 streams of model m:1, up to entry 5; 5 entries of the journal"
     owner.commit(entry(6))
     owner.close()
     copy = opened(tmp_path / "copy.db")
     assert [same(e, entry(e.number)) for e in list(copy.entries(1))] == [True] * 4
     assert copy.last_entry == 5
     assert next(copy.rows()).records == record(10) + record(20) + bytes(16)
-    copy.commit(entry(6))  # it is a state like any other
+    copy.commit(entry(6))  # a snapshot is a state file like any other
     copy.close()
     assert oct((tmp_path / "copy.db").stat().st_mode & 0o777) == "0o600"
     assert sorted(path.name for path in tmp_path.iterdir() if "part" in path.name) == []
 
 
-def test_snapshots_while_the_owner_writes_are_all_sound(tmp_path: Path) -> None:
+def test_snapshots_taken_while_the_owner_commits_are_undamaged(tmp_path: Path) -> None:
     owner = filled(tmp_path / "s.db")
     done = threading.Event()
     problems: list[BaseException] = []
@@ -61,10 +61,10 @@ def test_snapshots_while_the_owner_writes_are_all_sound(tmp_path: Path) -> None:
         copy.close()
 
 
-def test_a_snapshot_is_put_back_where_there_is_no_state(tmp_path: Path) -> None:
+def test_a_snapshot_is_restored_where_there_is_no_state_file(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
-    content = snapshot.put_back(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
+    content = snapshot.restore(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
     assert content == (3, "m:1", 5, 5)
     database = opened(tmp_path / "new" / "s.db")
     assert database.last_entry == 5
@@ -72,17 +72,17 @@ def test_a_snapshot_is_put_back_where_there_is_no_state(tmp_path: Path) -> None:
     assert (tmp_path / "copy.db").exists()
 
 
-def test_a_state_is_replaced_only_when_asked_and_kept_aside(tmp_path: Path) -> None:
+def test_a_state_file_is_replaced_only_on_request_and_renamed(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
     later = opened(tmp_path / "s.db")
     later.commit(entry(6))
     with pytest.raises(StateLocked):
-        snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
+        snapshot.restore(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
     later.close()
-    with pytest.raises(SettingsError, match="--replace"):
-        snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=False)
-    snapshot.put_back(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
+    with pytest.raises(SettingsError, match="exists already; --replace"):
+        snapshot.restore(tmp_path / "copy.db", tmp_path / "s.db", replace=False)
+    snapshot.restore(tmp_path / "copy.db", tmp_path / "s.db", replace=True)
     database = opened(tmp_path / "s.db")
     assert database.last_entry == 5
     database.close()
@@ -92,7 +92,7 @@ def test_a_state_is_replaced_only_when_asked_and_kept_aside(tmp_path: Path) -> N
     database.close()
 
 
-def test_a_damaged_snapshot_is_neither_taken_nor_put_back(tmp_path: Path) -> None:
+def test_a_damaged_state_file_is_neither_copied_nor_restored(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     connection = sqlite3.connect(tmp_path / "s.db")
     connection.execute("UPDATE journal SET blob = zeroblob(99) WHERE number = 2")
@@ -102,15 +102,22 @@ def test_a_damaged_snapshot_is_neither_taken_nor_put_back(tmp_path: Path) -> Non
         snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
     with pytest.raises(StateCorrupt):
-        snapshot.put_back(tmp_path / "s.db", tmp_path / "new.db", replace=False)
+        snapshot.restore(tmp_path / "s.db", tmp_path / "new.db", replace=False)
     assert not (tmp_path / "new.db").exists()
 
 
-def test_what_is_not_there_or_is_the_state_itself_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no such state"):
+def test_a_snapshot_of_a_missing_state_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such state file"):
         snapshot.take(tmp_path / "none.db", tmp_path / "copy.db")
+
+
+def test_a_snapshot_onto_the_state_file_itself_is_rejected(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
-    with pytest.raises(SettingsError, match="the state itself"):
+    with pytest.raises(SettingsError, match="the state file itself"):
         snapshot.take(tmp_path / "s.db", tmp_path / "s.db")
+
+
+def test_a_snapshot_in_a_missing_folder_fails(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
     with pytest.raises(DiskFailed, match="snapshot"):
         snapshot.take(tmp_path / "s.db", tmp_path / "no" / "copy.db")

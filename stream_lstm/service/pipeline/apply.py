@@ -12,7 +12,7 @@ from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessMonitor
 from stream_lstm.service.state.registry import Registry
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 EVENT = int(Clock.EVENT)  # plain: comparing an enum is slow
 

@@ -22,7 +22,7 @@ from stream_lstm.service.broker import Arrival, Message
 from stream_lstm.service.log import logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.freeze import Freezer
-from stream_lstm.store.journal import Rejection
+from stream_lstm.store.entry import Rejection
 
 EVENT = int(Clock.EVENT)  # plain: comparing an enum is slow
 LOGGED_BYTES_MAX = 200  # of a freeze request

@@ -27,7 +27,7 @@ from stream_lstm.service.pipeline.ingest import Ingest, Ingested
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.state.writer import StateWriter
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 BATCHES_AHEAD_MAX = 1  # one is committed while the next is applied
 OVERLAP_MESSAGES_MIN = 256  # smaller batches wait for the one under way: measured, a third of the latency

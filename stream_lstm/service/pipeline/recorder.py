@@ -20,7 +20,7 @@ from stream_lstm.core.views.history import History
 from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.state.registry import Registry
-from stream_lstm.store.journal import Rejection
+from stream_lstm.store.entry import Rejection
 
 ALERTS_MAX = 200  # as many as a person reads
 ANOMALOUS_STREAMS_MAX = 4_096  # bounds memory, and the sort at each request

@@ -22,10 +22,10 @@ from stream_lstm.events import Events
 from stream_lstm.service.broker import Publication
 from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.state.registry import Registry
-from stream_lstm.store import recovery
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
+from stream_lstm.store.journal import WINDOW_MESSAGES
 
 SPARE_BATCHES = 4  # a batch's streams must be in memory before others can be evicted
 SPARE_ROWS_MIN = 4_096  # so that small batches do not make every eviction wait for a single row
@@ -92,35 +92,48 @@ def recover(
     Raises:
         StateError: the state cannot be read.
     """
-    found = recovery.load(database)
+    dedup, first = DedupWindow(map(tuple, committed_messages(database).tolist())), database.horizon
     rows_max = streams_max + spare_rows(batch_events_max)
     if database.streams <= streams_max:
         chunks = database.rows()
     else:
-        named = [entry.batch.streams for entry in database.entries(found.horizon - 1)]
+        named = [entry.batch.streams for entry in database.entries(first - 1)]
         needed = np.unique(np.concatenate([np.empty(0, np.intp), *named])).tolist()
         rows_max = max(rows_max, len(needed))
         chunks = iter([database.rows_by_id(needed)])
     engine = Engine(model, Memories(model.spec, rows_max=rows_max), interval=interval)
-    replay = _Replay(engine, Registry(rows_max=rows_max), builder, found.next_stream_id, now)
+    replay = _Replay(engine, Registry(rows_max=rows_max), builder, database.next_stream_id, now)
     replay.read(chunks)
     resend: list[tuple[int, list[Publication]]] = []
-    for entry in database.entries(found.horizon - 1):
+    for entry in database.entries(first - 1):
         publications = replay.apply(entry)
-        if entry.number > found.published_through:
+        if entry.number > database.published_through:
             resend.append((entry.number, publications))
     return RecoveredState(
         engine=engine,
         registry=replay.registry,
-        dedup=DedupWindow(map(tuple, found.window.tolist())),
-        number=found.last_entry,
-        published_through=found.published_through,
-        acked_through=found.acked_through,
-        next_stream=found.next_stream_id,
+        dedup=dedup,
+        number=database.last_entry,
+        published_through=database.published_through,
+        acked_through=database.acked_through,
+        next_stream=database.next_stream_id,
         on_disk=database.streams - len(engine.memories),
         resend=resend,
         replayed=replay.events,
     )
+
+
+def committed_messages(database: Database) -> NDArray[np.uint64]:
+    """The messages that the broker may send again, (M, 3), oldest first: digests of topic and content, entry.
+
+    Raises:
+        StateCorrupt: an entry is missing or damaged.
+    """
+    messages = [np.empty((0, 3), np.uint64)]
+    for entry in database.entries(0):
+        number = np.full((len(entry.digests), 1), entry.number, np.uint64)
+        messages.append(np.hstack([entry.digests, number]))
+    return np.concatenate(messages)[-WINDOW_MESSAGES:]
 
 
 class _Replay:

@@ -25,7 +25,7 @@ from stream_lstm.service.settings.sections import StateSettings
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Record, Rows
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 
 FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within milliseconds
 WAL_BYTES_MAX = 33_554_432  # from here on it is checkpointed early: a long WAL makes reads and starts slow
@@ -175,7 +175,7 @@ class StateWriter:
 
     async def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Numbers and keys of streams on disk whose last event arrived before this, epoch seconds."""
-        return await self._run(self._database.silent, before, limit)
+        return await self._run(self._database.stale_before, before, limit)
 
     async def forget(self, streams: Sequence[int]) -> None:
         """Delete streams from the disk."""

@@ -31,7 +31,7 @@ from stream_lstm.service.state.recovery import recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from stream_lstm.store.journal import Entry, Rejection
+from stream_lstm.store.entry import Entry, Rejection
 from tests.service.metrics.test_exporter import PRESENT
 
 MODEL = load_model(None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.errors import DiskFailed
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
 

@@ -24,7 +24,7 @@ from stream_lstm.service.pipeline.recorder import (
     Recorder,
 )
 from stream_lstm.service.state.registry import Registry
-from stream_lstm.store.journal import Rejection
+from stream_lstm.store.entry import Rejection
 from tests.core.models import engine, random_model
 from tests.service.lines import line, said
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from stream_lstm.service.state.recovery import committed_messages
 from tests.service.lines import Line, line, said
 from tests.service.scripted import Said
+from tests.store.entries import entry, filled, opened
 
 
 @pytest.mark.parametrize("checkpointed", [0, 1, 2])
@@ -63,3 +67,17 @@ async def test_frozen_streams_are_recovered_as_they_were(tmp_path: Path) -> None
     again = Line(tmp_path / "s.db")
     assert again.records() == before
     await again.state_writer.close(cleanly=False)
+
+
+def test_the_messages_of_the_dedup_window_are_read_oldest_first(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "s.db")) as database:
+        database.trim(3)
+    with closing(opened(tmp_path / "s.db")) as database:
+        found = committed_messages(database)
+    assert np.array_equal(found[:, :2], np.concatenate([entry(n).digests for n in range(1, 6)]))
+    assert found[:, 2].tolist() == [n for n in range(1, 6) for _ in entry(n).digests]
+
+
+def test_a_new_state_file_has_no_messages(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "s.db")) as database:
+        assert committed_messages(database).shape == (0, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_lstm.errors import DiskFull
-from stream_lstm.store.journal import Entry
+from stream_lstm.store.entry import Entry
 from tests.service.lines import line, said
 
 
