@@ -34,7 +34,7 @@ from stream_lstm.events import Batch
 from stream_lstm.service.http.openapi import document
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from tests.core.models import KINDS, engine, random_model
 from tests.service.metrics.test_exporter import PRESENT
 from tests.sim.world import FAST, World

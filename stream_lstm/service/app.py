@@ -28,7 +28,7 @@ from stream_lstm.service.pipeline.pipeline import Pipeline
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import CHECK_SECONDS, StalenessChange, StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
@@ -90,7 +90,7 @@ class Service:
             exporter.registry(self._counters, self._present),
             self._obstacles,
             credentials=http.credentials() if http.enabled else (),
-            hosts=AllowedHosts(http.names) if http.names_matter else None,
+            hosts=AllowedHosts(http.names) if http.checks_host else None,
             site=self._site,
             connections_max=http.viewers_max + CONNECTIONS_BESIDE_VIEWERS,
         )
@@ -100,7 +100,7 @@ class Service:
             await server.start(http.host, http.port, context=context)
             where = f"{'https' if context else 'http'}://{http.host}:{server.port}"
             logger.info("listening", extra={"about": {"http": where}})
-            if not (http.guarded or is_loopback(http.host)):
+            if not (http.requires_credentials or is_loopback(http.host)):
                 logger.warning(
                     "HTTP is open to whoever reaches this address: http.token_file asks for a token"
                 )

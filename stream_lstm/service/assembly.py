@@ -13,8 +13,7 @@ from stream_lstm.core.model.file import Model
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter
-from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.settings.sections import MqttSettings
+from stream_lstm.service.settings import MqttSettings, Settings
 from stream_lstm.store.files import Identity
 
 
@@ -71,7 +70,7 @@ def credentials(mqtt: MqttSettings) -> Credentials:
             password=mqtt.key_password_file,
             least=mqtt.tls_version_min,
         )
-    return Credentials(mqtt.username, mqtt.secret(), context)
+    return Credentials(mqtt.username, mqtt.read_password(), context)
 
 
 def client_options(settings: Settings, *, session_expected: bool = False) -> ClientOptions:

@@ -10,7 +10,7 @@ from stream_lstm.core.codec import encoder
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.events import Events
-from stream_lstm.service.settings.sections import PublishSettings
+from stream_lstm.service.settings import PublishSettings
 from stream_lstm.store.journal import Rejection
 
 Publication = tuple[str, bytes]

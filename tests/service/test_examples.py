@@ -10,7 +10,7 @@ import pytest
 
 from examples.wolf_and_dog.send import walk
 from stream_lstm.core.model import file as model_file
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from tests.brokers import Mosquitto
 from tests.service.running import Running
 

@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from stream_lstm.cli.healthcheck import Unhealthy, ask
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import HttpSettings
 from stream_lstm.service.systemd import Notifier
 from tests.brokers import Mosquitto, free_port
 from tests.service.running import SECONDS_MAX
@@ -253,7 +253,7 @@ def test_no_secret_is_ever_shown(mosquitto: Callable[..., Mosquitto], tmp_path: 
     wrong = written(tmp_path, config.read_text() + "nonsense = 1\n")
     seen += [command("run", "--config", str(wrong)).stderr]
     crash = (
-        "import sys\nfrom pathlib import Path\nfrom stream_lstm.service.settings.load import load\n"
+        "import sys\nfrom pathlib import Path\nfrom stream_lstm.service.settings import load\n"
         f"settings = load(Path({str(config)!r}))\n"
         "from stream_lstm.service.assembly import client_options, credentials\n"
         "print(repr(settings), str(settings), repr(settings.http), repr(client_options(settings)),"

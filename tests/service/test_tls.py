@@ -20,7 +20,7 @@ from stream_lstm.errors import SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.assembly import client_options
 from stream_lstm.service.mqtt import Granted, MqttClient, tls_errors
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from tests.brokers import Mosquitto, find
 
 SECONDS_MAX = 15.0
