@@ -19,7 +19,7 @@ from stream_lstm.service.assembly import client_options, decoder, identity, load
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
-from stream_lstm.service.metrics import exporter, standing
+from stream_lstm.service.metrics import exporter, quality
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.mqtt import Granted, MqttClient
 from stream_lstm.service.pipeline.freeze import freezer
@@ -333,10 +333,10 @@ class Service:
             obstacles.append("stopping")
         return obstacles
 
-    def _standing(self) -> standing.StreamQuality:
+    def _quality(self) -> quality.StreamQuality:
         if self._recovered is None:
-            return standing.StreamQuality(0, 0, 0)
-        return standing.stream_quality(self._recovered.memories, self._settings.model.interval)
+            return quality.StreamQuality(0, 0, 0)
+        return quality.stream_quality(self._recovered.memories, self._settings.model.interval)
 
     def _present(self) -> exporter.Gauges:
         link, state_writer, worker, recovered = self._link, self._state_writer, self._worker, self._recovered
@@ -346,7 +346,7 @@ class Service:
             streams_on_disk=self._streams.on_disk if self._streams else 0,
             streams_max=self._settings.limits.streams_max,
             streams_stale=self._staleness.stale if self._staleness else 0,
-            standing=self._standing,
+            quality=self._quality,
             interval=self._settings.model.interval,
             freezes=self._freezer.active,
             state_bytes=state_writer.state_bytes if state_writer else 0,

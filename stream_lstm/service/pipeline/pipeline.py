@@ -227,7 +227,7 @@ class Pipeline:
         for message in arrival.packets:
             topic, payload = message.topic, message.payload
             if self._builder.is_own_topic(topic):
-                self._counters.own_total += 1
+                self._counters.own_messages_total += 1
                 continue
             if topic == self._freezer.topic:
                 self._hear(message, arrival.time, read)
@@ -236,7 +236,7 @@ class Pipeline:
             if again:
                 about, said = digest(topic.encode()), digest(payload)
                 if window.is_open and window.is_duplicate(about, said):
-                    self._counters.copies_total += 1
+                    self._counters.duplicates_total += 1
                     continue
             before = len(events.keys)
             try:
@@ -334,8 +334,8 @@ class Pipeline:
         memories.applied[rows] = entry.number
         memories.seen[rows] = now
         self._recorder.record_batch(batch, predictions, now)
-        self._counters.judged(predictions)
-        self._counters.aged(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
+        self._counters.observe_predictions(predictions)
+        self._counters.observe_ages(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
         return predictions
 
 

@@ -121,7 +121,7 @@ class Scene:
         self.staleness.observe(rows, self.now)
         self.memories.applied[rows], self.memories.seen[rows] = entry.number, self.now
         self.recorder.record_batch(batch, predictions, self.now)
-        self.counters.judged(predictions)
+        self.counters.observe_predictions(predictions)
         self.counters.events_total += len(keys)
         self.counters.predictions_total += len(keys)
         await committed

@@ -107,7 +107,7 @@ async def test_our_own_publications_are_never_events(tmp_path: Path) -> None:
         )
         await running.link.until_delivered(1)
         assert running.link.publications == []
-        assert running.counters.own_total == 3
+        assert running.counters.own_messages_total == 3
         assert running.counters.events_total == 0
 
 
@@ -117,7 +117,7 @@ async def test_a_message_without_a_topic_is_refused_whatever_we_publish_to(tmp_p
         running.link.say(Said("", b"bytes that are not text"))
         await running.link.until_delivered(1)
         assert running.counters.rejected_total == {"malformed": 1}
-        assert running.counters.own_total == 0
+        assert running.counters.own_messages_total == 0
 
 
 async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ async def test_copies_are_recognised_after_a_reconnect_and_new_messages_are_not(
         running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
-        assert running.counters.copies_total == 1
+        assert running.counters.duplicates_total == 1
         assert len(running.link.acknowledged) == 4
 
 
@@ -349,7 +349,7 @@ async def test_an_incident_goes_to_the_alert_topic_too(tmp_path: Path) -> None:
         assert json.loads(alerts[-1][1])["value"] == 500.0
         assert ("predictions/a:v", alerts[-1][1]) in running.link.publications
         assert running.counters.alerts_total == len(alerts)
-        assert running.counters.own_total == 1
+        assert running.counters.own_messages_total == 1
 
 
 async def test_who_was_silent_and_is_back_is_told(tmp_path: Path) -> None:
