@@ -46,7 +46,7 @@ def run(config: Path | None) -> None:
     from stream_lstm.service.settings import load
 
     settings = load(config)
-    log.start(settings.log.level, settings.log.format)
+    log.configure(settings.log.level, settings.log.format)
     asyncio.run(serve(settings))
 
 

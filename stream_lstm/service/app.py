@@ -96,7 +96,7 @@ class Service:
         )
         if http.enabled:
             files = http.cert_file, http.key_file
-            context = tls.for_http(certificate=files[0], key=files[1]) if files[0] else None
+            context = tls.server_context(certificate=files[0], key=files[1]) if files[0] else None
             await server.start(http.host, http.port, context=context)
             where = f"{'https' if context else 'http'}://{http.host}:{server.port}"
             logger.info("listening", extra={"about": {"http": where}})

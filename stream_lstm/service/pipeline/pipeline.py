@@ -251,7 +251,7 @@ class Pipeline:
                 read.contents.append(content(said, timed=timed))
             if len(events.keys) > before:
                 if message.retain or (arrival.late and message.qos != 0):
-                    events.doubt(before)
+                    events.mark_uncertain(before)
                 read.ends.append(len(events.keys))
                 read.messages.append((message, arrival.time))
 
