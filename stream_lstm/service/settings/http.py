@@ -1,4 +1,4 @@
-"""Section `[http]`: live page, API, metrics and health checks, and who may read them."""
+"""Section `[http]`: live page, API, metrics, health checks, and their authentication."""
 
 from __future__ import annotations
 

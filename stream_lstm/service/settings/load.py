@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     )
     publish: PublishSettings = PublishSettings()
     time: TimeSettings = TimeSettings()
-    freeze: list[FreezeSettings] = []
+    freeze: list[FreezeSettings] = Field([], description="streams excluded from learning")
     model: ModelSettings = ModelSettings()
     state: StateSettings = StateSettings()
     http: HttpSettings = HttpSettings()

@@ -51,7 +51,7 @@ class MqttSettings(Section):
     )
     # mqtt5 does not send 65,535, the protocol's default; mosquitto then takes 20.
     receive_maximum: int = Field(
-        65_534, ge=1, le=65_534, description="events in flight that the service has not acknowledged"
+        65_534, ge=1, le=65_534, description="messages in flight that the service has not acknowledged"
     )
     # The longest remaining length that four bytes can encode (1.5.5).
     packet_bytes_max: int = Field(

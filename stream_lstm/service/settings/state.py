@@ -14,7 +14,8 @@ class StateSettings(Section):
 
     path: Path = Field(Path("stream_lstm.db"), description="state file (SQLite): journal and checkpoint")
     fsync: bool = Field(
-        True, description="wait for the disk at each commit; false: safe against kill -9, not power loss"
+        True,
+        description="sync each commit; false spares SD cards: safe against kill -9, not power loss",
     )
     checkpoint_seconds: Seconds = Field(30.0, description="time between checkpoints of changed memories")
     # A commit waits for the chunk that is being written.

@@ -21,5 +21,5 @@ from stream_lstm.service.settings import FreezeSettings
 )
 def test_an_invalid_freeze_is_rejected(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        FreezeSettings(**{"streams": "plant/#"} | settings)
+        FreezeSettings(**({"streams": "plant/#"} | settings))
     assert words in str(caught.value)
