@@ -23,7 +23,7 @@ from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity, load_model
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.sections import PublishSettings, StateSettings
+from stream_lstm.service.settings import PublishSettings, StateSettings
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database

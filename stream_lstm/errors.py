@@ -1,20 +1,20 @@
-"""Everything that can go wrong, by whose fault it is.
+"""Errors that this package raises on purpose, by whose fault they are.
 
 StreamLstmError
-├── PayloadError        the sensor's:    counted by reason, sent to the rejected topic, acknowledged
-├── SettingsError       the operator's:  says which key and what to do; exit code 2
-│   └── ModelError      … in a model file
-├── BrokerError         the broker's or the network's: retried with back-off
-│   ├── BrokerRefused   … it answered no (password, authorisation, quota)
-│   ├── HungUp          … it closed the connection without a word
-│   ├── ProtocolError   … it sent what MQTT 5 does not allow
-│   └── SessionTaken    … another client uses our id: stop, do not fight
-└── StateError          the disk's or the state file's
-    ├── DiskFull        hold the batch in hand until it is committed
-    ├── DiskFailed      never retried: stop, and recover from what is on disk
-    ├── StateLocked     another service owns the file
-    ├── StateMismatch   written by another format or for another model
-    └── StateCorrupt    damaged: never replaced silently
+├── PayloadError             the sensor's: counted by reason, published as rejected, acknowledged
+├── SettingsError            the operator's: names the key and the remedy; exit code 2
+│   └── ModelError           … in a model file
+├── BrokerError              the broker's or the network's: retried with back-off
+│   ├── BrokerRefused        … it answered with an error code (password, authorisation, quota)
+│   ├── ConnectionDropped    … it closed the connection without a reason
+│   ├── ProtocolError        … it sent bytes that MQTT 5 does not allow
+│   └── SessionTaken         … another client uses our client id: stop, do not reconnect
+└── StateError               the disk's or the state file's
+    ├── DiskFull             hold the batch until it can be committed
+    ├── DiskFailed           never retried: stop, and recover from what is on disk
+    ├── StateLocked          another service owns the file
+    ├── StateMismatch        written in another format or for another model
+    └── StateCorrupt         damaged: never replaced silently
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class StreamLstmError(Exception):
 
 
 class PayloadError(StreamLstmError):
-    """A sensor sent what cannot become an event.
+    """A message, or a field of one, cannot become an event.
 
     Attributes:
-        reason: one of `stream_lstm.events.REASONS`, fit for a metric's label.
-        detail: what exactly was wrong, for the rejected topic; never the payload itself.
+        reason: a key of `stream_lstm.events.REASONS`, used as a metric label.
+        detail: what exactly is wrong, for the rejected topic; never the payload itself.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -38,19 +38,20 @@ class PayloadError(StreamLstmError):
         self.detail = detail
 
     def without_traceback(self) -> PayloadError:
-        """The same to keep, without where it was raised.
+        """An equal error to store.
 
-        A raised error holds the frames that it came through. Where one of them holds the error in turn, both
-        stay, with all messages at hand, until the garbage collector comes by.
+        The traceback of a raised error references the frames that it passed through. If one of these frames
+        references the error, they form a cycle, which keeps their messages alive until the garbage collector
+        runs.
         """
         return PayloadError(self.reason, self.detail)
 
 
 class SettingsError(StreamLstmError):
-    """The operator asked for what cannot be.
+    """A setting, an option or a file is invalid.
 
     Attributes:
-        key: the setting (`mqtt.url`), option or file that is wrong.
+        key: the setting (`mqtt.url`), option or file.
         problem: what is wrong with it, and what to do.
     """
 
@@ -65,15 +66,15 @@ class ModelError(SettingsError):
 
 
 class BrokerError(StreamLstmError):
-    """The broker or the way to it failed; trying again may help."""
+    """The broker or the network failed; a retry may succeed."""
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered, and the answer was no.
+    """The broker answered with an error code.
 
     Attributes:
         code: the MQTT 5 reason code (CONNACK, SUBACK or DISCONNECT).
-        lasting: no retry will help until somebody changes a setting.
+        lasting: True if no retry succeeds until a setting is changed, here or at the broker.
     """
 
     def __init__(self, message: str, *, code: int, lasting: bool) -> None:
@@ -83,7 +84,7 @@ class BrokerRefused(BrokerError):
 
 
 class ConnectionDropped(BrokerError):
-    """The broker closed a connection that served, and did not say why."""
+    """The broker closed an established connection without a reason."""
 
 
 class ProtocolError(BrokerError):
@@ -91,15 +92,16 @@ class ProtocolError(BrokerError):
 
 
 class SessionTaken(BrokerError):
-    """Another client connected with our client id (DISCONNECT 0x8E)."""
+    """Another client connected with our client id (DISCONNECT, reason code 0x8E)."""
 
 
 class StateError(StreamLstmError):
     """The state on disk cannot be read or written.
 
     Attributes:
-        operation: what was being done ("commit", "open", …).
+        operation: what failed ("commit", "open", …).
         path: the file.
+        problem: what is wrong.
         hint: what the operator can do.
     """
 
@@ -112,11 +114,11 @@ class StateError(StreamLstmError):
 
 
 class DiskFull(StateError):
-    """No space left: the same batch may be committed once there is some."""
+    """No space left; the same batch can be committed once there is space."""
 
 
 class DiskFailed(StateError):
-    """The disk failed or went read-only: what it holds is uncertain until it is read again."""
+    """The disk failed or became read-only; its content is uncertain until it is read again."""
 
 
 class StateLocked(StateError):
@@ -124,7 +126,7 @@ class StateLocked(StateError):
 
 
 class StateMismatch(StateError):
-    """The state file is of another format or was made by another model."""
+    """The state file has another format or belongs to another model."""
 
 
 class StateCorrupt(StateError):

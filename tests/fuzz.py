@@ -21,7 +21,7 @@ from stream_lstm.errors import PayloadError
 from stream_lstm.events import Events
 from stream_lstm.service.assembly import decoder, load_model
 from stream_lstm.service.mqtt.framing import Fault, Framing
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 
 PACKET_BYTES_MAX = 4_096
 GROWTH_BYTES_MAX = 16_000_000

@@ -34,7 +34,7 @@ from stream_lstm.events import Batch
 from stream_lstm.service.http.openapi import document
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from tests.core.models import KINDS, engine, random_model
 from tests.service.metrics.test_exporter import PRESENT
 from tests.sim.world import FAST, World
@@ -109,9 +109,12 @@ def replayed() -> str:
 def world(seed: int) -> str:
     """What a simulated world leaves: publications in their order, records, and the journal's rows."""
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(dir=FAST) as place:
-        living = World(seed, Path(place))
-        living.run()
+    try:
+        with tempfile.TemporaryDirectory(dir=FAST) as place:
+            living = World(seed, Path(place))
+            living.run()
+    finally:
+        logging.disable(logging.NOTSET)
     heard = [part for topic, payload in living.broker.heard for part in (topic.encode(), payload)]
     records = [part for key, record in sorted(living.records.items()) for part in (key.encode(), record)]
     return digest(*heard, *records, *living.journal)

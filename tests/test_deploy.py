@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from tests.test_house import ROOT
 
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
@@ -47,7 +47,7 @@ def test_the_environment_in_compose_sets_the_secure_settings(monkeypatch: pytest
         monkeypatch.setenv(name, value)
     settings = load(ROOT / "configs" / "docker.toml")
     assert settings.mqtt.encrypted
-    assert settings.http.guarded
+    assert settings.http.requires_credentials
     given = {f"/run/secrets/{name}" for name in secure["services"]["stream-lstm"]["secrets"]}
     asked = {settings.mqtt.ca_file, settings.mqtt.password_file, settings.http.token_file}
     assert {str(path) for path in asked} == given

@@ -25,9 +25,7 @@ from stream_lstm.service.http.api import ENDPOINTS, LIVE
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import page, registry
 from stream_lstm.service.pipeline import recorder
-from stream_lstm.service.settings import sections
-from stream_lstm.service.settings.load import Settings, load
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import TOKEN_USER, HttpSettings, Settings, load
 from tests.service.metrics.test_exporter import PRESENT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,7 +191,7 @@ def test_the_documented_limits_of_the_api_match_the_code() -> None:
         f"more than {live_feed.BUSY_MESSAGES} messages wait",
         f"more than {live_feed.EVENTS_MAX} events came",
         f"reads nothing for {routes.WRITE_SECONDS_MAX:.0f} seconds",
-        f"user `{sections.TOKEN_USER}`",
+        f"user `{TOKEN_USER}`",
         f"fewer than {WARM_EVENTS} events",
     ]:
         assert said in text, said

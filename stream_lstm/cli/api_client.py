@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from stream_lstm.cli.healthcheck import ANYWHERE
 from stream_lstm.cli.terminal import formatting
 from stream_lstm.errors import SettingsError, StreamLstmError
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import HttpSettings
 
 SECONDS_MAX = 10.0
 PROBLEM_MAX = 300  # characters that are shown of what the other side says is wrong

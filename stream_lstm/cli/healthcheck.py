@@ -9,7 +9,7 @@ import urllib.request
 from typing import Any
 
 from stream_lstm.errors import StreamLstmError
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import HttpSettings
 
 SECONDS_MAX = 3.0
 ANSWER_BYTES_MAX = 65_536

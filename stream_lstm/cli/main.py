@@ -43,10 +43,10 @@ def run(config: Path | None) -> None:
 
     from stream_lstm.service import log
     from stream_lstm.service.app import serve
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
 
     settings = load(config)
-    log.start(settings.log.level, settings.log.format)
+    log.configure(settings.log.level, settings.log.format)
     asyncio.run(serve(settings))
 
 
@@ -90,7 +90,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
 
     from stream_lstm.cli.estimate import estimate
     from stream_lstm.service import assembly
-    from stream_lstm.service.settings.load import load, masked
+    from stream_lstm.service.settings import load, masked
 
     settings = load(config)
     model = assembly.load_model(settings.model.path)
@@ -187,7 +187,7 @@ def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool)
       stream-lstm snapshot --config configs/default.toml backup.db
       stream-lstm snapshot --json backup.db
     """
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
     from stream_lstm.store import snapshot as copies
 
     of = state or load(config).state.path
@@ -210,7 +210,7 @@ def restore(file: Path, config: Path | None, state: Path | None, replace: bool, 
     Example:
       stream-lstm restore --config configs/default.toml --replace backup.db
     """
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
     from stream_lstm.store import snapshot as copies
 
     to = state or load(config).state.path

@@ -60,7 +60,7 @@ def watch(**options: Any) -> None:
     from stream_lstm.cli import api_client
     from stream_lstm.cli.watch import WatchOptions
     from stream_lstm.cli.watch import watch as start
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
 
     url, token_file = options["url"], options["token_file"]
     if url is None and token_file is not None:
@@ -113,7 +113,7 @@ def inspect(path: Path | None, config: Path | None, **options: Any) -> None:
     """
     from stream_lstm.cli.inspect import InspectOptions
     from stream_lstm.cli.inspect import inspect as look
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
 
     if path and not config:
         look(path, InspectOptions(model=None, **options))
@@ -136,7 +136,7 @@ def healthcheck(config: Path | None, ready: bool, as_json: bool) -> None:
       stream-lstm healthcheck --ready --json
     """
     from stream_lstm.cli.healthcheck import Unhealthy, ask
-    from stream_lstm.service.settings.load import load
+    from stream_lstm.service.settings import load
 
     http = load(config).http
     if not http.enabled:

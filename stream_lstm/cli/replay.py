@@ -25,7 +25,7 @@ from stream_lstm.events import Clock, Events
 from stream_lstm.recordings import Due, Recording, read, schedule
 from stream_lstm.service.assembly import client_options, load_model
 from stream_lstm.service.mqtt import Granted, MqttClient
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from stream_lstm.store.database import Database
 
 EVENTS_TOGETHER_MAX = 1_024

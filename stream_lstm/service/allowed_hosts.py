@@ -1,9 +1,9 @@
-"""By which names we may be asked for, where nobody is asked who they are.
+"""Check of the header `Host`, against DNS rebinding, for servers without authentication.
 
-A page from elsewhere may have its own name resolved to an address of ours: to the browser it then is the
-same origin, and may read what we answer ("DNS rebinding"). But the browser still says that name in the header
-`Host`; so what listens for this machine alone answers to addresses, to `localhost`, and to names that are
-set. Syntax: RFC 9110, section 7.2, and RFC 6761, section 6.3.
+A web page can have its own domain name resolve to an address of this machine. The browser then treats our
+answers as of the same origin, and the page may read them. The browser still sends that name in the header
+`Host`, so a server for this machine only answers requests for addresses, `localhost` and configured names.
+Syntax: RFC 9110, section 7.2, and RFC 6761, section 6.3.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::[0-9]*)?")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens here."""
+    """True if a server that listens on this host is reachable from this machine only."""
     address = _address(host)
     return address.is_loopback if address else _plain(host) == "localhost"
 
 
 class AllowedHosts:
-    """Knows by which names we may be asked for.
+    """The host names that a request may name.
 
     Args:
-        names: besides addresses and `localhost`.
+        names: allowed in addition to addresses and `localhost`.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = {_plain(name) for name in names}
 
     def allows(self, header: str | None) -> bool:
-        """Whether this is one of them; None, as only programs leave it out, is."""
+        """True if a request with this header `Host` may be answered.
+
+        Args:
+            header: its value; None if it is missing, which is allowed: browsers always send it.
+        """
         if header is None:
             return True
         found = _HOST.fullmatch(header)
@@ -44,6 +48,7 @@ class AllowedHosts:
 
 
 def _plain(name: str) -> str:
+    """The name in lower case, without the dot of the root domain."""
     return name.lower().removesuffix(".") if name.isascii() else name
 
 

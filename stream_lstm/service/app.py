@@ -21,11 +21,11 @@ from stream_lstm.service.log import logger
 from stream_lstm.service.metrics import exporter
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import Gauges
-from stream_lstm.service.metrics.standing import StreamQuality
+from stream_lstm.service.metrics.quality import StreamQuality
 from stream_lstm.service.pipeline.freeze import freezer
 from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.runtime import Runtime, Tools
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
@@ -76,7 +76,7 @@ class Starting:
             streams_on_disk=0,
             streams_max=settings.limits.streams_max,
             streams_stale=0,
-            standing=lambda: StreamQuality(0, 0, 0),
+            quality=lambda: StreamQuality(0, 0, 0),
             interval=settings.model.interval,
             freezes=0,
             state_bytes=0,
@@ -154,18 +154,20 @@ class Service:
             exporter.registry(self._tools.counters, lambda: self._status.gauges()),
             lambda: self._status.obstacles(),
             credentials=http.credentials() if http.enabled else (),
-            hosts=AllowedHosts(http.names) if http.names_matter else None,
+            hosts=AllowedHosts(http.names) if http.checks_host else None,
             site=self._routes,
             connections_max=http.viewers_max + CONNECTIONS_BESIDE_VIEWERS,
         )
 
     async def _listen(self, server: HttpServer) -> None:
         http = self._settings.http
-        context = tls.for_http(certificate=http.cert_file, key=http.key_file) if http.cert_file else None
+        context = (
+            tls.server_context(certificate=http.cert_file, key=http.key_file) if http.cert_file else None
+        )
         await server.start(http.host, http.port, context=context)
         url = f"{'https' if context else 'http'}://{http.host}:{server.port}"
         logger.info("listening", extra={"about": {"http": url}})
-        if not (http.guarded or is_loopback(http.host)):
+        if not (http.requires_credentials or is_loopback(http.host)):
             logger.warning("HTTP is open to every client that reaches this address; set http.token_file")
 
     def _open(self) -> Database:

@@ -1,4 +1,4 @@
-"""Makes of the settings what the service is put together from."""
+"""Components of the service, built from its settings: model, decoder, credentials, client options."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from stream_lstm.core.model.file import Model
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter
-from stream_lstm.service.settings.load import Settings
-from stream_lstm.service.settings.sections import MqttSettings
+from stream_lstm.service.settings import MqttSettings, Settings
 from stream_lstm.store.files import Identity
 
 
 def load_model(path: Path | None) -> Model:
-    """The model of this path, or the default model that is shipped inside.
+    """Load a model file.
+
+    Args:
+        path: the file; None: the default model, which is part of the package.
 
     Raises:
-        ModelError: there is no such file, or it is no model of ours.
+        ModelError: the file cannot be read, or is not a model of ours.
     """
     if path is None:
         content = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
@@ -34,16 +36,16 @@ def load_model(path: Path | None) -> Model:
 
 
 def identity(model: Model) -> Identity:
-    """What a state file of this model says of itself."""
+    """The identity that a state file of this model carries."""
     kind = row_type(model.spec)
     return Identity(model=model.id, row=repr(kind.descr), row_bytes=kind.itemsize)
 
 
 def decoder(settings: Settings, model: Model) -> Decoder:
-    """The decoder of these subscriptions.
+    """Build the decoder of the subscriptions.
 
     Raises:
-        SettingsError: they do not fit the model.
+        SettingsError: a subscription does not fit the model.
     """
     try:
         return Decoder(
@@ -57,31 +59,35 @@ def decoder(settings: Settings, model: Model) -> Decoder:
 
 
 def credentials(mqtt: MqttSettings) -> Credentials:
-    """Read anew what may have been replaced: password, certificates, keys.
+    """Read the files that may be replaced while the service runs: password, certificates, keys.
 
     Raises:
         SettingsError: a file cannot be used.
     """
     context = None
     if mqtt.encrypted:
-        context = tls.to_broker(
+        context = tls.client_context(
             ca=mqtt.ca_file,
             certificate=mqtt.cert_file,
             key=mqtt.key_file,
-            password=mqtt.key_password_file,
-            least=mqtt.tls_version_min,
+            key_password=mqtt.key_password_file,
+            version_min=mqtt.tls_version_min,
         )
-    return Credentials(mqtt.username, mqtt.secret(), context)
+    return Credentials(mqtt.username, mqtt.read_password(), context)
 
 
 def client_options(settings: Settings, *, session_expected: bool = False) -> ClientOptions:
-    """What the link needs to know of the settings.
+    """Build the options of the MQTT client.
 
     Args:
-        session_expected: there is state, so the broker should have kept a session.
+        settings: all settings.
+        session_expected: True if there is state, so that the broker should have kept a session.
+
+    Raises:
+        SettingsError: a password, certificate or key file cannot be used.
     """
     mqtt, limits = settings.mqtt, settings.limits
-    credentials(mqtt)  # what is wrong with them is said before anything begins
+    credentials(mqtt)  # raise now, not at the first connection
     return ClientOptions(
         host=mqtt.host,
         port=mqtt.port,
@@ -108,7 +114,7 @@ def client_options(settings: Settings, *, session_expected: bool = False) -> Cli
 
 
 def _dropped_topic(settings: Settings) -> str:
-    """Where the broker says what it dropped; empty if events are read from there, which they then stay."""
+    """Topic of the broker's count of dropped messages; empty if a subscription reads it as events."""
     topic = settings.mqtt.dropped_topic
-    read = any(entry.source().pattern.match(topic) is not None for entry in settings.subscribe)
-    return "" if read else topic
+    subscribed = any(entry.source().pattern.match(topic) is not None for entry in settings.subscribe)
+    return "" if subscribed else topic

@@ -1,4 +1,4 @@
-"""Logs on standard error: one line an event, as text or JSON; a repeated problem at most every 30 seconds."""
+"""Logging to standard error: one line an event, as text or JSON; repeated messages are rate-limited."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-REPEAT_SECONDS_MIN = 30.0
+REPEAT_SECONDS_MIN = 30.0  # a lasting problem stays visible and cannot flood the log
 
 logger = logging.getLogger("stream_lstm")
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line: time, level, message, and what the call gave as `extra={"about": {...}}`."""
+    """Format a record as a JSON object: time, level, message, and the fields of `extra={"about": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -30,32 +30,36 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """The same for people."""
+    """Format a record as text, with the fields as `key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback where there is one."""
+        """One line, followed by the traceback of an exception."""
         about = " ".join(f"{key}={value}" for key, value in getattr(record, "about", {}).items())
         line = f"{_utc(record)} {record.levelname.lower():7} {record.getMessage()} {about}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def _utc(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def start(level: str, form: str) -> None:
-    """Send the package's log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
-    logger.handlers[:] = [handler]
+def configure(level: str, form: str) -> None:
+    """Send the package's log to standard error.
+
+    Args:
+        level: lowest level to log: debug, info, warning or error.
+        form: "text" or "json".
+    """
+    output = logging.StreamHandler(sys.stderr)
+    output.setFormatter(JsonLines() if form == "json" else TextLines())
+    logger.handlers[:] = [output]
     logger.setLevel(level.upper())
     logger.propagate = False
 
 
 class Throttle:
-    """Lets a repeated message through at most once in `REPEAT_SECONDS_MIN` for each of its kinds.
+    """Rate limit of repeated log messages: each kind at most once in `REPEAT_SECONDS_MIN`.
 
     Args:
         clock: monotonic seconds.
@@ -63,14 +67,21 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._said: dict[str, float] = {}
-        self._held: dict[str, int] = {}
+        self._allowed: dict[str, float] = {}  # time of the last message, by kind
+        self._suppressed: dict[str, int] = {}  # number since then, by kind
 
     def allow(self, kind: str) -> int | None:
-        """None if `kind` was said too recently, else how often it was held back since; kinds are few."""
+        """Decide whether to log a message now.
+
+        Args:
+            kind: of the message; kinds are few, since each is remembered.
+
+        Returns:
+            None to suppress it; else how many of its kind were suppressed since the last one.
+        """
         now = self._clock()
-        if now - self._said.get(kind, -REPEAT_SECONDS_MIN) < REPEAT_SECONDS_MIN:
-            self._held[kind] = self._held.get(kind, 0) + 1
+        if now - self._allowed.get(kind, -REPEAT_SECONDS_MIN) < REPEAT_SECONDS_MIN:
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return None
-        self._said[kind] = now
-        return self._held.pop(kind, 0)
+        self._allowed[kind] = now
+        return self._suppressed.pop(kind, 0)

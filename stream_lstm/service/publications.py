@@ -11,7 +11,7 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.events import Events
 from stream_lstm.service.broker import Publication
-from stream_lstm.service.settings.sections import PublishSettings
+from stream_lstm.service.settings import PublishSettings
 from stream_lstm.store.entry import Rejection
 
 

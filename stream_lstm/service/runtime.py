@@ -16,7 +16,7 @@ from stream_lstm.service.assembly import client_options
 from stream_lstm.service.log import logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import Gauges
-from stream_lstm.service.metrics.standing import stream_quality
+from stream_lstm.service.metrics.quality import stream_quality
 from stream_lstm.service.mqtt import Granted, MqttClient
 from stream_lstm.service.pipeline.admission import Admission
 from stream_lstm.service.pipeline.apply import Applier
@@ -27,7 +27,7 @@ from stream_lstm.service.pipeline.pipeline import Pipeline, Stages
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import CHECK_SECONDS, StalenessChange, StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
@@ -259,7 +259,7 @@ class Runtime:
             streams_on_disk=self._residency.on_disk,
             streams_max=settings.limits.streams_max,
             streams_stale=self._staleness.stale,
-            standing=lambda: stream_quality(memories, settings.model.interval),
+            quality=lambda: stream_quality(memories, settings.model.interval),
             interval=settings.model.interval,
             freezes=tools.freezer.active,
             state_bytes=self.state_writer.state_bytes,

@@ -1,7 +1,7 @@
-"""TLS: contexts made of the operator's files, for the broker's side and for our own HTTP.
+"""TLS contexts for the connection to the broker and for the HTTP server.
 
-Defaults are those of `ssl.create_default_context` (https://docs.python.org/3/library/ssl.html): the peer's
-certificate and name are checked, TLS 1.2 is the least.
+Defaults are those of `ssl.create_default_context` (https://docs.python.org/3/library/ssl.html): the client
+verifies the server's certificate and host name. The lowest version is TLS 1.2.
 """
 
 from __future__ import annotations
@@ -14,15 +14,22 @@ from stream_lstm.errors import SettingsError
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def to_broker(
-    *, ca: Path | None, certificate: Path | None, key: Path | None, password: Path | None, least: str
+def client_context(
+    *,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    key_password: Path | None,
+    version_min: str,
 ) -> ssl.SSLContext:
-    """A context that checks the broker, and shows it our certificate if there is one.
+    """Make the context of the connection to the broker.
 
     Args:
-        ca: who may have signed the broker's certificate; None: whom the system trusts.
-        password: of the key, in a file.
-        least: version, one of `VERSIONS`.
+        ca: CA certificates that verify the broker; None: the system's.
+        certificate: client certificate; None: none.
+        key: private key of the certificate; None: it is in the certificate's file.
+        key_password: file with the password of the private key.
+        version_min: lowest TLS version, a key of `VERSIONS`.
 
     Raises:
         SettingsError: a file cannot be read, or does not hold what it should.
@@ -30,17 +37,21 @@ def to_broker(
     try:
         context = ssl.create_default_context(cafile=str(ca) if ca else None)
     except (OSError, ssl.SSLError) as error:
-        raise _wrong("mqtt.ca_file", ca, "a CA's certificates in PEM", error) from None
-    context.minimum_version = VERSIONS[least]
-    # Python 3.13 began to refuse CAs without a key usage; made as mosquitto-tls(7) says, they have none.
+        raise _invalid("mqtt.ca_file", ca, "CA certificates in PEM", error) from None
+    context.minimum_version = VERSIONS[version_min]
+    # Python 3.13 began to refuse CAs without a key usage; CAs made as in mosquitto-tls(7) have none.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if certificate:
-        _load(context, "mqtt", certificate, key, password)
+        _load(context, "mqtt", certificate, key, key_password)
     return context
 
 
-def for_http(*, certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """A context to serve HTTPS with.
+def server_context(*, certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Make the context of the HTTPS server.
+
+    Args:
+        certificate: the server's certificate.
+        key: its private key; None: it is in the certificate's file.
 
     Raises:
         SettingsError: a file cannot be read, or does not hold what it should.
@@ -52,23 +63,22 @@ def for_http(*, certificate: Path, key: Path | None) -> ssl.SSLContext:
 
 
 def _load(
-    context: ssl.SSLContext, section: str, certificate: Path, key: Path | None, password: Path | None
+    context: ssl.SSLContext, section: str, certificate: Path, key: Path | None, key_password: Path | None
 ) -> None:
     try:
-        secret = (
-            password.read_bytes().strip() if password else b""
-        )  # without one it must not ask the terminal
-        context.load_cert_chain(certificate, key, secret)
+        # Empty rather than None, with which OpenSSL would prompt for a password on the terminal.
+        password = key_password.read_bytes().strip() if key_password else b""
+        context.load_cert_chain(certificate, key, password)
     except (OSError, ssl.SSLError, ValueError) as error:
-        where = f"{section}.cert_file" + (f" and {section}.key_file" if key else "")
+        settings = f"{section}.cert_file" + (f" and {section}.key_file" if key else "")
         files = f"{certificate} and {key}" if key else str(certificate)
-        raise _wrong(where, files, "a certificate and the key to it in PEM", error) from None
+        raise _invalid(settings, files, "a certificate and its private key in PEM", error) from None
 
 
-def _wrong(setting: str, files: Path | str | None, expected: str, error: Exception) -> SettingsError:
+def _invalid(setting: str, files: Path | str | None, expected: str, error: Exception) -> SettingsError:
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
         return SettingsError(setting, f"{files} cannot be read: {error.strerror}")
-    return SettingsError(setting, f"{files} does not hold {expected} ({_reason(error)})")
+    return SettingsError(setting, f"{files} does not contain {expected} ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ import pytest
 from stream_lstm.cli import api_client
 from stream_lstm.cli.api_client import ApiClient, ApiRefused, Unreachable
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import HttpSettings
 from tests.brokers import free_port
 
 Reply = tuple[int, bytes]

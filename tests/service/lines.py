@@ -23,7 +23,7 @@ from stream_lstm.service.pipeline.pipeline import Pipeline, Stages
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessChange, StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter

@@ -1,15 +1,18 @@
-"""The service as a user runs it: a process, its settings file, its HTTP, its signals."""
+"""The service as users run it: a process, its settings file, its HTTP, its signals; and its commands."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,71 @@ from prometheus_client.parser import text_string_to_metric_families
 SECONDS_MAX = 20.0
 
 
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "stream_lstm", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+
+
+def get(url: str, *, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str]:
+    """Fetch over HTTP: status and body."""
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+class Serving:
+    """A service process with a settings file of the caller's.
+
+    Args:
+        config: the settings file; the log is written beside it.
+    """
+
+    def __init__(self, config: Path, **environment: str) -> None:
+        self.config = config
+        self.log = config.with_name("log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_lstm", "run", "--config", str(config)],
+                stdout=log,
+                stderr=log,
+                env=os.environ | environment,
+            )
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def until(self, ready: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        end = time.monotonic() + SECONDS_MAX
+        while not ready():
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+
+
 class Running:
-    """A service process; it keeps its folder over restarts.
+    """A service process that keeps its folder over restarts.
 
     Args:
         folder: for settings, state and log.
-        settings: TOML, of which `[state]` and `[http]` are written here.
+        settings: TOML, to which `[state]`, `[http]` and `[log]` are added.
         state: more lines of `[state]`.
         http: all lines of `[http]`.
-        place: the folder of the state, if it is another one.
+        place: the folder of the state; default: `folder`.
     """
 
     def __init__(
@@ -76,38 +135,35 @@ class Running:
 
     @property
     def log(self) -> str:
-        """What it has logged, over all starts."""
+        """The log, over all starts."""
         path = self.folder / "log"
         return path.read_text() if path.exists() else ""
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The log, line by line."""
+        """The log as an object a line."""
         return [json.loads(line) for line in self.log.splitlines()]
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Number of the process."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone."""
+        """True if the process is not running."""
         return self._process is None or self._process.poll() is not None
 
     def get(self, path: str) -> tuple[int, str]:
-        """Fetch over HTTP; status 0 where nobody listens."""
+        """Fetch over HTTP: status and body; status 0 if the service does not listen."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return get(f"http://127.0.0.1:{self.port}{path}")
         except OSError:
             return 0, ""
 
     def metrics(self) -> dict[str, float]:
-        """Every sample without labels by its name, the rejected ones by their reason."""
+        """Every sample without buckets by its name; rejections by their reason."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         return {
             sample.labels.get("reason", sample.name): sample.value
@@ -122,26 +178,26 @@ class Running:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for the end; returns the exit code."""
+        """Wait for the end of the process; returns its exit code."""
         assert self._process is not None
         return self._process.wait(SECONDS_MAX)
 
     def stop(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM, and wait; returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL, and wait."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait(SECONDS_MAX)
 
 
 def until(condition: Any, about: Running | None = None, seconds: float = SECONDS_MAX) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds, at most until the service ends."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end or (about is not None and about.ended):
-            raise AssertionError(f"not so in time; the log:\n{about.log if about else ''}")
+            raise AssertionError(f"not in time; the log:\n{about.log if about else ''}")
         time.sleep(0.01)

@@ -1,11 +1,10 @@
-"""What listens for this machine alone answers to names of ours, not to whatever resolves to it."""
+"""Allowed values of the header `Host`: addresses, localhost and configured names."""
 
 from __future__ import annotations
 
 import pytest
 
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
-from stream_lstm.service.settings.sections import HttpSettings
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ from stream_lstm.service.settings.sections import HttpSettings
         "Plant.Example.:443",
     ],
 )
-def test_addresses_localhost_and_names_that_are_set_are_known(header: str | None) -> None:
+def test_addresses_localhost_and_configured_names_are_allowed(header: str | None) -> None:
     assert AllowedHosts(["plant.example"]).allows(header)
 
 
@@ -50,7 +49,7 @@ def test_addresses_localhost_and_names_that_are_set_are_known(header: str | None
         "\u212aelvin",
     ],
 )
-def test_others_are_not(header: str) -> None:
+def test_other_names_and_malformed_headers_are_not_allowed(header: str) -> None:
     assert not AllowedHosts(["plant.example", "kelvin"]).allows(header)
 
 
@@ -68,19 +67,5 @@ def test_others_are_not(header: str) -> None:
         ("", False),
     ],
 )
-def test_what_only_this_machine_reaches_is_known(host: str, loopback: bool) -> None:
+def test_loopback_addresses_and_localhost_are_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) == loopback
-
-
-@pytest.mark.parametrize(
-    ("settings", "matter"),
-    [
-        ({}, True),
-        ({"token": "t"}, False),  # a browser sends no token of ours to another's name
-        ({"host": "0.0.0.0"}, False),
-        ({"host": "0.0.0.0", "names": ["plant.example"]}, True),
-        ({"host": "0.0.0.0", "names": ["plant.example"], "username": "u", "password": "p"}, False),
-    ],
-)
-def test_names_matter_where_nobody_is_asked_who_they_are(settings: dict[str, object], matter: bool) -> None:
-    assert HttpSettings(**settings).names_matter == matter  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The service when the disk fails: nothing is acknowledged that is not kept, and nothing is lost."""
+"""The service on a failing disk: it acknowledges only what is committed, and loses nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 
 
 class Disk:
-    """A file system of its own, on a file."""
+    """A file system in a file, mounted for a test."""
 
     def __init__(self, folder: Path) -> None:
         self._image = folder / "image"
@@ -53,12 +53,12 @@ class Disk:
         self._run("umount", str(self.place))
 
     def break_down(self) -> None:
-        """What the kernel does when it finds an error: from here on it can only be read."""
+        """Make it read-only, as the kernel does when it finds an error."""
         self._run("mount", "-o", "remount,abort", str(self.place))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Every write waits."""
+        """Suspend every write."""
         self._run("fsfreeze", "--freeze", str(self.place))
         try:
             yield
@@ -78,7 +78,7 @@ def events(start: int, count: int) -> str:
     return "".join(json.dumps({"v": n, "time": 1.7e9 + n}) + "\n" for n in range(start, start + count))
 
 
-async def test_a_full_disk_is_waited_for_and_nothing_is_lost(
+async def test_a_full_disk_holds_the_service_and_nothing_is_lost(
     mosquitto: Callable[..., Mosquitto], small_disk: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
@@ -99,7 +99,7 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost(
             await asyncio.sleep(0.5)
             before = heard.distinct
             await asyncio.sleep(1.0)
-            assert heard.distinct == before < 5_050  # nothing goes out that is not kept
+            assert heard.distinct == before < 5_050  # only committed events are published
             ballast.unlink()
             await heard.complete(5_050)
             await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 200, service)
@@ -107,7 +107,7 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost(
         assert service.stop() == 0
 
 
-async def test_an_error_of_the_disk_ends_the_service_and_a_start_goes_on(
+async def test_a_disk_error_ends_the_service_and_a_restart_continues(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
@@ -128,7 +128,7 @@ async def test_an_error_of_the_disk_ends_the_service_and_a_start_goes_on(
         assert service.stop() == 0
 
 
-async def test_a_disk_that_can_only_be_read_ends_the_service_and_a_start_goes_on_once_it_is_mended(
+async def test_a_read_only_disk_ends_the_service_and_a_restart_after_the_repair_continues(
     mosquitto: Callable[..., Mosquitto], disk: Disk, tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
@@ -140,7 +140,7 @@ async def test_a_disk_that_can_only_be_read_ends_the_service_and_a_start_goes_on
             broker.publish_lines("home/a", events(50, 100))
             assert await asyncio.to_thread(service.wait) == 1
             assert "check that the disk is sound and the folder writable" in service.log
-            assert heard.distinct == 50  # nothing went out that is not kept
+            assert heard.distinct == 50  # only committed events were published
             service.launch()
             assert await asyncio.to_thread(service.wait) == 1
             disk.unmount()
@@ -151,7 +151,7 @@ async def test_a_disk_that_can_only_be_read_ends_the_service_and_a_start_goes_on
         assert service.stop() == 0
 
 
-async def test_a_disk_that_takes_seconds_is_waited_for(
+async def test_a_disk_that_stalls_makes_the_service_not_ready_until_it_continues(
     mosquitto: Callable[..., Mosquitto], disk: Disk, tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)

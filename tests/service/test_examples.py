@@ -1,4 +1,4 @@
-"""The examples as their pages describe them, through a real broker."""
+"""The examples as their documentation describes them, with a real broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from examples.wolf_and_dog.send import walk
 from stream_lstm.core.model import file as model_file
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from tests.brokers import Mosquitto
 from tests.service.running import Running
 
@@ -29,22 +29,22 @@ path = "{EXAMPLE / "model.safetensors"}"
 """
 
 
-async def test_what_was_seen_a_thousand_events_ago_tells_the_wolf_from_the_dog(
+async def test_a_clue_a_thousand_events_ago_distinguishes_wolf_and_dog(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto("max_queued_messages 0", "max_inflight_messages 0")
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)):
         answers = set()
         for seed in range(4):
-            answer, said = await walk(broker.host, broker.port, f"walk{seed}", 1_000, seed)
-            assert said["label"] == answer
-            assert said["seq"] == 1_001
-            assert said["probabilities"][answer] > 0.9
+            answer, prediction = await walk(broker.host, broker.port, f"walk{seed}", 1_000, seed)
+            assert prediction["label"] == answer
+            assert prediction["seq"] == 1_001
+            assert prediction["probabilities"][answer] > 0.9
             answers.add(answer)
         assert answers == {"wolf", "dog"}
 
 
-def test_the_settings_and_the_model_fit_each_other_and_the_page_tells_what_was_measured() -> None:
+def test_settings_and_model_match_and_the_documentation_has_the_measured_figures() -> None:
     settings = load(EXAMPLE / "service.toml")
     made = model_file.from_bytes((EXAMPLE / "model.safetensors").read_bytes())
     assert settings.subscribe[0].fields == made.spec.features

@@ -1,4 +1,4 @@
-"""Sensors that mean harm: what they cost is bounded, and no other stream notices."""
+"""Hostile sensors: their cost is bounded, and they do not affect other streams."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ HOSTILE = [
 ]
 
 
-async def said(broker: Mosquitto, running: Running, *, attacked: bool) -> list[str]:
-    """The topics of all predictions, when 300 honest events are through, and perhaps a flood between them."""
+async def topics_of(broker: Mosquitto, running: Running, *, attacked: bool) -> list[str]:
+    """Send 300 honest events, under attack or not; returns the topics of all predictions."""
     topics: list[str] = []
-    async with listening(broker) as heard, client(broker, max_inflight_messages=2_000) as says:
+    async with listening(broker) as heard, client(broker, max_inflight_messages=2_000) as sender:
         original = heard.hear
 
         def hear(topic: str, payload: bytes) -> None:
@@ -62,34 +62,34 @@ async def said(broker: Mosquitto, running: Running, *, attacked: bool) -> list[s
         for part in range(3):
             for n in range(100):
                 payload = json.dumps({"v": float(n * 7 % 13), "time": 1.7e9 + part * 100 + n})
-                await says.publish("plant/honest", payload, qos=1)
+                await sender.publish("plant/honest", payload, qos=1)
             if attacked and part < 2:
-                await attack(says, part)
+                await attack(sender, part)
         await heard.complete(300)
     return topics
 
 
-async def attack(says: aiomqtt.Client, part: int) -> None:
-    """New names without end, payloads of every bad kind, and retained ones."""
+async def attack(sender: aiomqtt.Client, part: int) -> None:
+    """Send new stream names, invalid payloads of every kind, and retained messages."""
     for n in range(NAMES // 2):
         payload = b'{"id": "n%d", "v": 1}' % (part * NAMES + n)
-        await says.publish("open/x", HOSTILE[n % len(HOSTILE)] if n % 5 == 0 else payload, qos=1)
+        await sender.publish("open/x", HOSTILE[n % len(HOSTILE)] if n % 5 == 0 else payload, qos=1)
         if n % 50 == 0:
-            await says.publish(f"open/{n}", payload, qos=1, retain=True)
+            await sender.publish(f"open/{n}", payload, qos=1, retain=True)
 
 
 def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4_096
 
 
-async def test_an_attack_costs_bounded_memory_and_no_other_stream_notices(
+async def test_an_attack_costs_bounded_memory_and_leaves_other_streams_unchanged(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker, memories = mosquitto(*UNLIMITED), []
     for attacked in (False, True):
         with Running(tmp_path / f"attacked-{attacked}", SETTINGS.format(port=broker.port)) as running:
             before = resident(running.pid)
-            topics = await said(broker, running, attacked=attacked)
+            topics = await topics_of(broker, running, attacked=attacked)
             assert resident(running.pid) - before < GROWTH_BYTES_MAX
             found = running.metrics()
             assert running.stop() == 0
@@ -100,6 +100,6 @@ async def test_an_attack_costs_bounded_memory_and_no_other_stream_notices(
     assert all(
         found[reason] > 0 for reason in ("bad_key", "too_large", "malformed", "not_finite", "bad_time")
     )
-    strangers = {topic for topic in topics if topic.startswith("predictions/open-")}
-    assert strangers
-    assert not [topic for topic in strangers if re.search(r"[+#$\x00-\x1f]|/.*/", topic)]
+    foreign = {topic for topic in topics if topic.startswith("predictions/open-")}
+    assert foreign
+    assert not [topic for topic in foreign if re.search(r"[+#$\x00-\x1f]|/.*/", topic)]

@@ -1,7 +1,8 @@
-"""What operators have beside the line: health, notes to systemd, who may read; and no secret shown."""
+"""Operation of the service: health checks, authentication, file permissions, secrets in outputs."""
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
@@ -9,8 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-import urllib.request
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +18,9 @@ import pytest
 import trustme
 
 from stream_lstm.cli.healthcheck import Unhealthy, ask
-from stream_lstm.service.settings.sections import HttpSettings
-from stream_lstm.service.systemd import Notifier
+from stream_lstm.service.settings import HttpSettings
 from tests.brokers import Mosquitto, free_port
-from tests.service.running import SECONDS_MAX
+from tests.service.running import Serving, command, get
 
 CA = trustme.CA()
 SECRETS = {
@@ -38,57 +37,9 @@ def written(folder: Path, settings: str) -> Path:
     return config
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stream_lstm", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
-
-
-class Serving:
-    """A service by its settings file."""
-
-    def __init__(self, config: Path, **environment: str) -> None:
-        self.config = config
-        self.log = config.with_name("log")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_lstm", "run", "--config", str(config)],
-                stdout=log,
-                stderr=log,
-                env=os.environ | environment,
-            )
-
-    def __enter__(self) -> Serving:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def until(self, ready: Callable[[], object]) -> None:
-        """Wait for something to become true."""
-        end = time.monotonic() + SECONDS_MAX
-        while not ready():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)
-
-
-def get(url: str, *, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str]:
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def test_health_is_asked_from_outside(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+def test_healthcheck_distinguishes_alive_from_ready(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
     port, broker = free_port(), mosquitto()
     config = written(
         tmp_path,
@@ -112,20 +63,17 @@ def test_health_is_asked_from_outside(mosquitto: Callable[..., Mosquitto], tmp_p
     assert command("healthcheck", "--config", str(nowhere)).returncode == 2
 
 
-def test_an_answer_that_is_none_is_not_health(tmp_path: Path) -> None:
-    import http.server
-    import threading
-
-    class Odd(http.server.BaseHTTPRequestHandler):
+def test_an_unexpected_answer_is_not_healthy(tmp_path: Path) -> None:
+    class Unexpected(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503 if self.path == "/readyz" else 200)
             self.end_headers()
             self.wfile.write(b"what?")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Odd) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Unexpected) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         settings = HttpSettings(port=server.server_port)
         with pytest.raises(Unhealthy, match="does not answer"):
@@ -135,7 +83,7 @@ def test_an_answer_that_is_none_is_not_health(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_who_says_who_they_are_may_read_and_over_tls(tmp_path: Path) -> None:
+def test_credentials_are_required_and_accepted_over_https(tmp_path: Path) -> None:
     port = free_port()
     leaf, token, password = CA.issue_cert("localhost"), tmp_path / "token", tmp_path / "password"
     leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
@@ -161,45 +109,14 @@ def test_who_says_who_they_are_may_read_and_over_tls(tmp_path: Path) -> None:
         assert read("/metrics", "Basic bWU6cMOkc3N3b3Jk") == 200  # me:pässword
         for wrong in ("Bearer t0ke", "Bearer t0kenn", "bearer", "Basic bWU6cGFzcw==", "Bearer töken"):
             assert read("/metrics", wrong.encode().decode("latin-1")) == 401
-        with pytest.raises(ssl.SSLCertVerificationError):  # a stranger is not believed to be us
+        with pytest.raises(ssl.SSLCertVerificationError):  # without our CA the certificate is not trusted
             ssl.create_default_context().wrap_socket(
                 socket.create_connection(("127.0.0.1", port)), server_hostname="localhost"
             )
 
 
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told(abstract: bool, mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
-    address = f"@stream-lstm-{os.getpid()}" if abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
-        hears.bind("\0" + address[1:] if abstract else address)
-        hears.settimeout(SECONDS_MAX)
-        config = written(
-            tmp_path,
-            f'[mqtt]\nurl = "mqtt://127.0.0.1:{mosquitto().port}"\n[state]\npath = "{tmp_path}/s.db"\n'
-            "[http]\nenabled = false\n",
-        )
-        with Serving(config, NOTIFY_SOCKET=address, WATCHDOG_USEC="400000") as service:
-            said: list[str] = []
-            while said.count("WATCHDOG=1") < 3 or not any("connected to mqtt://" in note for note in said):
-                said.append(hears.recv(4_096).decode())
-            assert said[0] == "READY=1"
-            service.process.terminate()
-            while said[-1] != "STOPPING=1":
-                said.append(hears.recv(4_096).decode())
-            assert service.process.wait(SECONDS_MAX) == 0
-
-
-def test_without_systemd_nobody_is_told() -> None:
-    Notifier({}).ready()
-    Notifier({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready()
-    assert Notifier({"WATCHDOG_USEC": "1000000"}).watchdog_seconds is None
-    assert Notifier({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1000000"}).watchdog_seconds == 0.5
-    other = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
-    assert Notifier(other).watchdog_seconds is None
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shell_learns_our_commands(shell: str) -> None:
+def test_shell_completion_offers_the_commands(shell: str) -> None:
     made = command("completion", shell)
     assert made.returncode == 0
     assert "_STREAM_LSTM_COMPLETE" in made.stdout
@@ -211,7 +128,7 @@ def test_the_shell_learns_our_commands(shell: str) -> None:
     assert "healthcheck" in found.stdout
 
 
-def test_files_that_others_can_get_at_are_named(tmp_path: Path) -> None:
+def test_a_state_file_that_other_users_can_read_is_reported(tmp_path: Path) -> None:
     state = tmp_path / "s.db"
     config = written(
         tmp_path,
@@ -220,17 +137,16 @@ def test_files_that_others_can_get_at_are_named(tmp_path: Path) -> None:
     with Serving(config) as service:
         service.until(lambda: "not connected" in service.log.read_text())
         assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("s.db*")} == {0o600}
-        assert "accessible to other users" not in service.log.read_text()
+        assert "chmod 600" not in service.log.read_text()
     state.chmod(0o644)
     with Serving(config) as service:
-        service.until(lambda: "accessible to other users" in service.log.read_text())
-        assert "chmod 600" in service.log.read_text()
+        service.until(lambda: "chmod 600" in service.log.read_text())
 
 
-def test_no_secret_is_ever_shown(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+def test_no_secret_appears_in_any_output(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
     broker, port, secret = mosquitto(anonymous=False), free_port(), tmp_path / "mqtt"
     secret.write_text(SECRETS["mqtt.password_file"])
-    seen: list[str] = []
+    outputs: list[str] = []
     for mqtt in (f'password = "{SECRETS["mqtt.password"]}"', f'password_file = "{secret}"'):
         config = written(
             tmp_path,
@@ -243,17 +159,19 @@ def test_no_secret_is_ever_shown(mosquitto: Callable[..., Mosquitto], tmp_path: 
         assert shown.returncode == 0
         (tmp_path / "log").unlink(missing_ok=True)
         with Serving(config) as service:
-            service.until(lambda service=service: "check mqtt.username" in service.log.read_text())
+            service.until(lambda service=service: "mqtt.username" in service.log.read_text())
             bearer = f"Bearer {SECRETS['http.token']}"
-            seen += [get(f"http://127.0.0.1:{port}{path}")[1] for path in ("/readyz", "/healthz", "/metrics")]
+            outputs += [
+                get(f"http://127.0.0.1:{port}{path}")[1] for path in ("/readyz", "/healthz", "/metrics")
+            ]
             status, page = get(f"http://127.0.0.1:{port}/metrics", Authorization=bearer)
             assert status == 200
-            seen += [page, service.log.read_text(), shown.stdout, shown.stderr]
-    # What is wrong beside a secret, and a crash with all settings in its frames.
+            outputs += [page, service.log.read_text(), shown.stdout, shown.stderr]
+    # An error in the file that holds a secret, and a crash with all settings in its traceback.
     wrong = written(tmp_path, config.read_text() + "nonsense = 1\n")
-    seen += [command("run", "--config", str(wrong)).stderr]
+    outputs += [command("run", "--config", str(wrong)).stderr]
     crash = (
-        "import sys\nfrom pathlib import Path\nfrom stream_lstm.service.settings.load import load\n"
+        "import sys\nfrom pathlib import Path\nfrom stream_lstm.service.settings import load\n"
         f"settings = load(Path({str(config)!r}))\n"
         "from stream_lstm.service.assembly import client_options, credentials\n"
         "print(repr(settings), str(settings), repr(settings.http), repr(client_options(settings)),"
@@ -262,62 +180,54 @@ def test_no_secret_is_ever_shown(mosquitto: Callable[..., Mosquitto], tmp_path: 
     config.write_text(config.read_text().replace("nonsense = 1\n", ""))
     dumped = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True, check=False)
     assert "ValueError: mqtt=MqttSettings(" in dumped.stderr  # all settings, in a traceback
-    seen += [dumped.stdout, dumped.stderr]
-    everything = "\n".join(seen)
-    assert "**********" in dumped.stdout  # masked, and so really there
+    outputs += [dumped.stdout, dumped.stderr]
+    everything = "\n".join(outputs)
+    assert "**********" in dumped.stdout  # masked: the secrets were there
     for secret_text in SECRETS.values():
         assert secret_text not in everything
         assert not re.search(re.escape(secret_text.encode().hex()), everything)
 
 
-def test_settings_of_http_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
-    for lines, words in (
-        ('token = "a"\ntoken_file = "b"', "not both"),
-        ('username = "a"', "go together"),
-        ('password = "a"', "go together"),
-        ('key_file = "a"', "without cert_file"),
-    ):
-        refused = command("check", "--config", str(written(tmp_path, f"[http]\n{lines}\n")))
-        assert refused.returncode == 2
-        assert words in refused.stderr
-    empty = tmp_path / "empty"
-    empty.write_text("\n")
-    config = written(tmp_path, f'[http]\nport = 0\ntoken_file = "{empty}"\n[state]\npath = "{tmp_path}/s"\n')
-    refused = command("run", "--config", str(config))
-    assert refused.returncode == 2
-    assert "http.token_file" in refused.stderr
-    assert json.dumps(str(empty))[1:-1] in refused.stderr
-
-
-def test_an_empty_token_does_not_open_the_door(tmp_path: Path) -> None:
-    for lines in ('token = ""', 'username = "me"\npassword = ""'):
-        refused = command("check", "--config", str(written(tmp_path, f"[http]\n{lines}\n")))
-        assert refused.returncode == 2
-        assert "empty" in refused.stderr or "go together" in refused.stderr
-    for name in ("STREAM_LSTM__HTTP__TOKEN", "STREAM_LSTM__HTTP__TOKEN_FILE"):
-        refused = command("check", **{name: ""})
-        assert refused.returncode == 2
-        assert f"{name}: is empty" in refused.stderr
-
-
-def test_a_variable_that_is_nearly_ours_is_not_overlooked() -> None:
-    refused = command("check", STREAM_LSTM_MQTT_URL="mqtt://broker")
-    assert refused.returncode == 2
-    assert "did you mean STREAM_LSTM__MQTT__URL?" in refused.stderr
+def test_invalid_settings_end_a_command_with_exit_code_2_and_the_key(tmp_path: Path) -> None:
+    config = written(tmp_path, '[http]\nusername = "a"\n')
+    rejected = command("check", "--config", str(config))
+    assert rejected.returncode == 2
+    assert "go together" in rejected.stderr
+    rejected = command("check", STREAM_LSTM_MQTT_URL="mqtt://broker")
+    assert rejected.returncode == 2
+    assert "did you mean STREAM_LSTM__MQTT__URL?" in rejected.stderr
     assert command("check", STREAM_LSTM_PORT_8080_TCP="tcp://10.0.0.1:8080").returncode == 0
 
 
-def test_who_listens_to_all_and_asks_nobody_says_so(tmp_path: Path) -> None:
+def test_an_empty_token_never_switches_authentication_off(tmp_path: Path) -> None:
+    for lines in ('token = ""', 'username = "me"\npassword = ""'):
+        rejected = command("check", "--config", str(written(tmp_path, f"[http]\n{lines}\n")))
+        assert rejected.returncode == 2
+        assert "is empty" in rejected.stderr
+    for name in ("STREAM_LSTM__HTTP__TOKEN", "STREAM_LSTM__HTTP__TOKEN_FILE"):
+        rejected = command("check", **{name: ""})
+        assert rejected.returncode == 2
+        assert f"{name}: is empty" in rejected.stderr
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    config = written(tmp_path, f'[http]\nport = 0\ntoken_file = "{empty}"\n[state]\npath = "{tmp_path}/s"\n')
+    rejected = command("run", "--config", str(config))
+    assert rejected.returncode == 2
+    assert "http.token_file" in rejected.stderr
+    assert json.dumps(str(empty))[1:-1] in rejected.stderr
+
+
+def test_http_open_to_the_network_without_credentials_is_reported(tmp_path: Path) -> None:
     config = written(
         tmp_path,
         f'[mqtt]\nurl = "mqtt://127.0.0.1:{free_port()}"\n[state]\npath = "{tmp_path}/s.db"\n'
         '[http]\nhost = "0.0.0.0"\nport = 0\n',
     )
     with Serving(config) as service:
-        service.until(lambda: "HTTP is open to whoever" in service.log.read_text())
+        service.until(lambda: "http.token_file" in service.log.read_text())
 
 
-def test_health_as_json(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+def test_healthcheck_prints_json(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
     port, broker = free_port(), mosquitto()
     config = written(
         tmp_path,
@@ -334,8 +244,8 @@ def test_health_as_json(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> 
         assert json.loads(command(*asked[:3], "--json").stdout) == {"status": "alive"}
         broker.kill()
         service.until(lambda: command(*asked).returncode == 1)
-        unwell = command(*asked)
-        told = json.loads(unwell.stdout)
-        assert told["status"] == "not ready"
-        assert "not connected to the broker" in told["obstacles"][0]
-        assert unwell.stderr.startswith("error: not ready: ")
+        unhealthy = command(*asked)
+        answer = json.loads(unhealthy.stdout)
+        assert answer["status"] == "not ready"
+        assert "not connected to the broker" in answer["obstacles"][0]
+        assert unhealthy.stderr.startswith("error: not ready: ")

@@ -1,4 +1,4 @@
-"""A real Prometheus asks the running service: faults fire alerts, the dashboard finds what it asks for."""
+"""A real Prometheus scrapes the service: faults fire alerts, and the dashboard's queries find data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.service.end_to_end import SETTINGS, UNLIMITED
 from tests.service.running import Running, until
 from tests.test_grafana import DASHBOARD
 
-TELLING = (*UNLIMITED, "sys_interval 1")
+REPORTING = (*UNLIMITED, "sys_interval 1")  # $SYS topics every second
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @contextmanager
 def watched(prometheus: Prometheus, name: str, folder: Path, settings: str, **more: Any) -> Iterator[Running]:
-    """A service that Prometheus asks, and about which no alert fires."""
+    """A service that Prometheus scrapes, once no alert fires for it."""
     port = {"STREAM_LSTM__HTTP__PORT": str(prometheus.ports[name])}
     with mock.patch.dict(os.environ, port), Running(folder / name, settings, **more) as service:
         until(lambda: prometheus.ask(f'up{{instance="{name}"}} == 1'), service)
@@ -47,7 +47,7 @@ def watched(prometheus: Prometheus, name: str, folder: Path, settings: str, **mo
 
 
 def fires(prometheus: Prometheus, alert: str, name: str) -> None:
-    """Wait until an alert fires about a service."""
+    """Wait until an alert fires for a service."""
     until(lambda: alert in prometheus.firing(name))
 
 
@@ -62,32 +62,32 @@ def filled(expression: str, name: str) -> str:
     return re.sub(r"\$(\w+)", lambda found: variables[found[1]], expression)
 
 
-# The files that we ship.
+# Shipped files.
 
 
-def test_promtool_takes_rules_and_configurations_and_their_tests_pass() -> None:
+def test_promtool_accepts_rules_and_configurations_and_their_tests_pass() -> None:
     assert "SUCCESS" in promtool("check", "rules", RULES.name)
     assert "SUCCESS" in promtool("test", "rules", "rules.test.yml")
     for name in ("prometheus.yml", "secure.yml"):
         assert "SUCCESS" in promtool("check", "config", "--syntax-only", name)
 
 
-def test_the_rules_are_loaded_and_none_is_ill(prometheus: Prometheus) -> None:
+def test_all_rules_are_loaded_and_healthy(prometheus: Prometheus) -> None:
     until(lambda: all(rule["health"] == "ok" for rule in prometheus.rules()))
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     assert [rule["name"] for rule in prometheus.rules()] == [rule["alert"] for rule in group["rules"]]
 
 
-# Faults, and their alerts.
+# Faults and their alerts.
 
 
-def test_a_broker_that_is_gone_is_told_and_then_a_service_that_is(
+def test_a_missing_broker_and_a_missing_service_fire_alerts(
     prometheus: Prometheus, mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     queries = dict(grafana.queries(json.loads(DASHBOARD.read_text("utf-8"))))
 
     def shows(state: int) -> bool:
-        """Whether this is what the dashboard's panel `State` has."""
+        """True if the dashboard's panel `State` has this value."""
         series = prometheus.ask(filled(queries["State A"]["expr"], "away"))
         return [one["value"][1] for one in series] == [str(state)]
 
@@ -105,7 +105,7 @@ def test_a_broker_that_is_gone_is_told_and_then_a_service_that_is(
         until(lambda: shows(0))
 
 
-def test_a_full_disk_is_told(
+def test_a_full_disk_fires_an_alert(
     prometheus: Prometheus,
     mosquitto: Callable[..., Mosquitto],
     small_disk: Path,
@@ -121,21 +121,21 @@ def test_a_full_disk_is_told(
         until(lambda: "StreamLstmNotReady" not in prometheus.firing("full"), service)
 
 
-def test_events_that_lie_ever_further_back_are_told(
+def test_a_growing_backlog_fires_an_alert(
     prometheus: Prometheus, mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     begin = time.time() - 400
 
-    def told() -> bool:
+    def growing() -> bool:
         broker.publish_lines("home/a", lines([1.0], begin))
         return "StreamLstmBacklogGrows" in prometheus.firing("behind")
 
     with watched(prometheus, "behind", tmp_path, SETTINGS.format(port=broker.port)) as service:
-        until(told, service)
+        until(growing, service)
 
 
-def test_what_the_broker_drops_is_counted_and_told(
+def test_messages_dropped_by_the_broker_are_counted_and_fire_an_alert(
     prometheus: Prometheus, mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto("sys_interval 1", "max_queued_messages 1")
@@ -153,11 +153,11 @@ def test_what_the_broker_drops_is_counted_and_told(
         assert found["stream_lstm_messages_received_total"] == found["stream_lstm_events_applied_total"]
 
 
-# What Grafana asks.
+# Queries of the dashboard.
 
 
 def is_answered(prometheus: Prometheus, query: dict[str, Any], name: str) -> bool:
-    """Whether a query finds a number, and the labels that its legend names."""
+    """True if a query finds a number, with the labels that its legend names."""
     expression = filled(query["expr"], name)
     if query.get("instant"):
         series = prometheus.ask(expression)
@@ -173,7 +173,7 @@ def is_answered(prometheus: Prometheus, query: dict[str, Any], name: str) -> boo
 def without_answer(
     prometheus: Prometheus, queries: Iterable[tuple[str, dict[str, Any]]], name: str
 ) -> list[str]:
-    """The queries that find nothing, however long one waits."""
+    """The queries that find no data within 10 seconds."""
     waiting = list(queries)
 
     def all_are() -> bool:
@@ -186,7 +186,7 @@ def without_answer(
 
 
 def load(broker: Mosquitto) -> None:
-    """Events that give every metric something to say: good, bad, odd, of more streams than have room."""
+    """Publish events that set every metric: valid, invalid, anomalous, of more streams than fit in memory."""
     draw = random.Random(6)
     now = time.time()
     for stream in range(4):
@@ -198,10 +198,10 @@ def load(broker: Mosquitto) -> None:
     broker.publish_lines("home/ill", "online\n" * 200)
 
 
-def test_every_query_of_the_dashboard_finds_something_and_bad_payloads_are_told(
+def test_every_query_of_the_dashboard_finds_data_and_rejections_fire_an_alert(
     prometheus: Prometheus, mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
-    broker = mosquitto(*TELLING)
+    broker = mosquitto(*REPORTING)
     settings = SETTINGS.format(port=broker.port) + "[limits]\nstreams_max = 6\n"
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     with watched(prometheus, "shown", tmp_path, settings) as service:

@@ -1,4 +1,4 @@
-"""TLS against a real mosquitto: who may connect does, and everybody else is told why not."""
+"""TLS with a real mosquitto: trusted peers connect, and every failure names the setting to change."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from stream_lstm.errors import SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.assembly import client_options
 from stream_lstm.service.mqtt import Granted, MqttClient, tls_errors
-from stream_lstm.service.settings.load import load
+from stream_lstm.service.settings import load
 from tests.brokers import Mosquitto, find
 
 SECONDS_MAX = 15.0
-OURS, STRANGERS = trustme.CA(), trustme.CA()
+TRUSTED, UNTRUSTED = trustme.CA(), trustme.CA()
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-class Watcher:
-    """Remembers how the first attempt went."""
+class FirstAttempt:
+    """An observer that records how the first attempt to connect ended."""
 
     def __init__(self) -> None:
-        self.first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def _note(self, what: str) -> None:
-        if not self.first.done():
-            self.first.set_result(what)
+    def _record(self, outcome: str) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
     def connected(self, verdict: Granted) -> None:
-        self._note("connected")
+        self._record("connected")
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
-        self._note(reason)
+        self._record(reason)
 
 
 async def attempt(folder: Path, **mqtt: Any) -> str:
-    """How a connection with these settings begins."""
+    """The outcome of the first attempt to connect with these settings."""
     lines = [f"{key} = {str(value)!r}" for key, value in mqtt.items()]
     config = folder / "settings.toml"
     config.write_text("\n".join(["[mqtt]", *lines, ""]))
-    watcher = Watcher()
-    link = MqttClient(client_options(load(config)), observer=watcher)
-    running = asyncio.create_task(link.run())
+    observer = FirstAttempt()
+    client = MqttClient(client_options(load(config)), observer=observer)
+    running = asyncio.create_task(client.run())
     try:
-        return await asyncio.wait_for(asyncio.shield(watcher.first), SECONDS_MAX)
+        return await asyncio.wait_for(asyncio.shield(observer.outcome), SECONDS_MAX)
     finally:
-        await link.stop()
+        await client.stop()
         await running
 
 
 def written(folder: Path, name: str, certificate: trustme.LeafCert) -> tuple[Path, Path]:
-    """A certificate's and its key's files."""
+    """Write a certificate and its key; returns their files."""
     chain, key = folder / f"{name}.pem", folder / f"{name}.key"
     chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     certificate.private_key_pem.write_to_path(key)
@@ -70,7 +70,7 @@ def written(folder: Path, name: str, certificate: trustme.LeafCert) -> tuple[Pat
 
 @pytest.fixture
 def ca(tmp_path: Path) -> Path:
-    OURS.cert_pem.write_to_path(tmp_path / "ca.pem")
+    TRUSTED.cert_pem.write_to_path(tmp_path / "ca.pem")
     return tmp_path / "ca.pem"
 
 
@@ -85,10 +85,10 @@ def secured(mosquitto: Callable[..., Mosquitto], tmp_path: Path, ca: Path) -> Ca
     return start
 
 
-GOOD = OURS.issue_cert("localhost", "127.0.0.1")
+GOOD = TRUSTED.issue_cert("localhost", "127.0.0.1")
 
 
-async def test_who_is_trusted_and_trusts_connects(
+async def test_a_trusted_broker_is_connected_to_by_name_and_by_address(
     secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
     broker = secured(GOOD)
@@ -100,82 +100,82 @@ async def test_who_is_trusted_and_trusts_connects(
 
 
 WRONG_BROKERS = {
-    "strangers": (STRANGERS.issue_cert("localhost"), "signed by nobody we trust: set mqtt.ca_file"),
-    "expired": (OURS.issue_cert("localhost", not_after=YESTERDAY), "certificate has expired"),
-    "other name": (OURS.issue_cert("elsewhere.example"), "for another name"),
+    "untrusted": (UNTRUSTED.issue_cert("localhost"), "set mqtt.ca_file"),
+    "expired": (TRUSTED.issue_cert("localhost", not_after=YESTERDAY), "certificate has expired"),
+    "other name": (TRUSTED.issue_cert("elsewhere.example"), "for another name"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG_BROKERS)
-async def test_a_broker_that_cannot_prove_who_it_is_is_not_spoken_to(
+async def test_a_broker_that_fails_verification_is_not_connected_to(
     kind: str, secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
     certificate, words = WRONG_BROKERS[kind]
     broker = secured(certificate)
-    said = await attempt(tmp_path, url=f"mqtts://localhost:{broker.port}", ca_file=ca)
-    assert words in said
+    outcome = await attempt(tmp_path, url=f"mqtts://localhost:{broker.port}", ca_file=ca)
+    assert words in outcome
     assert "New client connected" not in broker.log
 
 
-async def test_a_broker_of_another_name_may_be_named(
+async def test_server_name_accepts_a_certificate_for_another_name(
     secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
-    broker = secured(OURS.issue_cert("elsewhere.example"))
+    broker = secured(TRUSTED.issue_cert("elsewhere.example"))
     url = f"mqtts://localhost:{broker.port}"
     assert await attempt(tmp_path, url=url, ca_file=ca, server_name="elsewhere.example") == "connected"
 
 
-async def test_without_a_ca_of_its_own_the_systems_count(
+async def test_without_ca_file_the_systems_cas_are_used(
     secured: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
-    said = await attempt(tmp_path, url=f"mqtts://localhost:{secured(GOOD).port}")
-    assert "signed by nobody we trust" in said
+    outcome = await attempt(tmp_path, url=f"mqtts://localhost:{secured(GOOD).port}")
+    assert "mqtt.ca_file" in outcome
 
 
-async def test_a_broker_that_wants_a_certificate_gets_one(
+async def test_a_client_certificate_is_sent_to_a_broker_that_requires_one(
     secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
     broker = secured(GOOD, "require_certificate true", "use_identity_as_username true")
     settings = {"url": f"mqtts://localhost:{broker.port}", "ca_file": ca}
     none = await attempt(tmp_path, **settings)
-    assert "mqtt.cert_file" in none  # said by an alert, or guessed where a reset has overtaken it
-    chain, key = written(tmp_path, "ours", OURS.issue_cert("stream-lstm", common_name="stream-lstm"))
+    assert "mqtt.cert_file" in none  # from an alert, or guessed if a reset overtook it
+    chain, key = written(tmp_path, "ours", TRUSTED.issue_cert("stream-lstm", common_name="stream-lstm"))
     assert await attempt(tmp_path, **settings, cert_file=chain, key_file=key) == "connected"
-    chain, key = written(tmp_path, "wrong", STRANGERS.issue_cert("stream-lstm"))
+    chain, key = written(tmp_path, "wrong", UNTRUSTED.issue_cert("stream-lstm"))
     wrong = await attempt(tmp_path, **settings, cert_file=chain, key_file=key)
     assert "mqtt.cert_file" in wrong
 
 
-async def test_a_certificate_that_is_replaced_counts_without_a_restart(
+async def test_a_replaced_certificate_is_used_without_a_restart(
     secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
     broker = secured(GOOD, "require_certificate true", "use_identity_as_username true")
-    chain, key = written(tmp_path, "ours", STRANGERS.issue_cert("stream-lstm"))
+    chain, key = written(tmp_path, "ours", UNTRUSTED.issue_cert("stream-lstm"))
     config = tmp_path / "settings.toml"
     config.write_text(
         f'[mqtt]\nurl = "mqtts://localhost:{broker.port}"\nca_file = "{ca}"\ncert_file = "{chain}"\n'
         f'key_file = "{key}"\nreconnect_seconds_min = 0.05\nreconnect_seconds_max = 0.1\n'
     )
-    watcher = Watcher()
-    link = MqttClient(client_options(load(config)), observer=watcher)
-    running = asyncio.create_task(link.run())
+    observer = FirstAttempt()
+    client = MqttClient(client_options(load(config)), observer=observer)
+    running = asyncio.create_task(client.run())
     try:
-        assert "mqtt.cert_file" in await asyncio.wait_for(watcher.first, SECONDS_MAX)
-        written(tmp_path, "ours", OURS.issue_cert("stream-lstm", common_name="stream-lstm"))
+        assert "mqtt.cert_file" in await asyncio.wait_for(observer.outcome, SECONDS_MAX)
+        written(tmp_path, "ours", TRUSTED.issue_cert("stream-lstm", common_name="stream-lstm"))
         async with asyncio.timeout(SECONDS_MAX):
-            while not link.connected:  # noqa: ASYNC110
+            while not client.connected:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        key.write_text("no key any more")  # the connection that stands is not touched
+        key.write_text("no key any more")  # an established connection is not affected
         broker.kill()
         broker.start()
         await asyncio.sleep(0.5)
-        assert not link.connected
-        written(tmp_path, "ours", OURS.issue_cert("stream-lstm", common_name="stream-lstm"))
+        assert not client.connected
+        written(tmp_path, "ours", TRUSTED.issue_cert("stream-lstm", common_name="stream-lstm"))
         async with asyncio.timeout(SECONDS_MAX):
-            while not link.connected:  # noqa: ASYNC110
+            while not client.connected:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     finally:
-        await link.stop()
+        await client.stop()
         await running
 
 
@@ -184,7 +184,7 @@ def make_passwords(file: Path) -> None:
     file.chmod(0o600)
 
 
-async def test_a_wrong_password_is_said_over_tls_too(
+async def test_a_wrong_password_is_reported_over_tls(
     secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
     passwords, secret = tmp_path / "passwords", tmp_path / "secret"
@@ -197,18 +197,18 @@ async def test_a_wrong_password_is_said_over_tls_too(
     assert await attempt(tmp_path, **settings, password_file=secret) == "connected"
 
 
-async def test_plain_words_to_a_tls_port_and_back(
+async def test_plain_mqtt_to_a_tls_port_and_tls_to_a_plain_port_are_reported(
     mosquitto: Callable[..., Mosquitto], secured: Callable[..., Mosquitto], tmp_path: Path, ca: Path
 ) -> None:
-    said = await attempt(tmp_path, url=f"mqtt://localhost:{secured(GOOD).port}")
-    assert "TLS" in said
-    said = await attempt(tmp_path, url=f"mqtts://localhost:{mosquitto().port}", ca_file=ca)
-    assert "TLS" in said
+    outcome = await attempt(tmp_path, url=f"mqtt://localhost:{secured(GOOD).port}")
+    assert "TLS" in outcome
+    outcome = await attempt(tmp_path, url=f"mqtts://localhost:{mosquitto().port}", ca_file=ca)
+    assert "TLS" in outcome
 
 
 @contextmanager
 def old_server() -> Iterator[int]:
-    """Speaks TLS 1.1 and nothing newer."""
+    """A server that supports TLS up to 1.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     GOOD.configure_cert(context)
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -233,45 +233,45 @@ def old_server() -> Iterator[int]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_a_broker_of_the_last_century_is_left(tmp_path: Path, ca: Path) -> None:
+async def test_a_broker_without_tls_1_2_is_not_connected_to(tmp_path: Path, ca: Path) -> None:
     with old_server() as port:
-        said = await attempt(tmp_path, url=f"mqtts://localhost:{port}", ca_file=ca)
-    assert "new enough" in said
+        outcome = await attempt(tmp_path, url=f"mqtts://localhost:{port}", ca_file=ca)
+    assert "mqtt.tls_version_min" in outcome
 
 
-def test_files_that_cannot_be_used_are_named_before_anything_begins(tmp_path: Path, ca: Path) -> None:
+def test_unusable_files_are_reported_with_their_setting(tmp_path: Path, ca: Path) -> None:
     chain, key = written(tmp_path, "ours", GOOD)
-    nothing, words = tmp_path / "none.pem", tmp_path / "words.pem"
-    words.write_text("these are words")
+    missing, text = tmp_path / "none.pem", tmp_path / "text.pem"
+    text.write_text("not a certificate")
 
-    def broker(**files: Path | None) -> None:
-        given: dict[str, Any] = {"ca": ca, "certificate": None, "key": None, "password": None} | files
-        tls.to_broker(**given, least="1.2")
+    def make_context(**files: Path | None) -> None:
+        given: dict[str, Any] = {"ca": ca, "certificate": None, "key": None, "key_password": None} | files
+        tls.client_context(**given, version_min="1.2")
 
     for files, problem in (
-        ({"ca": nothing}, f"mqtt.ca_file: {nothing} cannot be read"),
-        ({"ca": words}, "mqtt.ca_file"),
-        ({"certificate": chain, "key": nothing}, "mqtt.cert_file and mqtt.key_file"),
-        ({"certificate": words, "key": key}, "does not hold a certificate and the key to it"),
-        ({"certificate": chain, "key": strangers_key(tmp_path)}, "does not hold"),
-        ({"certificate": chain, "key": key, "password": nothing}, "cannot be read"),
+        ({"ca": missing}, f"mqtt.ca_file: {missing} cannot be read"),
+        ({"ca": text}, "mqtt.ca_file"),
+        ({"certificate": chain, "key": missing}, "mqtt.cert_file and mqtt.key_file"),
+        ({"certificate": text, "key": key}, "does not contain a certificate and its private key"),
+        ({"certificate": chain, "key": unrelated_key(tmp_path)}, "does not contain"),
+        ({"certificate": chain, "key": key, "key_password": missing}, "cannot be read"),
     ):
         with pytest.raises(SettingsError, match=problem.replace(".", r"\.")):
-            broker(**files)
+            make_context(**files)
     with pytest.raises(SettingsError, match=r"http\.cert_file"):
-        tls.for_http(certificate=words, key=None)
+        tls.server_context(certificate=text, key=None)
 
 
-def strangers_key(folder: Path) -> Path:
-    return written(folder, "stranger", STRANGERS.issue_cert("x"))[1]
+def unrelated_key(folder: Path) -> Path:
+    return written(folder, "unrelated", UNTRUSTED.issue_cert("x"))[1]
 
 
-def test_what_has_no_words_of_its_own_is_still_said() -> None:
-    odd = ssl.SSLError(1, "something new")
-    odd.reason = "SOMETHING_NEW"
-    assert tls_errors.explained(odd) == "TLS failed: something new"
+def test_other_tls_errors_are_reported_with_openssls_reason() -> None:
+    other = ssl.SSLError(1, "something new")
+    other.reason = "SOMETHING_NEW"
+    assert tls_errors.explained(other) == "TLS failed: something new"
     assert tls_errors.explained(OSError("no route")) is None
-    for code, part in ((9, "not valid yet"), (26, "is not believed")):
+    for code, part in ((9, "not valid yet"), (26, "unsuitable")):
         unverified = ssl.SSLCertVerificationError(1, "x")
         unverified.verify_code, unverified.verify_message = code, "unsuitable"
         assert part in (tls_errors.explained(unverified) or "")

@@ -38,7 +38,7 @@ from stream_lstm.service.pipeline.pipeline import Pipeline, Stages
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state import recovery as restoring
 from stream_lstm.service.state import writer as keeping
 from stream_lstm.service.state.recovery import recover

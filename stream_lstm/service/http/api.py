@@ -21,7 +21,7 @@ from stream_lstm.service.http.parameters import Parameter
 from stream_lstm.service.http.stream_detail import EVENTS_MAX, INSIDES_MAX, StreamDetail
 from stream_lstm.service.http.stream_list import LIMIT_MAX, ListQuery, Sort, State, StreamList
 from stream_lstm.service.pipeline.recorder import RecordedAlert, RejectedExample
-from stream_lstm.service.settings.load import masked
+from stream_lstm.service.settings import masked
 
 OFFSET_MAX = 100_000_000
 Reply = Callable[[dict[str, Any]], Awaitable[Any]]

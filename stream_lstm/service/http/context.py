@@ -10,7 +10,7 @@ from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import Gauges
 from stream_lstm.service.pipeline.freeze import Freezer
 from stream_lstm.service.pipeline.recorder import Recorder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.registry import Registry
 from stream_lstm.service.state.writer import StateWriter
 

@@ -65,7 +65,7 @@ class OverviewBuilder:
             predictions=m.predictions_total,
             alerts=m.alerts_total,
             rejected={reason: count for reason, count in sorted(m.rejected_total.items()) if count},
-            redelivered=m.copies_total,
+            redelivered=m.duplicates_total,
             late=m.late_total,
             backlog_seconds=max(now - m.newest_time, 0.0) if m.newest_time else None,
             inbox_messages=present.inbox_messages,

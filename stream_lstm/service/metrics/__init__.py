@@ -1,1 +1,1 @@
-"""Prometheus metrics: counters that the pipeline changes, and their export at a scrape."""
+"""Prometheus metrics: counters that the pipeline updates, and their export at each scrape."""

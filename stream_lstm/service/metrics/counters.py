@@ -1,6 +1,6 @@
-"""What the line counts about itself: plain numbers, cheap to change by the batch.
+"""Counters and histograms of the service: plain numbers, cheap to update a batch at a time.
 
-`stream_lstm.service.metrics.exporter` turns them into Prometheus metrics when somebody asks.
+`stream_lstm.service.metrics.exporter` turns them into Prometheus metrics at each scrape.
 """
 
 from __future__ import annotations
@@ -16,36 +16,23 @@ from numpy.typing import NDArray
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 
+# Upper bounds of the histograms' buckets, densest where values usually lie: latencies and commits around a
+# millisecond, ages from a second to a day.
 LATENCY_SECONDS = (
-    5e-5,
-    1e-4,
-    2.5e-4,
-    5e-4,
-    1e-3,
-    2.5e-3,
-    5e-3,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
+    *(5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 COMMIT_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 BATCH_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 AGE_SECONDS = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
-AHEAD_SECONDS_MAX = 60.0  # one sensor's clock that is further ahead would hide every backlog
+AHEAD_SECONDS_MAX = 60.0  # a single clock further ahead would hide the backlog of all other sensors
 
 
 class Histogram:
     """A histogram that takes many equal observations at once.
 
     Args:
-        bounds: upper bounds of the buckets, ascending; one more is added for what lies above.
+        bounds: upper bounds of the buckets, ascending; a bucket without a bound is added.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -54,51 +41,64 @@ class Histogram:
         self.total = 0.0
 
     def add(self, value: float, count: int = 1) -> None:
-        """Observe a value `count` times."""
+        """Add `count` observations of a value."""
         self.counts[bisect_left(self.bounds, value)] += count
         self.total += value * count
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper bound, as Prometheus wants them."""
+        """Cumulative counts by upper bound, in Prometheus' form."""
         summed = np.cumsum(self.counts).tolist()
         return list(zip((*map(str, map(float, self.bounds)), "+Inf"), summed, strict=True))
 
 
 @dataclass
 class Counters:
-    """Counts since the start of the process; `Pipeline` and `StateWriter` change them."""
+    """Counts since the start of the process; `Pipeline`, `StateWriter` and `Residency` update them."""
 
     started_seconds: float = 0.0
-    events_total: int = 0  # received and told apart: = applied + refused
+    events_total: int = 0  # duplicates and own messages excluded: = applied + rejected
     applied_total: int = 0
     rejected_total: Counter[str] = field(default_factory=Counter)  # by reason
-    copies_total: int = 0  # messages sent again by the broker, recognised
-    own_total: int = 0  # our own publications, come back
+    duplicates_total: int = 0  # messages redelivered by the broker, dropped
+    own_messages_total: int = 0  # messages on our own output topics, ignored
     late_total: int = 0  # events older than the last of their stream
     predictions_total: int = 0
-    frozen_total: int = 0  # events of streams that were not to learn from them
+    frozen_total: int = 0  # events of frozen streams
     resent_total: int = 0  # predictions published again after a restart
-    anomalies_total: int = 0  # events as odd as an alert
-    alerts_total: int = 0  # incidents that began
+    anomalies_total: int = 0  # events with an anomaly score from the alert threshold on
+    alerts_total: int = 0
     evicted_total: int = 0
     fetched_total: int = 0
     forgotten_total: int = 0
     error_sum: float = 0.0  # |value - expected|, in deviations of its stream
-    persistence_sum: float = 0.0  # the same for "as last time"
-    judged_total: int = 0
+    persistence_sum: float = 0.0  # |value - last value|, likewise: the last-value forecast's
+    judged_total: int = 0  # values compared with their prediction
     covered_total: int = 0  # of the judged, inside their interval
     newest_time: float = 0.0  # of an event that carries a time, epoch seconds
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
     commit: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
     batch: Histogram = field(default_factory=lambda: Histogram(BATCH_EVENTS))
     age: Histogram = field(default_factory=lambda: Histogram(AGE_SECONDS))
-    checkpoint_time: float = 0.0  # when the last one ended, epoch seconds
+    checkpoint_time: float = 0.0  # end of the last one, epoch seconds
     checkpoint_seconds: float = 0.0
     checkpoint_failures_total: int = 0
     restore_seconds: float = 0.0
 
-    def judged(self, predictions: Predictions) -> None:
-        """Count how a batch's events compare with what was expected of them."""
+    @property
+    def relative_error(self) -> float | None:
+        """Mean error relative to the last-value forecast since the start; 1.0 is no better.
+
+        None while that forecast has made no error.
+        """
+        return self.error_sum / self.persistence_sum if self.persistence_sum else None
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of values inside their interval since the start; None while no value was judged."""
+        return self.covered_total / self.judged_total if self.judged_total else None
+
+    def observe_predictions(self, predictions: Predictions) -> None:
+        """Count a batch's errors, coverage, late events, anomalies and alerts."""
         error, persistence = predictions.error, predictions.persistence
         known = ~np.isnan(error + persistence)
         judged = int(np.count_nonzero(known))
@@ -111,15 +111,20 @@ class Counters:
         self.anomalies_total += int(np.count_nonzero(predictions.anomaly >= ALERT_THRESHOLD))
         self.alerts_total += int(np.count_nonzero(predictions.alert))
 
-    def aged(self, times: NDArray[np.float64], now: float) -> None:
-        """Count how old events were when they came, of those that carry a time.
+    def observe_ages(self, times: NDArray[np.float64], now: float) -> None:
+        """Count the ages of a batch's events at their arrival.
 
-        One from the future (a clock that is ahead) counts as 0: a sum that falls looks like a restart.
+        An event from the future (a sensor's clock ahead) counts as age 0: negative observations would make
+        the sum decrease, which looks like a restart.
         https://prometheus.io/docs/practices/histograms/#count-and-sum-of-observations
+
+        Args:
+            times: (N,) event times, epoch seconds, of the events that carry one.
+            now: arrival time, epoch seconds.
         """
         if len(times):
-            told = times[times <= now + AHEAD_SECONDS_MAX]
-            self.newest_time = float(told.max(initial=self.newest_time))
+            plausible = times[times <= now + AHEAD_SECONDS_MAX]
+            self.newest_time = float(plausible.max(initial=self.newest_time))
             ages = np.maximum(now - times, 0.0)
             buckets = np.searchsorted(AGE_SECONDS, ages)
             for bucket, count in enumerate(np.bincount(buckets, minlength=len(AGE_SECONDS) + 1).tolist()):

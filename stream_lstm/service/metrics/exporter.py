@@ -1,6 +1,7 @@
-"""Prometheus metrics, made when they are scraped: prefix `stream_lstm_`, base units, no stream as a label.
+"""Prometheus exporter: the service's metrics, built at each scrape.
 
-Practices: https://prometheus.io/docs/practices/naming/.
+Names have the prefix `stream_lstm_` and base units; no stream is a label, so that the number of series does
+not grow with the streams. Practices: https://prometheus.io/docs/practices/naming/.
 """
 
 from __future__ import annotations
@@ -19,22 +20,29 @@ from prometheus_client.registry import Collector
 from stream_lstm import __version__
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import REASONS
-from stream_lstm.service.metrics.counters import Counters, Histogram
-from stream_lstm.service.metrics.standing import StreamQuality
+from stream_lstm.service.metrics.counters import Counters
+from stream_lstm.service.metrics.quality import StreamQuality
 
 PREFIX = "stream_lstm_"
 
 
 @dataclass(frozen=True)
 class Gauges:
-    """What is so at the moment of a scrape; numbers that nobody counts."""
+    """Present values that `Counters` does not hold.
+
+    Attributes:
+        quality: evaluated only at a scrape, since it reads every stream in memory.
+        interval: target coverage, `model.interval`.
+        broker_dropped_total: None while the broker has not reported it.
+        now: time of the reading, epoch seconds.
+    """
 
     model: str
     streams: int
     streams_on_disk: int
     streams_max: int
     streams_stale: int
-    standing: Callable[[], StreamQuality]  # all streams are looked at for it
+    quality: Callable[[], StreamQuality]
     interval: float
     freezes: int
     state_bytes: int
@@ -57,24 +65,24 @@ class Gauges:
 class ServiceCollector(Collector):
     """Reads `Counters` and `Gauges` at each scrape."""
 
-    def __init__(self, counters: Counters, present: Callable[[], Gauges]) -> None:
+    def __init__(self, counters: Counters, read_gauges: Callable[[], Gauges]) -> None:
         self._counters = counters
-        self._present = present
+        self._read_gauges = read_gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of the service."""
+        """Yield every metric of the service."""
         yield from _counters(self._counters)
         yield from _histograms(self._counters)
-        present = self._present()
-        yield from _gauges(self._counters, present)
-        yield from _broker(present)
-        yield from _info(present)
+        gauges = self._read_gauges()
+        yield from _gauges(self._counters, gauges)
+        yield from _broker(gauges)
+        yield from _info(gauges)
 
 
-def registry(counters: Counters, present: Callable[[], Gauges]) -> CollectorRegistry:
-    """A registry of the service's own: its metrics, the process's and the garbage collector's."""
+def registry(counters: Counters, read_gauges: Callable[[], Gauges]) -> CollectorRegistry:
+    """A registry with the metrics of the service, the process and the garbage collector."""
     own = CollectorRegistry(auto_describe=False)
-    own.register(ServiceCollector(counters, present))
+    own.register(ServiceCollector(counters, read_gauges))
     ProcessCollector(registry=own)
     GCCollector(registry=own)
     return own
@@ -87,32 +95,35 @@ def page(own: CollectorRegistry) -> bytes:
 
 def _counters(m: Counters) -> Iterator[Metric]:
     plain = {
-        "events_received": ("Events and refused messages: what came in, redeliveries apart.", m.events_total),
-        "events_applied": ("Events that changed a memory.", m.applied_total),
-        "events_frozen": ("Events applied, but not learnt from: their streams were frozen.", m.frozen_total),
-        "events_late": ("Events applied that are older than the last one of their stream.", m.late_total),
-        "messages_redelivered": ("Messages recognised as copies of committed ones.", m.copies_total),
-        "messages_own": ("Messages on our own output topics, not read.", m.own_total),
-        "predictions_published": ("Predictions handed to the broker, one an event.", m.predictions_total),
+        "events_received": ("Events and rejections; redelivered duplicates are not counted.", m.events_total),
+        "events_applied": ("Events that updated the memory of their stream.", m.applied_total),
+        "events_frozen": ("Events applied without learning, because their stream is frozen.", m.frozen_total),
+        "events_late": ("Events applied that are older than the last event of their stream.", m.late_total),
+        "messages_redelivered": ("Messages recognised as duplicates of committed ones.", m.duplicates_total),
+        "messages_own": ("Messages on the service's own output topics, ignored.", m.own_messages_total),
+        "predictions_published": ("Predictions handed to the broker, one per event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
-        "anomalies": (f"Events with an anomaly of {ALERT_THRESHOLD} or more.", m.anomalies_total),
-        "alerts": ("Incidents that began, or got far worse.", m.alerts_total),
-        "streams_evicted": ("Streams that went to disk for want of room in memory.", m.evicted_total),
-        "streams_fetched": ("Streams that came back from disk with an event.", m.fetched_total),
-        "streams_forgotten": ("Streams dropped after limits.stream_ttl_seconds.", m.forgotten_total),
-        "checkpoint_failures": ("Checkpoints that were not completed.", m.checkpoint_failures_total),
-        "error_deviations": ("Sum of abs(value - expected), in deviations of its stream.", m.error_sum),
+        "anomalies": (f"Events with an anomaly score of {ALERT_THRESHOLD} or more.", m.anomalies_total),
+        "alerts": ("Incidents that began or became much worse.", m.alerts_total),
+        "streams_evicted": ("Streams evicted from memory to disk.", m.evicted_total),
+        "streams_fetched": ("Streams loaded from disk for an event.", m.fetched_total),
+        "streams_forgotten": ("Streams deleted after limits.stream_ttl_seconds.", m.forgotten_total),
+        "checkpoint_failures": ("Checkpoints that did not complete.", m.checkpoint_failures_total),
+        "error_deviations": (
+            "Sum of abs(value - expected), in deviations of the stream: errors of the predictions.",
+            m.error_sum,
+        ),
         "persistence_error_deviations": (
-            "Sum of abs(value - last value), in deviations of its stream.",
+            "Sum of abs(value - last value), in deviations of the stream: errors of the last-value forecast.",
             m.persistence_sum,
         ),
-        "judged_values": ("Values that were compared with what was expected.", m.judged_total),
-        "covered_values": ("Of the judged values, those inside their interval.", m.covered_total),
+        "judged_values": ("Values compared with their prediction.", m.judged_total),
+        "covered_values": ("Judged values inside their prediction interval.", m.covered_total),
     }
     for name, (text, value) in plain.items():
         yield CounterMetricFamily(PREFIX + name, text, value)
     rejected = CounterMetricFamily(
-        PREFIX + "events_rejected", "Events and messages refused, by reason.", labels=["reason"]
+        PREFIX + "events_rejected", "Rejected events and messages, by reason.", labels=["reason"]
     )
     for reason in REASONS:
         rejected.add_metric([reason], m.rejected_total[reason])
@@ -120,95 +131,102 @@ def _counters(m: Counters) -> Iterator[Metric]:
 
 
 def _histograms(m: Counters) -> Iterator[Metric]:
-    yield _histogram(
-        "event_to_prediction_seconds", "From a message's arrival to its prediction's write.", m.latency
-    )
-    yield _histogram("commit_seconds", "Duration of a commit, fsync included.", m.commit)
-    yield _histogram("batch_events", "Events committed together.", m.batch)
-    yield _histogram(
-        "event_age_seconds", "Arrival minus event time, at least 0, of events with a time.", m.age
-    )
-
-
-def _histogram(name: str, text: str, tally: Histogram) -> HistogramMetricFamily:
-    return HistogramMetricFamily(PREFIX + name, text, tally.buckets(), tally.total)
+    plain = {
+        "event_to_prediction_seconds": (
+            "Latency from a message's arrival to the write of its prediction.",
+            m.latency,
+        ),
+        "commit_seconds": ("Duration of a commit, including fsync.", m.commit),
+        "batch_events": ("Events committed together.", m.batch),
+        "event_age_seconds": ("Arrival minus event time, at least 0, of events that carry a time.", m.age),
+    }
+    for name, (text, histogram) in plain.items():
+        yield HistogramMetricFamily(PREFIX + name, text, histogram.buckets(), histogram.total)
 
 
 def _gauges(m: Counters, present: Gauges) -> Iterator[Metric]:
-    def ratio(part: float, whole: float) -> float:
-        return part / whole if whole else float("nan")
-
-    standing = present.standing()
+    yield from _quality(m, present)
+    backlog = present.now - m.newest_time if m.newest_time else None
     plain = {
-        "start_time_seconds": ("When the service started, epoch seconds.", m.started_seconds),
-        "ready": ("1 if /readyz says yes.", present.ready),
-        "streams_stale": ("Streams silent for longer than they should be.", present.streams_stale),
-        "streams_judged": ("Streams in memory that are warm and not flat.", standing.judged),
-        "streams_worse_than_persistence": (
-            "Of the judged, those whose mean error of late is above that of 'same as last time'.",
-            standing.worse,
-        ),
-        "streams_well_covered": (
-            "Of the judged, those whose interval held within 5 % of the share that is set.",
-            standing.covered,
-        ),
-        "freezes": ("Stream filters that hold at present: their streams do not learn.", present.freezes),
-        "streams_max": ("The limit of streams in memory.", present.streams_max),
+        "start_time_seconds": ("Start time of the service, epoch seconds.", m.started_seconds),
+        "ready": ("1 if the service is ready, see /readyz.", present.ready),
+        "streams_stale": ("Streams without events for longer than their usual gap.", present.streams_stale),
+        "freezes": ("Freeze filters in force; their streams do not learn.", present.freezes),
+        "streams_max": ("Limit of streams in memory.", present.streams_max),
         "state_bytes": ("Size of the state on disk.", present.state_bytes),
         "inbox_messages": ("Messages received and not yet applied.", present.inbox_messages),
         "commits_waiting": ("Batches applied and not yet published.", present.commits_waiting),
         "backlog_seconds": (
-            "Now minus the newest event time seen; NaN while no event carried a time.",
-            present.now - m.newest_time if m.newest_time else float("nan"),
+            "Current time minus the newest event time; NaN before the first event that carries a time.",
+            _or_nan(backlog),
         ),
         "checkpoint_age_seconds": (
             "Time since the last complete checkpoint.",
             present.now - m.checkpoint_time,
         ),
         "checkpoint_duration_seconds": ("Duration of the last checkpoint.", m.checkpoint_seconds),
-        "restore_seconds": ("From the start until memory was recovered.", m.restore_seconds),
-        "error_vs_persistence_ratio": (
-            "Mean error by that of 'same as last time', since the start.",
-            ratio(m.error_sum, m.persistence_sum),
-        ),
-        "interval_target_ratio": (
-            "Share of values that are to lie inside their interval: model.interval.",
-            present.interval,
-        ),
-        "interval_coverage_ratio": (
-            "Share of values inside their interval, since the start.",
-            ratio(m.covered_total, m.judged_total),
-        ),
+        "restore_seconds": ("Duration of recovery at startup.", m.restore_seconds),
     }
     for name, (text, value) in plain.items():
         yield GaugeMetricFamily(PREFIX + name, text, value)
     streams = GaugeMetricFamily(
-        PREFIX + "streams", "Streams known, by where their memory is.", labels=["tier"]
+        PREFIX + "streams", "Known streams, by where their memory is.", labels=["tier"]
     )
     streams.add_metric(["memory"], present.streams)
     streams.add_metric(["disk"], present.streams_on_disk)
     yield streams
 
 
+def _quality(m: Counters, present: Gauges) -> Iterator[Metric]:
+    """Gauges of accuracy and coverage."""
+    quality = present.quality()
+    plain = {
+        "streams_judged": ("Streams in memory that are warm and not flat.", quality.judged),
+        "streams_worse_than_persistence": (
+            "Judged streams whose recent error relative to the last-value forecast is above 1.",
+            quality.worse,
+        ),
+        "streams_well_covered": (
+            "Judged streams whose recent coverage is within 0.05 of the target.",
+            quality.covered,
+        ),
+        "error_vs_persistence_ratio": (
+            "Mean error relative to the last-value forecast since the start; 1.0 is no better.",
+            _or_nan(m.relative_error),
+        ),
+        "interval_target_ratio": ("Target coverage of the intervals, model.interval.", present.interval),
+        "interval_coverage_ratio": (
+            "Share of values inside their prediction interval since the start.",
+            _or_nan(m.coverage),
+        ),
+    }
+    for name, (text, value) in plain.items():
+        yield GaugeMetricFamily(PREFIX + name, text, value)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def _broker(p: Gauges) -> Iterator[Metric]:
     counters = {
         "broker_reconnects": ("Connections to the broker after the first.", max(p.connections_total - 1, 0)),
-        "messages_received": ("Messages from the broker, of whatever kind.", p.messages_total),
-        "messages_left_out": ("Messages of QoS 0, lost for want of room in the inbox.", p.left_out_total),
+        "messages_received": ("Messages received from the broker, of any kind.", p.messages_total),
+        "messages_left_out": ("QoS 0 messages dropped because the inbox was full.", p.left_out_total),
         "publications_refused": (
-            "Predictions that the broker did not take: too large, or not allowed.",
+            "Predictions refused by the broker: too large, or not allowed.",
             p.refused_total,
         ),
-        "received_bytes": ("Bytes from the broker.", p.received_bytes_total),
+        "received_bytes": ("Bytes received from the broker.", p.received_bytes_total),
     }
-    if p.broker_dropped_total is not None:  # 0 would claim what nobody has said
-        text = "Messages that the broker says it has dropped, for any of its clients, since its start."
+    if p.broker_dropped_total is not None:  # absent until it is known: 0 would claim that none was dropped
+        text = "Messages that the broker reports as dropped, for any of its clients, since its start."
         counters["broker_messages_dropped"] = text, p.broker_dropped_total
     gauges = {
         "broker_connected": ("1 while connected to the broker.", p.broker_connected),
         "unacknowledged_messages": ("Messages received and not acknowledged.", p.unacknowledged),
-        "receive_maximum": ("Messages that the broker may send ahead of that.", p.receive_maximum),
-        "reading_paused": ("1 while the socket is not read, so that the broker waits.", p.reading_paused),
+        "receive_maximum": ("Limit of messages that are not acknowledged.", p.receive_maximum),
+        "reading_paused": ("1 while reading from the socket is paused (backpressure).", p.reading_paused),
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(PREFIX + name, text, value)
@@ -218,7 +236,9 @@ def _broker(p: Gauges) -> Iterator[Metric]:
 
 def _info(present: Gauges) -> Iterator[Metric]:
     versions = {"version": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    build = GaugeMetricFamily(PREFIX + "build_info", "Versions of what is running.", labels=list(versions))
+    build = GaugeMetricFamily(
+        PREFIX + "build_info", "Versions of the service, Python and NumPy.", labels=list(versions)
+    )
     build.add_metric(list(versions.values()), 1)
     yield build
     model = GaugeMetricFamily(PREFIX + "model_info", "The model in use.", labels=["id"])

@@ -41,6 +41,6 @@ class Applier:
         self._staleness.observe(rows, now)
         self._registry.record_applied(rows, entry.number, now)
         self._recorder.record_batch(batch, predictions, now)
-        self._counters.judged(predictions)
-        self._counters.aged(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
+        self._counters.observe_predictions(predictions)
+        self._counters.observe_ages(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
         return predictions

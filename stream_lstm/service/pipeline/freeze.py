@@ -16,7 +16,7 @@ import msgspec
 
 from stream_lstm.core.codec.topics import Pattern
 from stream_lstm.errors import PayloadError
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FILTERS_MAX = 1_000  # of one message: each new stream is matched against all of them

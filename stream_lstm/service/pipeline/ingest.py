@@ -141,7 +141,7 @@ class Ingest:
         """Decode messages one by one."""
         for message in arrival.packets:
             if self._is_own_topic(message.topic):
-                self._counters.own_total += 1
+                self._counters.own_messages_total += 1
             elif message.topic == self._freezer.topic:
                 self._freeze(message, arrival.time, out)
             else:
@@ -153,7 +153,7 @@ class Ingest:
         if repeatable:
             topic_digest, payload_digest = digest(topic.encode()), digest(payload)
             if self._dedup.is_open and self._dedup.is_duplicate(topic_digest, payload_digest):
-                self._counters.copies_total += 1
+                self._counters.duplicates_total += 1
                 return
         before = len(events.keys)
         try:

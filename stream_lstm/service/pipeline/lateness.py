@@ -13,7 +13,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.trackers.event_time import LATE_IN_A_ROW_MAX
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, Clock, Events
-from stream_lstm.service.settings.sections import TimeSettings
+from stream_lstm.service.settings import TimeSettings
 
 
 class LatenessFilter:

@@ -1,7 +1,8 @@
-"""All settings: what they mean, their defaults, and where they come from.
+"""`Settings`, all sections together, and how they are loaded.
 
-One TOML file, overridden by environment variables (`STREAM_LSTM__MQTT__URL` for `mqtt.url`), secrets
-also from files (`mqtt.password_file`). What is not known is refused, with a suggestion.
+Sources: one TOML file, overridden by environment variables (`STREAM_LSTM__MQTT__URL` sets `mqtt.url`);
+secrets also from files (`mqtt.password_file`). Unknown keys and variables are errors that suggest the nearest
+setting.
 """
 
 from __future__ import annotations
@@ -13,46 +14,43 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.settings.sections import (
-    FreezeSettings,
-    HttpSettings,
-    Limits,
-    LogSettings,
-    ModelSettings,
-    MqttSettings,
-    PublishSettings,
-    StateSettings,
-    Subscription,
-    TimeSettings,
-)
+from stream_lstm.service.settings.freeze import FreezeSettings
+from stream_lstm.service.settings.http import HttpSettings
+from stream_lstm.service.settings.limits import Limits
+from stream_lstm.service.settings.log import LogSettings
+from stream_lstm.service.settings.model import ModelSettings
+from stream_lstm.service.settings.mqtt import MqttSettings
+from stream_lstm.service.settings.publish import PublishSettings
+from stream_lstm.service.settings.state import StateSettings
+from stream_lstm.service.settings.subscribe import Subscription
+from stream_lstm.service.settings.time import TimeSettings
 
-ENVIRONMENT, NEARLY = "STREAM_LSTM__", "STREAM_LSTM_"
-GUARDS = ("HTTP__TOKEN", "HTTP__TOKEN_FILE", "HTTP__PASSWORD", "HTTP__PASSWORD_FILE", "HTTP__USERNAME")
+PREFIX, SIMILAR_PREFIX = "STREAM_LSTM__", "STREAM_LSTM_"  # of our variables, and of likely misspellings
+# An empty variable counts as unset (`env_ignore_empty`); for these, that would switch authentication off.
+CREDENTIALS = ("HTTP__TOKEN", "HTTP__TOKEN_FILE", "HTTP__PASSWORD", "HTTP__PASSWORD_FILE", "HTTP__USERNAME")
+SIMILARITY_MIN = 0.6  # of a suggestion; difflib's default
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set."""
+    """All settings of the service."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=ENVIRONMENT, env_nested_delimiter="__", env_ignore_empty=True
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True
     )
 
     mqtt: MqttSettings = MqttSettings()
     subscribe: list[Subscription] = Field(
-        [Subscription(topic="sensors/#")], min_length=1, description="first match counts"
+        [Subscription(topic="sensors/#")],
+        min_length=1,
+        description="subscriptions; the first that matches a topic applies",
     )
     publish: PublishSettings = PublishSettings()
     time: TimeSettings = TimeSettings()
-    freeze: list[FreezeSettings] = []
+    freeze: list[FreezeSettings] = Field([], description="streams excluded from learning")
     model: ModelSettings = ModelSettings()
     state: StateSettings = StateSettings()
     http: HttpSettings = HttpSettings()
@@ -68,11 +66,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment overrides the file, whose content is given to the constructor."""
+        """Let the environment override the file, whose content is passed to the constructor."""
         return env_settings, init_settings
 
     @model_validator(mode="after")
-    def _no_filter_twice(self) -> Settings:
+    def _filters_differ(self) -> Settings:
         filters = [entry.source().pattern.filter for entry in self.subscribe]
         for wanted in filters:
             if filters.count(wanted) > 1:
@@ -87,30 +85,34 @@ class Settings(BaseSettings):
             for entry in self.subscribe:
                 if topic and not after and entry.source().pattern.filter.startswith(before):
                     raise ValueError(
-                        f"publish.{name} {topic!r} covers the events of {entry.topic!r}, "
-                        "which could not be told from our own predictions; choose another prefix"
+                        f"publish.{name} {topic!r} covers the events of {entry.topic!r}, which could not be "
+                        "distinguished from the service's own predictions; choose another prefix"
                     )
         return self
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings.
+    """Load the settings.
 
     Args:
-        path: the TOML file; None takes the defaults and the environment.
-        environment: whose `STREAM_LSTM__…` names are checked; the process's by default.
+        path: the TOML file; None: defaults and environment only.
+        environment: variables in which to look for misspelt names; default: those of the process.
+
+    Returns:
+        The settings, validated.
 
     Raises:
         SettingsError: with every key that is wrong, and what to do.
     """
     content = _read(path) if path else {}
     for name, value in (environment if environment is not None else os.environ).items():
-        if name.startswith(ENVIRONMENT):
-            _known(name)
-            if not value and name.removeprefix(ENVIRONMENT) in GUARDS:
-                raise SettingsError(name, "is empty: nobody would be asked; leave it out if that is meant")
-        elif name.startswith(NEARLY):
-            _nearly(name)
+        if name.startswith(PREFIX):
+            _check_known(name)
+            if not value and name.removeprefix(PREFIX) in CREDENTIALS:
+                problem = "is empty, which would switch authentication off; unset it if that is intended"
+                raise SettingsError(name, problem)
+        elif name.startswith(SIMILAR_PREFIX):
+            _check_not_misspelt(name)
     try:
         return Settings(**content)
     except ValidationError as error:
@@ -118,12 +120,12 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
         raise SettingsError(
             wrong[0][0], "\n".join([wrong[0][1], *(f"{k}: {p}" for k, p in wrong[1:])])
         ) from None
-    except ValueError as error:  # an environment variable that is not the JSON it should be
+    except ValueError as error:  # an environment variable that should be JSON and is not
         raise SettingsError("environment", str(error)) from None
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as they are in force, fit to be shown: secrets as stars."""
+    """The effective settings as JSON values, with secrets replaced by asterisks."""
     return settings.model_dump(mode="json")
 
 
@@ -137,7 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every setting's dotted name."""
+    """The dotted name of every setting and section."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         yield prefix + name
@@ -148,28 +150,29 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from _names(FreezeSettings, "freeze.")
 
 
-def _known(variable: str) -> None:
-    """Refuse an environment variable that sets nothing."""
-    key = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
+def _check_known(variable: str) -> None:
+    """Reject a variable with our prefix that matches no setting."""
+    key = variable.removeprefix(PREFIX).lower().replace("__", ".")
     if key not in set(_names(Settings)):
-        raise SettingsError(variable, f"sets no setting{_suggestion(key)}")
+        raise SettingsError(variable, f"matches no setting{_suggestion(key)}")
 
 
-def _nearly(variable: str) -> None:
-    """Refuse what is a setting but for an underscore; others' variables may begin like ours."""
-    key = variable.removeprefix(NEARLY).lower()
+def _check_not_misspelt(variable: str) -> None:
+    """Reject a variable that differs from a setting's only in underscores; others may share the prefix."""
+    key = variable.removeprefix(SIMILAR_PREFIX).lower()
     for name in _names(Settings):
         if "." in name and key == name.replace(".", "_"):
-            right = ENVIRONMENT + name.replace(".", "__").upper()
-            raise SettingsError(variable, f"sets no setting; did you mean {right}?")
+            right = PREFIX + name.replace(".", "__").upper()
+            raise SettingsError(variable, f"matches no setting; did you mean {right}?")
 
 
 def _suggestion(key: str) -> str:
-    near = difflib.get_close_matches(key, list(_names(Settings)), 1, 0.6)
+    near = difflib.get_close_matches(key, list(_names(Settings)), 1, SIMILARITY_MIN)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def _explained(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Every invalid key, and its problem."""
     for detail in error.errors(include_url=False, include_input=False):
         path = [str(part) for part in detail["loc"]]
         key = ".".join(path) or "settings"

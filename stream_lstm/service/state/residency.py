@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.errors import PayloadError
 from stream_lstm.service.metrics.counters import Counters
-from stream_lstm.service.settings.sections import Limits
+from stream_lstm.service.settings import Limits
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.token_bucket import TokenBucket

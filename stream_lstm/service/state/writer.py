@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics.counters import Counters
-from stream_lstm.service.settings.sections import StateSettings
+from stream_lstm.service.settings import StateSettings
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Record, Rows
 from stream_lstm.store.database import Database

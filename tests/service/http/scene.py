@@ -26,7 +26,7 @@ from stream_lstm.service.pipeline.freeze import freezer
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessMonitor
 from stream_lstm.service.publications import PublicationBuilder
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
@@ -128,7 +128,7 @@ class Scene:
         self.staleness.observe(rows, self.now)
         self.registry.record_applied(rows, entry.number, self.now)
         self.recorder.record_batch(batch, predictions, self.now)
-        self.counters.judged(predictions)
+        self.counters.observe_predictions(predictions)
         self.counters.events_total += len(keys)
         self.counters.predictions_total += len(keys)
         await committed

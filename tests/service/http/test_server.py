@@ -18,7 +18,7 @@ from stream_lstm.errors import SettingsError
 from stream_lstm.service.allowed_hosts import AllowedHosts
 from stream_lstm.service.http import server as http_server
 from stream_lstm.service.http.server import ALWAYS, HttpServer
-from stream_lstm.service.settings.sections import HttpSettings
+from stream_lstm.service.settings import HttpSettings
 from tests.service.http.scene import until, visited
 
 

@@ -16,7 +16,7 @@ from stream_lstm.errors import SessionTaken
 from stream_lstm.service.assembly import client_options
 from stream_lstm.service.mqtt import Filter
 from stream_lstm.service.mqtt.broker_stats import BrokerStats
-from stream_lstm.service.settings.load import Settings
+from stream_lstm.service.settings import Settings
 from tests.service.mqtt.peers import Peer, Scripted, message, options, payloads, running, take, until
 from tests.service.scripted import Said
 

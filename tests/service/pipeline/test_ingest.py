@@ -90,7 +90,7 @@ async def test_own_publications_are_not_events(tmp_path: Path) -> None:
         )
         await running.link.until_delivered(1)
         assert running.link.publications == []
-        assert running.counters.own_total == 3
+        assert running.counters.own_messages_total == 3
         assert running.counters.events_total == 0
 
 
@@ -100,7 +100,7 @@ async def test_a_message_without_a_topic_is_rejected_even_if_no_own_topic_is_set
         running.link.say(Said("", b"bytes that are not text"))
         await running.link.until_delivered(1)
         assert running.counters.rejected_total == {"malformed": 1}
-        assert running.counters.own_total == 0
+        assert running.counters.own_messages_total == 0
 
 
 async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not
         running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
-        assert running.counters.copies_total == 1
+        assert running.counters.duplicates_total == 1
         assert len(running.link.acknowledged) == 4
 
 

@@ -11,7 +11,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.trackers.event_time import LATE_IN_A_ROW_MAX
 from stream_lstm.events import Clock, Events
 from stream_lstm.service.pipeline.lateness import LatenessFilter
-from stream_lstm.service.settings.sections import TimeSettings
+from stream_lstm.service.settings import TimeSettings
 from tests.core.models import description
 
 START = 1e9

@@ -59,7 +59,7 @@ async def test_an_alert_is_published_on_the_alert_topic_as_well(tmp_path: Path) 
         assert json.loads(alerts[-1][1])["value"] == 500.0
         assert ("predictions/a:v", alerts[-1][1]) in running.link.publications
         assert running.counters.alerts_total == len(alerts)
-        assert running.counters.own_total == 1
+        assert running.counters.own_messages_total == 1
 
 
 async def test_a_stale_stream_and_its_return_are_reported(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How all streams stand at once."""
+"""Number of streams that are predicted well."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.service.metrics.standing import StreamQuality, stream_quality
+from stream_lstm.service.metrics.quality import StreamQuality, stream_quality
 from tests.core.models import description
 
 
-def test_warm_streams_that_move_are_judged_by_their_error_and_their_interval() -> None:
+def test_warm_streams_that_are_not_flat_are_judged_by_relative_error_and_coverage() -> None:
     memories = Memories(description(), rows_max=5)
     rows = np.array([memories.admit(str(n), n + 1) for n in range(5)])
     records = memories.take(rows)
@@ -23,5 +23,5 @@ def test_warm_streams_that_move_are_judged_by_their_error_and_their_interval() -
     assert stream_quality(memories, 0.8) == StreamQuality(judged=3, worse=1, covered=1)
 
 
-def test_nobody_is_no_trouble() -> None:
+def test_without_streams_all_numbers_are_zero() -> None:
     assert stream_quality(Memories(description(), rows_max=5), 0.9) == StreamQuality(0, 0, 0)

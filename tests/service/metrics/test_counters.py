@@ -1,0 +1,89 @@
+"""Counters and histograms: what a batch adds to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.service.metrics.counters import AGE_SECONDS, Counters, Histogram
+
+
+def predictions(
+    errors: list[float], persistence: list[float], missed: list[bool], anomaly: list[float]
+) -> Predictions:
+    count = len(errors)
+    column = np.zeros((count, 1))
+    return Predictions(
+        seq=np.arange(count) + 1,
+        expected=column,
+        anomaly=np.array(anomaly),
+        kind=np.zeros(count, np.int8),
+        incident_score=np.array(anomaly),
+        alert=np.array(anomaly) >= ALERT_THRESHOLD,
+        forecast=column[:, None],
+        trust=column,
+        half_width=column[:, None],
+        probabilities=np.empty((count, 0)),
+        error=np.array(errors)[:, None],
+        persistence=np.array(persistence)[:, None],
+        missed=np.array(missed)[:, None],
+        relative_mae=column,
+        covered=column,
+        late=np.zeros(count, bool),
+    )
+
+
+def test_relative_error_and_coverage_are_none_until_a_value_is_judged() -> None:
+    counters = Counters()
+    assert (counters.relative_error, counters.coverage) == (None, None)
+    counters.observe_predictions(
+        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, np.nan])
+    )
+    assert (counters.relative_error, counters.coverage) == (0.5, 0.5)
+    assert (counters.judged_total, counters.covered_total) == (2, 1)
+    assert (counters.anomalies_total, counters.alerts_total) == (1, 1)
+
+
+def test_a_first_event_is_not_judged() -> None:
+    counters = Counters()
+    counters.observe_predictions(predictions([np.nan], [np.nan], [False], [0.0]))
+    counters.observe_ages(np.array([]), 1.0)
+    assert (counters.judged_total, counters.age.total) == (0, 0.0)
+
+
+def test_values_that_never_move_have_a_coverage_but_no_relative_error() -> None:
+    counters = Counters()
+    counters.observe_predictions(predictions([0.0], [0.0], [False], [0.0]))
+    assert (counters.relative_error, counters.coverage) == (None, 1.0)
+
+
+def test_a_histogram_counts_an_observation_in_the_bucket_that_includes_its_bound() -> None:
+    histogram = Histogram((1.0, 2.0))
+    histogram.add(1.0, 3)
+    histogram.add(1.5)
+    histogram.add(9.0, 2)
+    assert histogram.buckets() == [("1.0", 3), ("2.0", 4), ("+Inf", 6)]
+    assert histogram.total == pytest.approx(3 + 1.5 + 18)
+
+
+def test_ages_of_a_batch_fall_into_the_buckets_of_single_observations() -> None:
+    counters, histogram = Counters(), Histogram(AGE_SECONDS)
+    ages = [0.0, 0.001, 0.5, 1.0, 3_600.0, 1e9]
+    counters.observe_ages(1e9 - np.array(ages), 1e9)
+    for age in ages:
+        histogram.add(1e9 - (1e9 - age))
+    assert counters.age.counts == histogram.counts
+    assert counters.age.total == pytest.approx(histogram.total)
+
+
+def test_an_event_from_the_future_neither_lowers_the_sum_of_ages_nor_hides_a_backlog() -> None:
+    counters = Counters()
+    counters.observe_ages(np.array([5_000.0]), 1_000.0)
+    assert counters.newest_time == 0.0
+    counters.observe_ages(np.array([990.0, 5_000.0]), 1_000.0)
+    assert (counters.age.total, counters.age.counts[0]) == (10.0, 2)
+    assert counters.newest_time == 990.0
+    counters.observe_ages(np.array([1_001.0]), 1_000.0)  # within the usual difference of clocks
+    assert counters.newest_time == 1_001.0
