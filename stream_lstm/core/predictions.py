@@ -1,4 +1,4 @@
-"""What the engine says of a batch of events, in columns."""
+"""Predictions of the engine for a batch of events, in columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stream_lstm.core.trackers.scale import Doubles
 
 
 class Predictions(NamedTuple):
-    """What comes out for B events, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
+    """Output for B events, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
 
     seq: NDArray[np.int64]  # (B,) which event of its stream each is, from 1
     expected: Doubles  # (B, T) what was predicted for it one event ago

@@ -35,10 +35,10 @@ COLLECTED_OBJECTS_MIN = 100_000  # measured: the default, 700, costs 6 % of thro
 
 
 class Status(Protocol):
-    """What health and metrics ask, before and after recovery."""
+    """Source of health and metrics, before and after recovery."""
 
     def obstacles(self) -> list[str]:
-        """Why the service is not ready; empty when it is."""
+        """Reasons why the service is not ready; empty when it is."""
 
     def gauges(self) -> Gauges:
         """Levels at this moment."""

@@ -1,4 +1,4 @@
-"""What the pipeline needs of a broker: messages in, publications and acknowledgements out. Any transport.
+"""The broker as the pipeline sees it: messages in, publications and acknowledgements out, over any transport.
 
 `MqttClient` in `stream_lstm.service.mqtt` implements it for MQTT 5. The contract that every implementation
 keeps is tested in `tests/service/contract.py`.

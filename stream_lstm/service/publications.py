@@ -1,4 +1,4 @@
-"""What is published for a batch, and on which topics: predictions, alerts, rejections."""
+"""Publications of a batch, and their topics: predictions, alerts, rejections."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ CONFIRM_SECONDS_MAX = 3.0
 
 @dataclass(frozen=True)
 class Tools:
-    """What the runtime is built from, beside the state.
+    """The parts that exist before recovery, from which the runtime is built.
 
     Attributes:
         wall_clock: epoch seconds.

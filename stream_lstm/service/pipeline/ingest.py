@@ -30,7 +30,7 @@ LOGGED_BYTES_MAX = 200  # of a freeze request
 
 @dataclass(slots=True)
 class Ingested:
-    """What a batch of messages has become.
+    """The outcome of a batch of messages.
 
     Attributes:
         events: in order of arrival.

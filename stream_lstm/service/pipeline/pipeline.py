@@ -35,7 +35,7 @@ LOGGED_TOPIC_MAX = 200  # characters
 
 
 class Stages(NamedTuple):
-    """What a batch passes through, in this order."""
+    """The stages that a batch passes through, in this order."""
 
     ingest: Ingest
     admission: Admission
@@ -184,7 +184,7 @@ class Pipeline:
             self._counters.frozen_total += sum(frozen)
 
     def _entry(self, number: int, ingested: Ingested, admitted: Admitted) -> Entry:
-        """What the journal needs to do the same again."""
+        """The journal entry of a batch: everything that replay needs."""
         engine = self._stages.applier.engine
         streams = engine.memories.ids[admitted.rows].astype(np.intp)
         return Entry(

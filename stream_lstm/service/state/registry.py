@@ -1,4 +1,4 @@
-"""What the service knows of each stream in memory beside its record: one column a fact, one row a stream.
+"""Registry of the streams in memory: bookkeeping beside their records, one column a fact, one row a stream.
 
 Rows are those of `Memories`. Nothing of it is part of a stream's record, so predictions do not depend on
 it; the engine neither reads nor writes it. Each column is written by the methods below alone.

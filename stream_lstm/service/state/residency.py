@@ -91,7 +91,7 @@ class Residency:
             return self._enter(known, new[:admitted], rejected), rejected
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, StoredStream]:
-        """Those of these streams that are on disk."""
+        """The given streams that are on disk."""
         if not self.on_disk:
             return {}
         rows = await self._state_writer.fetch(keys)

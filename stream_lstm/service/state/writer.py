@@ -170,7 +170,7 @@ class StateWriter:
         return len(leaving)
 
     async def fetch(self, keys: Sequence[str]) -> Rows:
-        """Those of these streams that are on disk."""
+        """The given streams that are on disk."""
         return await self._run(self._database.rows_of, keys)
 
     async def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
