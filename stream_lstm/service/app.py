@@ -52,11 +52,13 @@ class Starting:
 
     Args:
         model: its id.
+        wall_clock: epoch seconds.
     """
 
-    def __init__(self, settings: Settings, model: str) -> None:
+    def __init__(self, settings: Settings, model: str, wall_clock: Callable[[], float]) -> None:
         self._settings = settings
         self._model = model
+        self._wall_clock = wall_clock
         self.stop_requested = False
 
     def obstacles(self) -> list[str]:
@@ -93,7 +95,7 @@ class Starting:
             refused_total=0,
             commits_waiting=0,
             ready=False,
-            now=time.time(),
+            now=self._wall_clock(),
         )
 
 
@@ -102,12 +104,19 @@ class Service:
 
     Args:
         on_ready: called once HTTP listens and memory is recovered, with the HTTP port (0: none).
+        wall_clock: epoch seconds.
 
     Raises:
         SettingsError: a setting cannot be used.
     """
 
-    def __init__(self, settings: Settings, *, on_ready: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_ready: Callable[[int], None] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._on_ready = on_ready
         self._model = load_model(settings.model.path)
@@ -119,11 +128,12 @@ class Service:
             decoder=decoder(settings, model),
             builder=PublicationBuilder(publish, encoder, status_topic=settings.mqtt.status_topic),
             freezer=freezer(settings),
-            counters=Counters(started_seconds=time.time(), checkpoint_time=time.time()),
+            counters=Counters(started_seconds=wall_clock(), checkpoint_time=wall_clock()),
             systemd=Notifier(),
+            wall_clock=wall_clock,
         )
         self._routes = WebRoutes() if settings.http.page else None
-        self._starting = Starting(settings, model.id)
+        self._starting = Starting(settings, model.id, wall_clock)
         self._status: Status = self._starting
 
     def stop(self) -> None:
@@ -184,7 +194,7 @@ class Service:
                 self._model,
                 self._tools.builder,
                 streams_max=limits.streams_max,
-                now=time.time(),
+                now=self._tools.wall_clock(),
                 batch_events_max=limits.batch_events_max,
                 interval=self._settings.model.interval,
             )

@@ -69,14 +69,16 @@ class Runtime:
         settings, counters = tools.settings, tools.counters
         self._tools = tools
         self._subscriptions = _Subscriptions(settings, database.filters, resumed=recovered.number > 0)
-        self._client = MqttClient(self._subscriptions.options, observer=self)
+        self._client = MqttClient(self._subscriptions.options, observer=self, clock=tools.wall_clock)
         self._client.resume(recovered.published_through, acked_through=recovered.acked_through)
         self._not_connected = "not connected to the broker yet"
         self._cleanly = False
         self._noting: set[asyncio.Task[None]] = set()
         self.recovered = recovered
         self.stop_requested = asyncio.Event()
-        self.state_writer = StateWriter(database, recovered, settings.state, counters)
+        self.state_writer = StateWriter(
+            database, recovered, settings.state, counters, wall_clock=tools.wall_clock
+        )
         confirm = self._client.confirm
         self._residency = Residency(recovered, self.state_writer, settings.limits, counters, confirm=confirm)
         self._staleness = StalenessMonitor(

@@ -1,7 +1,6 @@
-"""Runs worlds by the thousand: `make sim SEEDS=10000`, or one again: `python -m tests.sim --from 4711`.
+"""Run simulated worlds: `make sim SEEDS=10000`; one of them again: `python -m tests.sim --from 4711`.
 
-With `--without`, one of the line's safeguards is taken out first; a simulator that does not notice is worth
-nothing.
+`--without` removes one of the pipeline's safeguards first, to prove that the simulator notices.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from tests.sim.world import FAST, World
 
 
 def without_recognition() -> None:
-    """What comes again is taken for new."""
+    """No deduplication: every message counts as new."""
     DedupWindow.is_duplicate = lambda self, topic, content: False  # type: ignore[method-assign]
 
 
 def without_waiting() -> None:
-    """Predictions and acknowledgements go out while the commit is still under way."""
+    """Publish and acknowledge before the commit is durable."""
     real = StateWriter.commit
 
     def commit(self: StateWriter, entry: Entry) -> Any:
@@ -47,10 +46,10 @@ def without_waiting() -> None:
 
 
 def as_it_is() -> None:
-    """Nothing is taken out."""
+    """Keep everything."""
 
 
-# An fsync that is left out is a setting, and the disk's affair.
+# Without fsync: a setting, which the simulated disk honours.
 SAFEGUARDS: dict[str, Callable[[], None]] = {
     "nothing": as_it_is,
     "recognition": without_recognition,
@@ -60,7 +59,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 
 def live(seed: int, *, place: Path, fsync: bool = True) -> tuple[int, str, Counter[str]]:
-    """One world: its seed, what went wrong if anything did, and its faults."""
+    """Run one world; returns its seed, its problem or an empty text, and its faults."""
     world = World(seed, place, fsync=fsync)
     try:
         world.run()
@@ -70,7 +69,7 @@ def live(seed: int, *, place: Path, fsync: bool = True) -> tuple[int, str, Count
 
 
 def prepare(without: str) -> None:
-    """For each process that runs worlds."""
+    """Initialise a worker process."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -79,7 +78,7 @@ def prepare(without: str) -> None:
 
 @contextmanager
 def side_by_side(without: str) -> Iterator[Callable[..., Iterable[tuple[int, str, Counter[str]]]]]:
-    """A `map` over all cores, or over this one where there are no semaphores (a bare chroot)."""
+    """A `map` over all cores, or in this process where there are no semaphores (a bare chroot)."""
     try:
         pool = multiprocessing.Pool(initializer=prepare, initargs=(without,))
     except OSError:
@@ -91,7 +90,7 @@ def side_by_side(without: str) -> Iterator[Callable[..., Iterable[tuple[int, str
 
 
 def leave(*_: object) -> None:
-    """SIGTERM, but with what is to be done at the end."""
+    """Exit on SIGTERM with cleanup."""
     sys.exit(128 + signal.SIGTERM)
 
 
@@ -100,13 +99,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
     parser.add_argument("--from", type=int, default=0, dest="start", help="the first one (0)")
     parser.add_argument(
-        "--without", choices=list(SAFEGUARDS), default="nothing", help="a safeguard to take out"
+        "--without", choices=list(SAFEGUARDS), default="nothing", help="a safeguard to remove"
     )
-    parser.add_argument("--place", default=FAST, help="a folder to make a folder in (memory)")
+    parser.add_argument("--place", default=FAST, help="parent of the temporary folder (default: memory)")
     options = parser.parse_args()
     begun, faults, failed = time.monotonic(), Counter[str](), []
     seeds = range(options.start, options.start + options.seeds)
-    # The worlds are ended before their folder goes. Who kills us can give a place, and remove it.
+    # The worlds end before their folder is removed. After a SIGKILL the caller removes `--place`.
     with TemporaryDirectory(prefix="sim-", dir=options.place) as place, side_by_side(options.without) as run:
         signal.signal(signal.SIGTERM, leave)
         world = partial(live, place=Path(place), fsync=options.without != "fsync")

@@ -1,4 +1,4 @@
-"""A disk that dies at any statement, fills up, and after a power cut holds no more than was synced."""
+"""A simulated disk: death at any statement, full disk, power cuts that keep only what was synced."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 
 class Died(KeyboardInterrupt):
-    """The process ends here, as by kill -9 or a power cut; of the kind that an event loop lets through."""
+    """The process ends here, as by kill -9; a KeyboardInterrupt, because event loops let that through."""
 
 
 class Disk:
-    """A folder with a state file, through one life of the process after another.
+    """A folder with a state file, over several lives of the process.
 
     Args:
-        faults: counts what was done to it.
+        faults: counts injected faults by kind.
     """
 
     def __init__(self, folder: Path, draw: random.Random, faults: Counter[str]) -> None:
@@ -81,14 +81,14 @@ class Disk:
             raise error
 
     def note_sync(self) -> None:
-        """All that was written is on the disk now."""
+        """Everything written so far is synced."""
         if self._log.exists():
             with self._log.open("rb") as log:
                 head = log.read(32)
             self._synced = self._log.stat().st_size, head
 
     def reborn(self, *, power_cut: bool) -> None:
-        """The files as the next life finds them."""
+        """Make the files as the next life finds them."""
         old, self.path = self.path, self._next()
         log = Path(f"{old}-wal")
         shutil.copy(old, self.path)
@@ -102,7 +102,7 @@ class Disk:
         self.note_sync()
 
     def _torn_tail(self, content: bytes) -> bytes:
-        """What was not synced is there in part, or as garbage, or not at all."""
+        """Keep what was not synced in part, as garbage, or not at all."""
         size, head = self._synced
         certain = min(size, len(content)) if content[:32] == head else 0
         kept = self._draw.randint(certain, len(content))
@@ -114,5 +114,5 @@ class Disk:
 
 
 def _commits(connection: sqlite3.Connection, statement: str) -> bool:
-    """Whether what this statement leaves is to be on the disk: it ends a transaction, or is one by itself."""
+    """True if this statement ends a transaction, or is one by itself."""
     return statement == "COMMIT" or (statement.startswith("INSERT") and not connection.in_transaction)

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps, and whose threads are drawn by lot: one seed, one course of events."""
+"""A deterministic event loop: the clock jumps to the next timer, and thread timing is drawn from the seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class Stuck(Exception):
-    """Everybody waits, and nothing is due."""
+    """Deadlock: every task waits, and no timer is due."""
 
 
 class _Jumping(selectors.SelectSelector):
-    """Waits for nothing: the clock goes straight to what is due next."""
+    """A selector that never waits: the clock jumps to the next timer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,10 +28,10 @@ class _Jumping(selectors.SelectSelector):
 
 
 class SimLoop(asyncio.SelectorEventLoop):
-    """Runs what is meant for a thread within itself, later, and one after another for each thread.
+    """Runs calls for an executor in the loop itself, later, and in order for each executor.
 
     Attributes:
-        crashed: set by the world; from then on no thread does anything.
+        crashed: set by the world; from then on no executor call runs.
     """
 
     def __init__(self, draw: random.Random) -> None:

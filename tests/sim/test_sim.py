@@ -1,4 +1,4 @@
-"""Some hundreds of simulated worlds, and proof that the simulator would notice; `make sim` runs thousands."""
+"""Simulated worlds: some hundreds here, thousands by `make sim`; proof that the simulator notices faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def simulate(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def test_every_world_ends_as_it_must(place: Path) -> None:
+def test_every_world_ends_with_the_fold_over_its_events(place: Path) -> None:
     result = simulate(place, "--seeds", str(SEEDS))
     assert result.returncode == 0, result.stdout + result.stderr
     for fault in ("power cut", "torn write", "death within a commit", "redelivered", "return from disk"):
@@ -45,14 +45,14 @@ def test_every_world_ends_as_it_must(place: Path) -> None:
 
 
 @pytest.mark.parametrize("safeguard", ["recognition", "waiting", "fsync"])
-def test_a_safeguard_that_is_taken_out_is_missed(place: Path, safeguard: str) -> None:
+def test_a_removed_safeguard_is_noticed(place: Path, safeguard: str) -> None:
     result = simulate(place, "--seeds", str(SEEDS_TO_NOTICE), "--without", safeguard)
     assert result.returncode == 1
     assert "seed " in result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_whoever_stops_it_finds_nothing_left(place: Path, number: signal.Signals) -> None:
+def test_a_stopped_run_leaves_no_files(place: Path, number: signal.Signals) -> None:
     with subprocess.Popen(command(place, "--seeds", "20000"), cwd=ROOT, stderr=subprocess.DEVNULL) as running:
         try:
             end = time.monotonic() + 60
@@ -67,7 +67,7 @@ def test_whoever_stops_it_finds_nothing_left(place: Path, number: signal.Signals
     assert list(place.iterdir()) == []
 
 
-def test_a_seed_is_one_course_of_events(tmp_path: Path) -> None:
+def test_a_seed_determines_the_course_of_events(tmp_path: Path) -> None:
     first, second = World(9, tmp_path), World(9, tmp_path)
     assert first.run() == second.run()
     assert first.broker.heard == second.broker.heard

@@ -1,7 +1,7 @@
-"""One seed's world: sensors, broker, disk, clock, and the real line through life after life.
+"""One seed's world: sensors, broker, disk, clock, and the real pipeline over many lives of the process.
 
-At the end, whatever happened, each stream's memory is the plain fold over its distinct events, every event
-has its prediction, and copies are identical.
+At the end, whatever faults there were, each stream's record is the fold over its distinct events, every event
+has its prediction, and duplicates of a prediction are identical.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ POISON = (b"online", b"", b"{", b'{"v": "x"}', b'{"v": NaN}', b'{"v": 1e999, "t"
 
 
 class Wrong(AssertionError):
-    """A world did not end as it must; says what is wrong."""
+    """An expectation on the end of a world does not hold."""
 
 
 class World:
-    """All that one seed decides.
+    """Everything that one seed decides.
 
     Args:
-        place: a folder for it; what it makes there is gone after `run`, unless it is killed.
+        place: a folder for its files, which are removed after `run`.
 
     Attributes:
-        faults: what was done to it, by kind.
+        faults: injected faults by kind.
         records: of each stream by its key, as they are on disk at the end.
         journal: its rows at the end, as bytes.
     """
@@ -94,7 +94,7 @@ class World:
 
     def _messages(self) -> list[Said]:
         devices = self.draw.randint(1, 9)
-        clock = self.draw.choice("tn")  # a time, or a counter that nobody knows to be one
+        clock = self.draw.choice("tn")  # an event time, or a counter that is not read as one
         out = []
         for n in range(self.draw.randint(10, 120)):
             device = f"d{min(int(self.draw.expovariate(0.5)), devices - 1)}"
@@ -106,10 +106,10 @@ class World:
         return out
 
     def run(self) -> Counter[str]:
-        """Live through all lives, and hold the end against what must be.
+        """Live all lives, and check the end.
 
         Raises:
-            Wrong: it does not hold.
+            Wrong: an expectation does not hold.
         """
         try:
             return self._run()
@@ -130,7 +130,7 @@ class World:
         return self.faults
 
     def _live(self, *, dies: bool) -> bool:
-        """One life; returns whether all was done at its end."""
+        """One life; returns True if everything was done at its end."""
         loop = SimLoop(self.draw)
         asyncio.set_event_loop(loop)
         self.disk.full_share = self._full_share
@@ -154,7 +154,7 @@ class World:
         raise Died
 
     def _bury(self, loop: SimLoop) -> None:
-        """Nothing that is left of a life may act in the next."""
+        """Cancel what is left of a life, so that it cannot act in the next."""
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -212,7 +212,7 @@ class World:
             while not self.broker.done:
                 await asyncio.sleep(0.01)
                 if loop.time() > LIFE_SECONDS_MAX:
-                    raise Wrong("the line does not go on")
+                    raise Wrong("the pipeline does not go on")
             worker.stop()
             await line
             for task in beside:
@@ -242,7 +242,7 @@ class World:
         await worker.run()
 
     async def _checkpoints(self, state_writer: StateWriter, link: Any) -> None:
-        """Now and then; a full disk is tried again."""
+        """Checkpoint now and then; try again after a full disk."""
         while True:
             await asyncio.sleep(self.draw.expovariate(10.0))
             with suppress(DiskFull):
@@ -250,7 +250,7 @@ class World:
                 self.faults["checkpoint"] += 1
 
     def _judge(self) -> None:
-        """Hold memory and predictions against the plain fold over the distinct events."""
+        """Compare memory and predictions with the fold over the distinct events."""
         expected = self._fold()
         if self.records != expected:
             known = {*expected, *self.records}
@@ -268,8 +268,8 @@ class World:
                     raise Wrong(f"two different predictions for {key}")
         wanted = {(key, n): value for key, all_ in values.items() for n, value in enumerate(all_, 1)}
         if set(found) != set(wanted):
-            missing, unasked = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-            raise Wrong(f"predictions missing: {missing}; nobody's: {unasked}")
+            missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+            raise Wrong(f"predictions missing: {missing}; unexpected: {unexpected}")
         if any(json.loads(found[key])["value"] != value for key, value in wanted.items()):
             raise Wrong("predictions out of order")
         rejected = sum(topic == "stream_lstm/rejected" for topic, _ in self.broker.heard)
@@ -277,13 +277,13 @@ class World:
             raise Wrong("a rejection is missing")
 
     def _events(self) -> Iterator[tuple[str, dict[str, float]]]:
-        """What the sensors said that can be read: stream and event, in order."""
+        """The readable events of the sensors: stream and event, in order."""
         for said in self.messages:
             if said.payload.startswith(b'{"v": ') and b": 17000" in said.payload:
                 yield f"{said.topic[2:]}:v", json.loads(said.payload)
 
     def _fold(self) -> dict[str, bytes]:
-        """Every stream's memory after its events, one at a time."""
+        """Every stream's record after its events, applied one at a time."""
         memories = Memories(MODEL.spec, rows_max=64)
         engine = Engine(MODEL, memories)
         for key, event in self._events():

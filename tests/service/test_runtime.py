@@ -1,0 +1,74 @@
+"""Runtime: built from a recovered state, stopped at any time, topic filters noted for the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stream_lstm.service.app import Service
+from stream_lstm.service.settings import Settings
+from stream_lstm.store.database import Database
+from tests.brokers import free_port
+
+SECONDS_MAX = 20.0
+
+
+def settings(folder: Path, *topics: str) -> Settings:
+    """Of a service without HTTP, whose broker does not answer."""
+    return Settings(
+        mqtt={"url": f"mqtt://127.0.0.1:{free_port()}", "dropped_topic": ""},
+        subscribe=[{"topic": topic} for topic in topics],
+        state={"path": folder / "s.db"},
+        http={"enabled": False},
+    )
+
+
+async def run(service: Service) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        await service.run()
+
+
+def noted_filters(folder: Path) -> list[str]:
+    with closing(Database.open_read_only(folder / "s.db")) as database:
+        return database.filters
+
+
+async def test_a_stop_request_before_recovery_ends_the_service(tmp_path: Path) -> None:
+    service = Service(settings(tmp_path, "a/#"))
+    service.stop()
+    await run(service)
+
+
+async def test_it_is_ready_when_memory_is_recovered_and_stops_without_a_broker(tmp_path: Path) -> None:
+    ports: list[int] = []
+
+    def on_ready(port: int) -> None:
+        ports.append(port)
+        service.stop()
+
+    service = Service(settings(tmp_path, "a/#"), on_ready=on_ready)
+    await run(service)
+    assert ports == [0]
+
+
+async def test_topic_filters_are_noted_before_the_first_connection(tmp_path: Path) -> None:
+    for topics in (("a/#",), ("b/#", "c/+")):
+        service = Service(settings(tmp_path, *topics))
+        service.stop()
+        await run(service)
+    control = ["stream_lstm/freeze", "stream_lstm/status"]
+    assert noted_filters(tmp_path) == ["a/#", "b/#", "c/+", *control]  # the session may still have `a/#`
+
+
+async def test_the_state_file_is_closed_when_the_runtime_cannot_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("no recovery")
+
+    monkeypatch.setattr("stream_lstm.service.app.recover", failing)
+    with pytest.raises(RuntimeError, match="no recovery"):
+        await run(Service(settings(tmp_path, "a/#")))
