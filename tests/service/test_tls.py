@@ -100,7 +100,7 @@ async def test_who_is_trusted_and_trusts_connects(
 
 
 WRONG_BROKERS = {
-    "strangers": (STRANGERS.issue_cert("localhost"), "signed by nobody we trust: set mqtt.ca_file"),
+    "strangers": (STRANGERS.issue_cert("localhost"), "not signed by a trusted CA: set mqtt.ca_file"),
     "expired": (OURS.issue_cert("localhost", not_after=YESTERDAY), "certificate has expired"),
     "other name": (OURS.issue_cert("elsewhere.example"), "for another name"),
 }
@@ -129,7 +129,7 @@ async def test_without_a_ca_of_its_own_the_systems_count(
     secured: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     said = await attempt(tmp_path, url=f"mqtts://localhost:{secured(GOOD).port}")
-    assert "signed by nobody we trust" in said
+    assert "not signed by a trusted CA" in said
 
 
 async def test_a_broker_that_wants_a_certificate_gets_one(
@@ -271,7 +271,7 @@ def test_what_has_no_words_of_its_own_is_still_said() -> None:
     odd.reason = "SOMETHING_NEW"
     assert tls_errors.explained(odd) == "TLS failed: something new"
     assert tls_errors.explained(OSError("no route")) is None
-    for code, part in ((9, "not valid yet"), (26, "is not believed")):
+    for code, part in ((9, "not valid yet"), (26, "failed verification")):
         unverified = ssl.SSLCertVerificationError(1, "x")
         unverified.verify_code, unverified.verify_message = code, "unsuitable"
         assert part in (tls_errors.explained(unverified) or "")
