@@ -25,7 +25,7 @@ from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from tests.service.scripted import Said, ScriptedLink
+from tests.service.scripted import Said, ScriptedBroker
 
 MODEL = load_model(None)
 
@@ -48,7 +48,7 @@ class Line:
         self.counters = Counters()
         self.now = 0.0  # seconds, monotonic
         self.wall = 1_700_000_000.0  # epoch seconds
-        self.link = ScriptedLink()
+        self.link = ScriptedBroker()
         self.link.acked_through = self.recovered.acked_through
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
         self.streams = Residency(

@@ -156,9 +156,10 @@ class Peer:
         """The next packet; None at the end of the connection."""
         frame = b""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while not (size := frame_bytes(frame)):
-                frame += await asyncio.wait_for(self.reader.readexactly(1), DEADLINE_SECONDS)
-            frame += await asyncio.wait_for(self.reader.readexactly(size - len(frame)), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):  # unlike `wait_for` it never loses a cancellation
+                while not (size := frame_bytes(frame)):
+                    frame += await self.reader.readexactly(1)
+                frame += await self.reader.readexactly(size - len(frame))
             return mqtt5.read(memoryview(frame))[0]
         return None
 
@@ -221,7 +222,8 @@ class ScriptedServer:
 
     async def peer(self) -> Peer:
         """The next connection."""
-        return await asyncio.wait_for(self._peers.get(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self._peers.get()
 
 
 async def welcome(broker: ScriptedServer, **connack: Any) -> Peer:
