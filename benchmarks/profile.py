@@ -28,8 +28,8 @@ STAGES = {
     "Worker._read (": "digests, window, copies",
     "Worker._take (": "rows, entry, counting",
     "publications (stream_lstm/service/mqtt/packets.py": "PUBLISH packets",
-    "Courier.deliver (": "writing, PUBACKs",
-    "Framing.take (": "MQTT packets (mqtt5)",
+    "Outbound.deliver (": "writing, PUBACKs",
+    "Framing.parse (": "MQTT packets (mqtt5)",
     "_read_ready (": "reading the socket",
     "Database.commit (": "journal (its own thread)",
 }

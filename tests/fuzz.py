@@ -78,10 +78,10 @@ def feed(framing: Framing, content: bytes, step: int, faults: Counter[str]) -> F
     messages: list[Any] = []
     try:
         while content:
-            room = framing.room()
+            room = framing.get_buffer()
             piece = content[: min(step, len(room))]
             room[: len(piece)] = piece
-            framing.take(len(piece), messages.append, lambda packet: faults.update([type(packet).__name__]))
+            framing.parse(len(piece), messages.append, lambda packet: faults.update([type(packet).__name__]))
             content = content[len(piece) :]
     except Fault as fault:
         faults[fault.code.name] += 1

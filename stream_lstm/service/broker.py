@@ -1,10 +1,10 @@
-"""The broker as the pipeline sees it: messages in, publications and acknowledgements out, over any transport.
+"""Broker interface of the pipeline, for any transport: messages in, publications and acknowledgements out.
 
-`MqttClient` in `stream_lstm.service.mqtt` implements it for MQTT 5. The contract that every implementation
-keeps is tested in `tests/service/contract.py`.
+`stream_lstm.service.mqtt.MqttClient` implements it for MQTT 5. `tests/service/test_contract.py` tests all
+implementations.
 
-Deliveries are numbered as their journal entries are. Two numbers say how far the broker has come: `confirmed`
-for what was published, `acked_through` for what was acknowledged.
+A delivery has the number of its journal entry. Two numbers give the broker's progress: `confirmed` for
+publications, `acked_through` for acknowledgements.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Publication = tuple[str, bytes]  # topic and payload
+Publication = tuple[str, bytes]  # topic, payload
 
 
 class Message(Protocol):
-    """A message as the broker sent it."""
+    """Message as received from the broker."""
 
     @property
     def topic(self) -> str:
-        """Its topic; empty where the bytes are not UTF-8."""
+        """Topic name; empty if its bytes are not UTF-8."""
 
     @property
     def payload(self) -> bytes:
-        """Its payload."""
+        """Payload."""
 
     @property
     def qos(self) -> int:
@@ -33,15 +33,15 @@ class Message(Protocol):
 
     @property
     def packet_id(self) -> int | None:
-        """Its number on this connection; None at QoS 0, which is not acknowledged."""
+        """Identifier for its acknowledgement on this connection; None at QoS 0, which has none."""
 
     @property
     def duplicate(self) -> bool:
-        """True if the broker marks it as sent before."""
+        """True if the broker may have sent it before."""
 
     @property
     def retain(self) -> bool:
-        """True if the broker had retained it before the subscription."""
+        """True if it is a retained message, sent because of the subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,14 @@ class Arrival:
     """Messages of one read.
 
     Attributes:
-        connection: the connection they came over; messages of an earlier one cannot be acknowledged.
-        packets: in order.
-        time: of arrival, epoch seconds.
-        wire_bytes: of these messages, counted on the wire.
-        late: they may have waited at the broker while the client was away: `time` is not when they were sent.
-        resumed: the broker had kept the session when the connection began, so they may be duplicates.
+        connection: number of their connection; messages of an earlier connection cannot be acknowledged.
+        packets: the messages, in order.
+        time: arrival time, epoch seconds.
+        wire_bytes: size of the messages on the wire.
+        late: True if they may have waited at the broker while the client was disconnected, so that `time` may
+            be later than they were sent.
+        resumed: True if the broker kept the session from the connection before, so that they may be
+            duplicates.
     """
 
     connection: int
@@ -70,18 +72,18 @@ class TransportStats:
     """Counters and levels of the transport, for metrics.
 
     Attributes:
-        connections_total: connections that were established.
+        connections_total: connections established.
         messages_total: messages received.
         received_bytes_total: bytes received.
-        dropped_messages_total: messages of QoS 0 dropped for want of space in the inbox.
-        refused_publications_total: publications that the broker does not accept.
-        broker_dropped_total: messages that the broker reports as dropped, for any client; None: it never did.
-        inbox_messages: received and not yet taken.
-        inbox_bytes: likewise, counted on the wire.
-        unconfirmed_bytes: publications kept until the broker is known to have them.
-        unacknowledged: received over this connection and not acknowledged.
+        dropped_messages_total: messages of QoS 0 dropped because the inbox was full.
+        refused_publications_total: publications that the broker refused.
+        broker_dropped_total: the broker's count of messages dropped for any client; None: not reported.
+        inbox_messages: messages received and not yet taken.
+        inbox_bytes: their size on the wire.
+        unconfirmed_bytes: size of the unconfirmed publications.
+        unacknowledged: messages of the present connection not yet acknowledged.
         receive_maximum: messages that the broker may send ahead of acknowledgements.
-        reading_paused: the socket is not read, so that the broker waits (backpressure).
+        reading_paused: True if the socket is not read, so that the broker waits (backpressure).
     """
 
     connections_total: int = 0
@@ -99,50 +101,57 @@ class TransportStats:
 
 
 class Broker(Protocol):
-    """The pipeline's side of a broker."""
+    """Client of a broker, as the pipeline uses it."""
 
     @property
     def confirmed(self) -> int:
-        """The highest number whose publications, and all before, are known to have reached the broker."""
+        """Highest number whose publications, and all before, have reached the broker; never decreases."""
 
     @property
     def acked_through(self) -> int:
-        """The highest number whose messages, and all before, the broker is known to know as acknowledged."""
+        """Highest number whose messages, and all before, the broker has as acknowledged; never decreases."""
 
     @property
     def connected_since(self) -> float:
-        """Epoch seconds; NaN while there is no connection."""
+        """Start of the present connection, epoch seconds; NaN if there is none."""
 
     async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
         """Wait for messages.
 
         Args:
-            messages_max: most messages in the answer.
-            least: how many messages to wait for, at least 1; asked again when messages arrive and at each
-                `reconsider`.
+            messages_max: highest number of messages to return.
+            least: returns the number of messages to wait for, at least 1; called again when messages arrive
+                and at each `reconsider`.
+
+        Returns:
+            Arrivals in order; also those of a connection that has ended since.
         """
 
     def reconsider(self) -> None:
-        """Have a waiting `receive` ask `least` again."""
+        """Make a waiting `receive` call `least` again."""
 
     async def deliver(
         self, number: int, publications: Sequence[Publication], arrivals: Sequence[Arrival], *, fresh: bool
     ) -> None:
         """Publish, then acknowledge; one call at a time.
 
-        Messages of an earlier connection are not acknowledged: the broker sends them again. Waits while there
-        is no connection, and while the broker accepts nothing.
+        Publications that are unconfirmed when the connection ends are published again on the next one, the
+        same bytes in the same order. Messages of an earlier connection are not acknowledged: the broker sends
+        them again. Waits while there is no connection, and while the broker accepts nothing.
 
         Args:
             number: of this delivery, above the last one's unless there is nothing to publish.
-            publications: in the order in which they are published.
-            arrivals: what these publications answer, as received, in order.
-            fresh: at least one of their messages is not a duplicate. Brokers send again in order, so
+            publications: in order.
+            arrivals: to acknowledge, as received, in order.
+            fresh: True if at least one of their messages is not a duplicate. Brokers send again in order, so
                 everything sent again on this connection has been delivered by then.
+
+        Raises:
+            ValueError: the number is not above the last one's, and there are publications.
         """
 
     async def confirm(self, number: int) -> None:
-        """Wait until `confirmed` has reached this number."""
+        """Wait until `confirmed` is at least this number."""
 
     def publish_unconfirmed(self, topic: str, payload: bytes) -> bool:
-        """Publish what may be lost; returns False where there is no connection to take it."""
+        """Publish a message that may be lost; returns False if there is no connection to write it to."""

@@ -28,7 +28,7 @@ from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from tests.service.scripted import Said, ScriptedLink
+from tests.service.scripted import Said, ScriptedBroker
 
 MODEL = load_model(None)
 
@@ -55,7 +55,7 @@ class Line:
             now=self.wall,
         )
         self.counters = Counters()
-        self.link = ScriptedLink()
+        self.link = ScriptedBroker()
         self.link.acked_through = self.recovered.acked_through
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
         self.streams = Residency(

@@ -1,44 +1,55 @@
-"""A broker that keeps a session, redelivers as brokers do, and a link to it that is cut now and then.
+"""Simulated broker that keeps a session and sends again, and a client whose connection is cut at random.
 
-Stands in for `MqttClient`, whose own faults are tested against bytes; here it is about
-what the line makes of redeliveries and cuts.
+`SimBrokerClient` stands in for `MqttClient`, whose own faults are tested against bytes; here the subject is
+the pipeline, under messages sent again and cuts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from stream_lstm.service.broker import Arrival
+from stream_lstm.service.broker import Arrival, Publication
 from tests.service.scripted import Said
 
 IN_FLIGHT_MAX = 24
 ARRIVAL = 1_700_000_000.0  # of every message, so that a fold can know it
 
 
-class Broker:
-    """The side that never dies: what was published to it, and what it must still hand over."""
+class SimBroker:
+    """The broker, which outlives all clients.
+
+    Args:
+        draw: decides faults.
+        faults: counts them by kind.
+        messages: handed over in order.
+
+    Attributes:
+        heard: publications, in the order in which they were read.
+        read: publications, and the messages acknowledged among them, in order.
+    """
 
     def __init__(self, draw: random.Random, faults: Counter[str], messages: Sequence[Said]) -> None:
         self.draw = draw
         self.faults = faults
-        self.waiting = deque(messages)  # handed over from time to time
-        self.queue: deque[tuple[Said, bool]] = deque()  # and whether it was sent before
+        self.waiting = deque(messages)  # not yet handed over for the first time
+        self.queue: deque[tuple[Said, bool]] = deque()  # and True if sent before
         self.in_flight: dict[int, Said] = {}
-        self.heard: list[tuple[str, bytes]] = []
+        self.heard: list[Publication] = []
+        self.read: list[Publication | Said] = []
         self.keeps_ids = draw.random() < 0.5
         self.next_id = 0
 
     @property
     def done(self) -> bool:
-        """All was handed over and acknowledged."""
+        """True if every message was handed over and acknowledged."""
         return not (self.waiting or self.queue or self.in_flight)
 
     def connect(self) -> None:
-        """A client comes (again): what it has not acknowledged goes first."""
+        """Accept a connection: unacknowledged messages are sent again first."""
         self.faults["redelivered message"] += len(self.in_flight)
         self.queue.extendleft((said, True) for said in reversed(self.in_flight.values()))
         self.in_flight.clear()
@@ -55,51 +66,91 @@ class Broker:
             self.in_flight[self.next_id] = said
         return out
 
+    def publish(self, publications: Sequence[Publication]) -> None:
+        """Read publications."""
+        self.heard += publications
+        self.read += publications
 
-class SimLink:
-    """One life's link."""
+    def acknowledge(self, packet_id: int | None) -> None:
+        """Read the acknowledgement of a message."""
+        said = self.in_flight.pop(packet_id, None)
+        if said:
+            self.read.append(said)
 
-    def __init__(self, broker: Broker, *, cut_share: float, resume: int, acked_through: int) -> None:
+
+class SimBrokerClient:
+    """Implements `Broker` for one life of the service; may return more than `messages_max` messages.
+
+    Args:
+        broker: to connect to.
+        cut_share: probability that a write, and a write after a reconnect, is cut.
+        resume: number that an earlier life confirmed.
+        acked_through: likewise.
+
+    Attributes:
+        alive: False stops late confirmations of an earlier life.
+        held: a list collects confirmations instead of applying them; None: they apply after a random delay.
+    """
+
+    def __init__(self, broker: SimBroker, *, cut_share: float, resume: int, acked_through: int) -> None:
         self._broker = broker
         self._draw = broker.draw
         self._cut_share = cut_share
         self._inbox: deque[Arrival] = deque()
         self._changed = asyncio.Event()
-        self._unconfirmed: deque[tuple[int, list[tuple[str, bytes]]]] = deque()
+        self._unconfirmed: deque[tuple[int, list[Publication]]] = deque()
         self._number = 0
         self._last = resume
         self.confirmed, self.acked_through = resume, acked_through
+        self.connected_since = ARRIVAL
         self.alive = True
-        self._connect()
+        self.held: list[Callable[[], None]] | None = None
+        self.connect()
 
-    def _connect(self) -> None:
-        """A new connection; what may not have arrived is written again."""
+    @property
+    def connection(self) -> int:
+        """Number of the present or the last connection."""
+        return self._number
+
+    def connect(self) -> None:
+        """Begin a connection; unconfirmed publications are written again."""
+        if math.isnan(self.connected_since):
+            self._wake()
         self._number += 1
+        self.connected_since = ARRIVAL
         self._broker.connect()
         again = [publication for _, publications in self._unconfirmed for publication in publications]
         if self._unconfirmed and self._draw.random() < self._cut_share:
             self._broker.faults["cut while writing again"] += 1
-            self._broker.heard += again[: self._draw.randint(0, len(again))]
-            self._connect()
+            self._broker.publish(again[: self._draw.randint(0, len(again))])
+            self.connect()
             return
-        self._broker.heard += again
+        self._broker.publish(again)
         if self._unconfirmed:
             self._confirm_later(self._unconfirmed[-1][0])
 
+    def disconnect(self) -> None:
+        """End the connection; the simulator's own cuts reconnect at once instead."""
+        self.connected_since = math.nan
+
     async def pump(self) -> None:
-        """Messages come."""
+        """Read messages at random times."""
         while True:
             await asyncio.sleep(self._draw.expovariate(100.0))
             if self._draw.random() < self._cut_share / 4:
                 self._broker.faults["cut while idle"] += 1
-                self._connect()
-            messages = self._broker.hand_over(self._draw.randint(1, 12))
-            if messages:
-                self._inbox.append(Arrival(self._number, messages, ARRIVAL))
-                self._wake()
+                self.connect()
+            self.read(self._draw.randint(1, 12))
 
-    async def receive(self, events_max: int, least: Callable[[], int]) -> list[Arrival]:
-        hasty = self._draw.random() < 0.5  # a link that minds, and one that makes batches overlap
+    def read(self, most: int) -> None:
+        """Read at most this many messages."""
+        messages = self._broker.hand_over(most)
+        if messages:
+            self._inbox.append(Arrival(self._number, messages, ARRIVAL))
+            self._wake()
+
+    async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
+        hasty = self._draw.random() < 0.5  # does not wait for more, so that batches overlap
         while len(self._inbox) < (1 if hasty else min(least(), 2)):
             await self._change()
         return [self._inbox.popleft() for _ in range(self._draw.randint(1, len(self._inbox)))]
@@ -110,12 +161,16 @@ class SimLink:
     async def deliver(
         self,
         number: int,
-        publications: Sequence[tuple[str, bytes]],
+        publications: Sequence[Publication],
         arrivals: Sequence[Arrival],
         *,
         fresh: bool = False,
     ) -> None:
         await asyncio.sleep(self._draw.expovariate(1_000.0))
+        while math.isnan(self.connected_since):
+            await self._change()
+        if publications and number <= self._last:
+            raise ValueError(f"delivery number {number} is not above the last one, {self._last}")
         if publications or number > self._last:
             self._last = number
             self._unconfirmed.append((number, list(publications)))
@@ -125,17 +180,15 @@ class SimLink:
             if arrival.connection == self._number
             for packet in arrival.packets
         ]
-        write: list[Any] = [*publications, *ids]
+        count = len(publications) + len(ids)
         cut = self._draw.random() < self._cut_share
-        read = write[: self._draw.randint(0, len(write))] if cut else write
-        for item in read:
-            if isinstance(item, tuple):
-                self._broker.heard.append(item)
-            else:
-                self._broker.in_flight.pop(item, None)
+        written = self._draw.randint(0, count) if cut else count
+        self._broker.publish(publications[:written])
+        for packet_id in ids[: max(written - len(publications), 0)]:
+            self._broker.acknowledge(packet_id)
         if cut:
             self._broker.faults["cut within a write"] += 1
-            self._connect()
+            self.connect()
         else:
             fresh = fresh and all(arrival.connection == self._number for arrival in arrivals)
             self._confirm_later(number, acked_through=number if fresh else 0)
@@ -151,11 +204,21 @@ class SimLink:
                     self._unconfirmed.popleft()
                 self._wake()
 
-        asyncio.get_running_loop().call_later(self._draw.expovariate(200.0), confirm)
+        delay_seconds = self._draw.expovariate(200.0)
+        if self.held is None:
+            asyncio.get_running_loop().call_later(delay_seconds, confirm)
+        else:
+            self.held.append(confirm)
 
     async def confirm(self, number: int) -> None:
         while self.confirmed < number:
             await self._change()
+
+    def publish_unconfirmed(self, topic: str, payload: bytes) -> bool:
+        if math.isnan(self.connected_since):
+            return False
+        self._broker.publish([(topic, payload)])
+        return True
 
     async def _change(self) -> None:
         self._changed.clear()

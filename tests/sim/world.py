@@ -47,7 +47,7 @@ from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
 from tests.core.models import random_model
 from tests.service.scripted import Said
-from tests.sim.broker import ARRIVAL, Broker, SimLink
+from tests.sim.broker import ARRIVAL, SimBroker, SimBrokerClient
 from tests.sim.disk import Died, Disk
 from tests.sim.loop import SimLoop
 
@@ -78,7 +78,7 @@ class World:
         self.draw = random.Random(seed)
         self.faults: Counter[str] = Counter()
         self.messages = self._messages()
-        self.broker = Broker(self.draw, self.faults, self.messages)
+        self.broker = SimBroker(self.draw, self.faults, self.messages)
         self._folder = Path(tempfile.mkdtemp(dir=place))
         self.disk = Disk(self._folder, self.draw, self.faults)
         self.disk.syncs = fsync
@@ -179,7 +179,7 @@ class World:
             database, MODEL, builder, streams_max=limits.streams_max, now=ARRIVAL, batch_events_max=8
         )
         counters = Counters()
-        link: Any = SimLink(
+        link: Any = SimBrokerClient(
             self.broker,
             cut_share=self._cut_share,
             resume=recovered.published_through,

@@ -1,4 +1,4 @@
-"""The broker: the only room that speaks MQTT, and the only one that imports `mqtt5`."""
+"""MQTT 5 client; the only package that imports `mqtt5`."""
 
 from stream_lstm.service.broker import Arrival, Message
 from stream_lstm.service.mqtt.client import MqttClient, Observer

@@ -1,7 +1,7 @@
-"""How long to wait before the next attempt; holds no timer.
+"""Exponential back-off with full jitter between connection attempts; holds no timer.
 
-Full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015): many clients that
-lose the same broker must not come back in step.
+Full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) keeps the many clients
+of a lost broker from reconnecting in step.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Waits that grow while a broker stays away.
+    """Wait before the next connection attempt, longer after each failure.
 
     Args:
-        seconds_min: the first wait is at most this.
-        seconds_max: every later one at most this.
-        refused_seconds_min: least wait where only a changed setting can help.
+        seconds_min: upper bound of the first wait.
+        seconds_max: upper bound of all later waits.
+        refused_seconds_min: shortest wait after a failure that only a changed setting can cure.
         random: draws the jitter.
         clock: seconds, monotonic.
     """
@@ -39,14 +39,14 @@ class Backoff:
         self._connected: float | None = None
 
     def connected(self) -> None:
-        """A connection stands; only one that lasts makes the waits short again."""
+        """Note a new connection; the waits become short again only if it lasts for `seconds_max`."""
         self._connected = self._clock()
 
     def failed(self, *, lasting: bool = False) -> float:
-        """An attempt failed or a connection ended.
+        """Note a failed attempt or the end of a connection.
 
         Args:
-            lasting: no retry will help until somebody changes a setting.
+            lasting: no retry helps until a setting changes.
 
         Returns:
             Seconds to wait before the next attempt.

@@ -1,7 +1,7 @@
-"""How many messages the broker says it has dropped, for any of its clients.
+"""The broker's own count of dropped messages, over all of its clients.
 
-mosquitto keeps the count, retained, at `$SYS/broker/publish/messages/dropped`. It comes at QoS 0, so there is
-nothing to acknowledge and nothing that a session would keep; it is never an event.
+mosquitto publishes the count, retained, at `$SYS/broker/publish/messages/dropped`. It is read at QoS 0, so it
+is neither acknowledged nor kept in the session, and it is never an event.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Sequence
 
 from stream_lstm.service.broker import Message
 
-DIGITS_MAX = 20  # of 64 bits
+DIGITS_MAX = 20  # of a count of 64 bits
 
 
 class BrokerStats:
-    """Reads the count.
+    """Latest count of dropped messages.
 
     Args:
-        topic: where it is said; empty: nowhere.
+        topic: of the count; empty: the count is not read.
 
     Attributes:
-        total: since the broker's start, as last heard; None: never heard.
+        total: dropped since the broker's start, at the last report; None before the first report.
     """
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.total: int | None = None
 
-    def hear(self, messages: Sequence[Message]) -> None:
-        """Take the latest count among these messages; what is not a plain one says nothing."""
+    def update(self, messages: Sequence[Message]) -> None:
+        """Take the latest count among these messages; ignore payloads that are not plain digits."""
         for message in reversed(messages):
             payload = message.payload
             if message.topic == self.topic and payload.isdigit() and len(payload) <= DIGITS_MAX:

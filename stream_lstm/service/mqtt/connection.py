@@ -1,8 +1,8 @@
-"""One network connection: its handshake, its keep-alive, its flow control and its end.
+"""One network connection: handshake packets, keep-alive, flow control and its end.
 
-Holds nothing that outlives the connection; `client` does. What a server may send, and
-when: MQTT 5.0, sections 3.1.4 (CONNACK first), 3.1.2.10 (keep alive), 3.6 and 3.7 (PUBREL, PUBCOMP), 3.14
-(DISCONNECT), 4.13 (faults).
+Holds nothing that outlives the connection; `stream_lstm.service.mqtt.session` does. Packets that a server may
+send: MQTT 5.0, sections 3.1.4 (CONNACK first), 3.1.2.10 (keep alive), 3.6 and 3.7 (PUBREL, PUBCOMP), 3.14
+(DISCONNECT), 4.13 (errors).
 """
 
 from __future__ import annotations
@@ -29,61 +29,71 @@ from stream_lstm.service.broker import Message
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.framing import Fault, Framing
 
-WRITE_BUFFER_BYTES_MAX = 1_048_576  # from here on `writable` is False until a quarter is left
-CLOSE_SECONDS_MAX = 1.0  # a broker that does not read our last words is left
-SILENCE = 1.5  # keep-alives without a byte from the broker: it is gone (as 3.1.2.10 has it for clients)
+# Above this, `writable` is False until a quarter is left. A trade-off: it bounds the memory for a slow broker
+# and exceeds asyncio's default of 64 KiB so that a large delivery does not stop the next one.
+WRITE_BUFFER_BYTES_MAX = 1_048_576
+CLOSE_SECONDS_MAX = 1.0  # a trade-off: time to write DISCONNECT, against the delay of the next attempt
+KEEP_ALIVE_GRACE = (
+    1.5  # keep-alives without a byte end the connection: the server's rule (3.1.2.10), mirrored
+)
 
-HINT = "does it speak MQTT 5 on this port, without TLS (with TLS, write mqtts://)?"
+HINT = "check that the broker speaks MQTT 5 on this port without TLS (with TLS, write mqtts://)"
 
 Answer = TypeVar("Answer")
 
 
-class Owner(Protocol):
-    """Who uses a connection, and is told what happens on it; each call is within the event loop."""
+class ConnectionListener(Protocol):
+    """Receives what happens on a connection; all calls come from the event loop."""
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
-        """Messages came in one read, in order; with all bytes of theirs, also of reads before."""
+        """Messages of one read, in order; `wire_bytes` is their total size, including earlier reads."""
 
-    def acknowledged(self, packet_id: int, *, taken: bool) -> None:
-        """A publication of ours has come to its end."""
+    def acknowledged(self, packet_id: int, *, accepted: bool) -> None:
+        """The broker acknowledged a publication."""
 
-    def moved(self) -> None:
-        """More may be written, or more is confirmed, than a moment ago."""
+    def progressed(self) -> None:
+        """Writing may be possible again, more may be confirmed, or the connection has ended."""
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection that is being made, stands, or has ended.
+    """Network connection to a broker.
 
     Args:
-        owner: is told what comes in.
+        listener: receives messages and acknowledgements.
         packet_bytes_max: larger packets are faults.
-        answer_seconds_max: how long the broker may be silent while it owes an answer.
-        hint: what to ask oneself if it never speaks MQTT.
+        answer_seconds_max: time without a byte from the broker after which an awaited answer times out.
+        hint: for the error if the broker does not answer CONNECT with a CONNACK.
 
     Attributes:
         bytes_received: so far.
-        session_present: the broker kept our session, as its CONNACK says, which comes before any message.
-        ended: why the connection ended, once it has; a result, never an exception.
-        writable: the transport's buffer has room.
-        reading_paused: the socket is not being read.
-        pings_sent, pings_answered: PINGREQ and PINGRESP (3.12, 3.13), which come in order.
+        session_present: the CONNACK's flag: True if the broker kept the session.
+        ended: result is the reason why the connection ended; it never raises.
+        writable: True if the transport's write buffer is below its limit.
+        reading_paused: True if the socket is not read.
+        pings_sent: PINGREQ packets (3.12).
+        pings_answered: PINGRESP packets (3.13), which come in order.
     """
 
     def __init__(
-        self, owner: Owner, *, packet_bytes_max: int, answer_seconds_max: float, hint: str = HINT
+        self,
+        listener: ConnectionListener,
+        *,
+        packet_bytes_max: int,
+        answer_seconds_max: float,
+        hint: str = HINT,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._hint = hint
-        self._owner = owner
+        self._listener = listener
         self._framing = Framing(packet_bytes_max)
         self._answer_seconds_max = answer_seconds_max
         self._clock = loop.time
         self._answers: dict[type, asyncio.Future[Any]] = {}
-        self._welcomed = False
-        self._moved = False
+        self._connack_received = False
+        self._progressed = False
         self._replies: list[bytes] = []
-        self._lost: asyncio.Future[None] = loop.create_future()
-        self._heard = self._pinged = loop.time()
+        self._closed: asyncio.Future[None] = loop.create_future()
+        self._last_received = self._last_ping = loop.time()
         self.ended: asyncio.Future[BrokerError] = loop.create_future()
         self.session_present = False
         self.writable = True
@@ -91,100 +101,102 @@ class Connection(asyncio.BufferedProtocol):
         self.pings_sent = self.pings_answered = 0
         self.bytes_received = 0
 
-    # What asyncio calls.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP, and TLS if there is any, stands."""
+        """TCP, and TLS if set, is established."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES_MAX)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where asyncio reads to."""
-        return self._framing.room()
+        """The buffer for the next read."""
+        return self._framing.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Decode the bytes of one read, and pass on what they hold."""
         if self.ended.done():
             return
-        self._heard = self._clock()
+        self._last_received = self._clock()
         self.bytes_received += nbytes
         messages: list[Message] = []
         wire_bytes = nbytes
-        take = messages.append if self._welcomed else partial(self._early, messages)
+        take = messages.append if self._connack_received else partial(self._take_checked, messages)
         try:
-            wire_bytes = self._framing.take(nbytes, take, self._control)
+            wire_bytes = self._framing.parse(nbytes, take, self._control)
         except Fault as fault:
-            self._blame(fault)
+            self._close_on_fault(fault)
         if self._replies:
             self.send(b"".join(self._replies))
             self._replies.clear()
         if messages:
-            self._owner.arrived(messages, wire_bytes)
-        if self._moved:
-            self._moved = False
-            self._owner.moved()
+            self._listener.arrived(messages, wire_bytes)
+        if self._progressed:
+            self._progressed = False
+            self._listener.progressed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
-        self._lost.set_result(None)
-        said = tls_errors.explained(exc)
-        if said:
-            self._end(BrokerError(said))
+        self._closed.set_result(None)
+        tls_error = tls_errors.explained(exc)
+        if tls_error:
+            self._end(BrokerError(tls_error))
             return
-        why = f"the connection was lost: {exc}" if exc else "the broker hung up"
-        if self._welcomed:
-            self._end(BrokerError(why) if exc else ConnectionDropped(why))
+        reason = (
+            f"the connection was lost: {exc}" if exc else "the broker closed the connection without a reason"
+        )
+        if self._connack_received:
+            self._end(BrokerError(reason) if exc else ConnectionDropped(reason))
         else:
-            self._end(BrokerError(f"{why} instead of answering: {self._hint}"))
+            self._end(BrokerError(f"{reason}, before CONNACK: {self._hint}"))
 
     def pause_writing(self) -> None:
-        """The transport's buffer is full."""
+        """The transport's write buffer is above its limit."""
         self.writable = False
 
     def resume_writing(self) -> None:
-        """The transport's buffer has room again."""
+        """The transport's write buffer has space again."""
         self.writable = True
-        self._owner.moved()
+        self._listener.progressed()
 
-    # What the owner calls.
+    # Calls of the client.
 
     def send(self, content: bytes) -> None:
-        """Write; nothing happens once the connection has ended."""
+        """Write bytes; does nothing after the connection has ended."""
         if content and not self.ended.done():
             self._transport.write(content)
 
     async def connect(self, packet: bytes) -> ConnAckPacket:
-        """Send CONNECT and wait for its answer.
+        """Send CONNECT and wait for CONNACK.
 
         Raises:
-            BrokerError: the connection ended before, or the broker was silent for too long.
+            BrokerError: the connection ended first, or no byte came for `answer_seconds_max`.
         """
-        return await self._ask(packet, ConnAckPacket)
+        return await self._request(packet, ConnAckPacket)
 
     async def subscribe(self, packet: bytes) -> SubAckPacket:
-        """Send SUBSCRIBE and wait for its answer, behind which other messages may come in."""
-        return await self._ask(packet, SubAckPacket)
+        """Send SUBSCRIBE and wait for SUBACK; messages may come before it."""
+        return await self._request(packet, SubAckPacket)
 
     async def unsubscribe(self, packet: bytes) -> UnsubAckPacket:
-        """Send UNSUBSCRIBE and wait for its answer."""
-        return await self._ask(packet, UnsubAckPacket)
+        """Send UNSUBSCRIBE and wait for UNSUBACK."""
+        return await self._request(packet, UnsubAckPacket)
 
     def ping(self) -> None:
         """Send PINGREQ."""
         self.pings_sent += 1
-        self._pinged = self._clock()
+        self._last_ping = self._clock()
         self.send(packets.PINGREQ)
 
-    async def stay(self, keep_alive_seconds: float) -> BrokerError:
-        """Keep the connection alive until it ends; returns why it did."""
+    async def serve_until_ended(self, keep_alive_seconds: float) -> BrokerError:
+        """Keep the connection alive until it ends; returns the reason of its end."""
         while not self.ended.done():
-            over, _ = await asyncio.wait({self.ended}, timeout=keep_alive_seconds / 2)
-            if not over:
-                self._watch(keep_alive_seconds)
+            ended, _ = await asyncio.wait({self.ended}, timeout=keep_alive_seconds / 2)
+            if not ended:
+                self._check_keep_alive(keep_alive_seconds)
         return self.ended.result()
 
     def pause_reading(self) -> None:
-        """Hold the broker back: its messages wait in the sockets and then with it."""
+        """Stop reading: messages wait in the sockets' buffers and then at the broker (backpressure)."""
         if not self.reading_paused and not self.ended.done():
             self.reading_paused = True
             self._transport.pause_reading()
@@ -193,115 +205,122 @@ class Connection(asyncio.BufferedProtocol):
         """Read again."""
         if self.reading_paused and not self.ended.done():
             self.reading_paused = False
-            self._heard = self._clock()  # while we did not listen it could not be silent
+            self._last_received = self._clock()  # the pause does not count as silence of the broker
             self._transport.resume_reading()
 
-    def close(self, why: BrokerError, code: DisconnectReasonCode | None = None) -> None:
+    def close(self, reason: BrokerError, code: DisconnectReasonCode | None = None) -> None:
         """End the connection, with a DISCONNECT if there is a code."""
         if code is not None:
             self.send(packets.disconnect(code))
-        self._end(why)
+        self._end(reason)
         self._transport.close()
 
     async def closed(self) -> None:
-        """Wait until the socket is closed; a broker that does not let us is left after a while."""
-        await asyncio.wait({self._lost}, timeout=CLOSE_SECONDS_MAX)
-        if not self._lost.done():
+        """Wait until the socket is closed; abort it if the broker does not read the rest in time."""
+        await asyncio.wait({self._closed}, timeout=CLOSE_SECONDS_MAX)
+        if not self._closed.done():
             self._transport.abort()
-            await self._lost
+            await self._closed
 
-    # What happens in between.
+    # Requests and packets.
 
-    async def _ask(self, packet: bytes, kind: type[Answer]) -> Answer:
+    async def _request(self, packet: bytes, kind: type[Answer]) -> Answer:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         either: set[asyncio.Future[Any]] = {answer, self.ended}
         self._answers[kind] = answer
         self.send(packet)
-        self._heard = self._clock()
+        self._last_received = self._clock()
         while not answer.done():
             if self.ended.done():
                 raise self.ended.result()
-            limit = self._heard + self._answer_seconds_max - self._clock()
+            limit = self._last_received + self._answer_seconds_max - self._clock()
             if limit > 0:
                 await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             else:
-                silent = f"the broker was silent for {self._answer_seconds_max:g} s and owes us"
-                hint = "" if self._welcomed else f": {self._hint}"
-                self.close(BrokerError(f"{silent} a {kind.__name__}{hint}"))
+                silence = f"nothing received from the broker for {self._answer_seconds_max:g} s"
+                hint = "" if self._connack_received else f": {self._hint}"
+                self.close(BrokerError(f"{silence} while waiting for {_name(kind)}{hint}"))
         return answer.result()
 
-    def _early(self, messages: list[Message], message: Message) -> None:
-        """A message in the read that may bring the CONNACK."""
-        if not self._welcomed:
-            raise _unexpected("a message before CONNACK")
+    def _take_checked(self, messages: list[Message], message: Message) -> None:
+        """Take a message of a read that may hold the CONNACK."""
+        if not self._connack_received:
+            raise _protocol_error("PUBLISH before CONNACK")
         messages.append(message)
 
     def _control(self, packet: Packet) -> None:
         kind = type(packet)
-        if not self._welcomed and kind is not ConnAckPacket:
-            raise _unexpected(f"{kind.__name__} before CONNACK")
-        act = _ACTS.get(kind)
-        if act is None:
-            raise _unexpected(f"{kind.__name__} from a broker")
-        act(self, packet)
-        self._moved = True
+        if not self._connack_received and kind is not ConnAckPacket:
+            raise _protocol_error(f"{_name(kind)} before CONNACK")
+        action = _ACTIONS.get(kind)
+        if action is None:
+            raise _protocol_error(f"{_name(kind)} from a server")
+        action(self, packet)
+        self._progressed = True
 
-    def _connected(self, packet: ConnAckPacket) -> None:
-        self._answered(packet)
+    def _on_connack(self, packet: ConnAckPacket) -> None:
+        self._on_answer(packet)
         self.session_present = packet.session_present
 
-    def _answered(self, packet: Packet) -> None:
+    def _on_answer(self, packet: Packet) -> None:
         answer = self._answers.pop(type(packet), None)
         if answer is None:
-            raise _unexpected(f"{type(packet).__name__} unasked")
-        self._welcomed = True
+            raise _protocol_error(f"{_name(type(packet))} without a request")
+        self._connack_received = True
         if not answer.done():
             answer.set_result(packet)
 
-    def _acknowledged(self, packet: PubAckPacket) -> None:
-        self._owner.acknowledged(packet.packet_id, taken=int(packet.reason_code) < reason_codes.REFUSED)
+    def _on_puback(self, packet: PubAckPacket) -> None:
+        accepted = int(packet.reason_code) < reason_codes.FAILURE
+        self._listener.acknowledged(packet.packet_id, accepted=accepted)
 
-    def _released(self, packet: PubRelPacket) -> None:
+    def _on_pubrel(self, packet: PubRelPacket) -> None:
         self._replies.append(packets.pubcomp(packet.packet_id))
 
-    def _ponged(self, packet: PingRespPacket) -> None:
+    def _on_pingresp(self, packet: PingRespPacket) -> None:
         if self.pings_answered == self.pings_sent:
-            raise _unexpected("PingRespPacket unasked")
+            raise _protocol_error("PINGRESP without a request")
         self.pings_answered += 1
 
-    def _dismissed(self, packet: DisconnectPacket) -> None:
-        self.close(reason_codes.dismissed(packet))
+    def _on_disconnect(self, packet: DisconnectPacket) -> None:
+        self.close(reason_codes.disconnected(packet))
 
-    def _watch(self, keep_alive_seconds: float) -> None:
+    def _check_keep_alive(self, keep_alive_seconds: float) -> None:
         now = self._clock()
-        silent = now - self._heard
-        if not self.reading_paused and silent >= SILENCE * keep_alive_seconds:
-            self._end(BrokerError(f"no word from the broker for {silent:.1f} s"))
+        silent_seconds = now - self._last_received
+        if not self.reading_paused and silent_seconds >= KEEP_ALIVE_GRACE * keep_alive_seconds:
+            silence = f"nothing received from the broker for {silent_seconds:.1f} s"
+            self._end(BrokerError(f"{silence}, the keep-alive is {keep_alive_seconds:g} s"))
             self._transport.abort()
-        elif now - self._pinged >= keep_alive_seconds / 2:
+        elif now - self._last_ping >= keep_alive_seconds / 2:
             self.ping()
 
-    def _blame(self, fault: Fault) -> None:
+    def _close_on_fault(self, fault: Fault) -> None:
         name = fault.code.name.lower().replace("_", " ")
-        hint = "" if self._welcomed else f"; {self._hint}"
-        self.close(ProtocolError(f"the broker broke MQTT 5 ({name}): {fault}{hint}"), fault.code)
+        hint = "" if self._connack_received else f"; {self._hint}"
+        self.close(ProtocolError(f"the broker violated MQTT 5 ({name}): {fault}{hint}"), fault.code)
 
-    def _end(self, why: BrokerError) -> None:
+    def _end(self, reason: BrokerError) -> None:
         if not self.ended.done():
-            self.ended.set_result(why)
-            self._owner.moved()
+            self.ended.set_result(reason)
+            self._listener.progressed()
 
 
-def _unexpected(what: str) -> Fault:
-    return Fault(DisconnectReasonCode.PROTOCOL_ERROR, what)
+def _name(kind: type) -> str:
+    """A packet's name as in the standard: CONNACK for ConnAckPacket."""
+    return kind.__name__.removesuffix("Packet").upper()
 
 
-_ACTS: dict[type, Callable[[Connection, Any], None]] = {
-    ConnAckPacket: Connection._connected,
-    SubAckPacket: Connection._answered,
-    UnsubAckPacket: Connection._answered,
-    PubAckPacket: Connection._acknowledged,
-    PubRelPacket: Connection._released,
-    PingRespPacket: Connection._ponged,
-    DisconnectPacket: Connection._dismissed,
+def _protocol_error(problem: str) -> Fault:
+    return Fault(DisconnectReasonCode.PROTOCOL_ERROR, problem)
+
+
+_ACTIONS: dict[type, Callable[[Connection, Any], None]] = {
+    ConnAckPacket: Connection._on_connack,
+    SubAckPacket: Connection._on_answer,
+    UnsubAckPacket: Connection._on_answer,
+    PubAckPacket: Connection._on_puback,
+    PubRelPacket: Connection._on_pubrel,
+    PingRespPacket: Connection._on_pingresp,
+    DisconnectPacket: Connection._on_disconnect,
 }

@@ -1,8 +1,8 @@
-"""Bytes in, packets out: finds the packets in what a socket delivers, however it is cut.
+"""Framing: bytes in, packets out, however the reads of the socket cut them.
 
-Holds no socket, no clock and no session. `mqtt5.read` decodes one packet; here is the buffer around it, the
-limit on a packet's size, and the verdict on what it cannot read. Standard: MQTT 5.0, sections 1.5.4 (text),
-2.1.4 (remaining length), 3.3 (PUBLISH), 4.13 (malformed packets).
+No socket, no clock, no session. `mqtt5.read` decodes one packet; this module adds the read buffer, the limit
+on a packet's size, and the treatment of packets that cannot be decoded. Standard: MQTT 5.0, sections 1.5.4
+(text), 2.1.4 (remaining length), 3.3 (PUBLISH), 4.13 (malformed packets).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PUBLISH = 3  # section 2.1.2
 
 
 class Fault(ProtocolError):
-    """What the broker sent is not MQTT 5.
+    """Malformed packet or protocol error of the broker (section 4.13).
 
     Attributes:
-        code: what a DISCONNECT tells the broker (section 3.14.2.1).
+        code: reason code of the DISCONNECT to answer with (section 3.14.2.1).
     """
 
     def __init__(self, code: DisconnectReasonCode, problem: str) -> None:
@@ -35,11 +35,12 @@ class Fault(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A message whose text is not UTF-8: the sensor's fault, passed on by a broker that does not check.
+    """Message whose topic or properties are not UTF-8.
 
-    Section 1.5.4 lets us close the connection over it, but then one bad sensor would stop all others, and at
-    QoS 1 for ever. So it goes on as a message without a topic, which nothing accepts, and is acknowledged in
-    its turn. `payload` is topic, properties and payload as they came.
+    The sensor's fault, forwarded by a broker that does not check. Section 1.5.4 lets a client close the
+    connection, but then one bad sensor would stop all others, at QoS 1 permanently. So it becomes a message
+    without a topic, which is rejected and acknowledged in its turn. `payload` is topic, properties and
+    payload as received.
     """
 
     payload: bytes
@@ -51,7 +52,7 @@ class Unreadable:
 
 
 class Framing:
-    """A buffer to read into, and the packets in it.
+    """Read buffer and packet decoder of one connection.
 
     Args:
         packet_bytes_max: a larger packet, header included, is a fault.
@@ -61,34 +62,34 @@ class Framing:
     def __init__(self, packet_bytes_max: int, *, read_bytes_max: int = READ_BYTES_MAX) -> None:
         self._packet_bytes_max = packet_bytes_max
         self._read_bytes_max = read_bytes_max
-        # Untouched pages cost nothing, so the largest packet has room from the start.
+        # Untouched pages use no memory, so the buffer holds the largest packet from the start.
         self._buffer = memoryview(bytearray(packet_bytes_max + HEADER_BYTES_MAX + read_bytes_max))
         self._held = 0  # bytes of an incomplete packet, at the buffer's start
-        self._wanted = 0  # size of that packet, 0 while unknown
+        self._wanted = 0  # size of that packet, 0 if unknown
         self._read: Callable[[memoryview], tuple[Any, int]] = read
 
-    def room(self) -> memoryview:
-        """Where the next bytes go."""
+    def get_buffer(self) -> memoryview:
+        """The free part of the buffer, to read the next bytes into."""
         return self._buffer[self._held : self._held + self._read_bytes_max]
 
-    def take(
+    def parse(
         self, count: int, message: Callable[[Message], object], control: Callable[[Packet], object]
     ) -> int:
-        """Find the packets in what has arrived.
+        """Decode the complete packets in the buffer.
 
         Args:
-            count: bytes just written to `room()`.
+            count: bytes just written to `get_buffer()`.
             message: called with each PUBLISH, in order.
-            control: called with each other packet, in its place among them.
+            control: called with each other packet, in order among the messages.
 
         Returns:
-            How many bytes the packets have that were found: not all of them may have come just now.
+            Total size of these packets in bytes, including bytes of earlier reads.
 
         Raises:
-            Fault: the rest is not MQTT 5; what came before it was passed on. The buffer is of no more use.
+            Fault: the rest is not MQTT 5; packets before it were passed on. The buffer is unusable then.
         """
         self._held += count
-        if self._held < self._wanted:  # a large packet is still arriving: nothing is looked at twice
+        if self._held < self._wanted:  # a large packet is still arriving: no byte is decoded twice
             return 0
         self._wanted = 0
         decode, limit, rest = self._read, self._packet_bytes_max, self._buffer[: self._held]
@@ -101,15 +102,13 @@ class Framing:
             except ValueError as error:
                 raise Fault(DisconnectReasonCode.MALFORMED_PACKET, str(error)) from None
             except BaseException as error:
-                packet, size = self._panicked(rest, error)
+                packet, size = self._recover(rest, error)
                 decode = self._read
             if size > limit:
                 raise _too_large(size, limit)
             if type(packet) is PublishPacket:
-                if not packet.topic:  # section 3.3.2.3.4: we allow no aliases
-                    raise Fault(
-                        DisconnectReasonCode.TOPIC_ALIAS_INVALID, "a topic alias, and none is allowed"
-                    )
+                if not packet.topic:  # section 3.3.2.3.4: CONNECT allows no aliases
+                    raise Fault(DisconnectReasonCode.TOPIC_ALIAS_INVALID, "topic alias, none is allowed")
                 message(packet)
             elif type(packet) is Unreadable:
                 message(packet)
@@ -123,66 +122,66 @@ class Framing:
         return found
 
     def _incomplete(self, rest: memoryview) -> int:
-        """The size of the packet that begins here; 0 while its header is incomplete."""
+        """Size of the packet at the start of `rest`; 0 if its header is incomplete."""
         size = frame_bytes(rest)
         if size > self._packet_bytes_max:
             raise _too_large(size, self._packet_bytes_max)
         if 0 < size <= len(rest):
-            raise Fault(DisconnectReasonCode.MALFORMED_PACKET, "a packet runs beyond its own end")
+            raise Fault(DisconnectReasonCode.MALFORMED_PACKET, "a field exceeds its packet")
         return size
 
-    def _panicked(self, rest: memoryview, error: BaseException) -> tuple[Unreadable, int]:
-        """Make the best of a packet over which mqtt5 0.8 panicked, as it does over text that is not UTF-8."""
+    def _recover(self, rest: memoryview, error: BaseException) -> tuple[Unreadable, int]:
+        """Decode a packet after a panic of mqtt5 0.8, which panics over text that is not UTF-8."""
         if type(error).__name__ != "PanicException":
             raise error
-        self._read = _read_warily  # a panic also writes a trace to standard error: have no second one
+        self._read = _read_checked  # a panic also writes a trace to standard error: avoid a second one
         size = frame_bytes(rest)
-        found = _stand_in(rest[:size])
+        found = _unreadable(rest[:size])
         if found is None:
-            raise Fault(DisconnectReasonCode.MALFORMED_PACKET, "text that is not UTF-8") from None
+            raise Fault(DisconnectReasonCode.MALFORMED_PACKET, "text is not UTF-8") from None
         return found, size
 
 
 def frame_bytes(view: memoryview | bytes) -> int:
-    """The size of the packet that begins here, header included; 0 while its header is incomplete."""
+    """Size of the packet at the start of `view`, header included; 0 if its header is incomplete."""
     header = _header_bytes(view)
     return header and header + sum((byte & 127) << 7 * n for n, byte in enumerate(view[1:header]))
 
 
 def _header_bytes(view: memoryview | bytes) -> int:
-    """The size of the fixed header: a remaining length ends with the first byte below 128."""
+    """Size of the fixed header: a remaining length ends with the first byte below 128."""
     for n, byte in enumerate(view[1:HEADER_BYTES_MAX], 2):
         if byte < 128:
             return n
     return 0
 
 
-def _read_warily(rest: memoryview) -> tuple[Packet | Unreadable, int]:
-    """As `mqtt5.read`, but looks at a PUBLISH's topic first: 1 µs more, and no panic."""
+def _read_checked(rest: memoryview) -> tuple[Packet | Unreadable, int]:
+    """`mqtt5.read` with a check of a PUBLISH's topic before: 1 µs more, and no panic."""
     size = frame_bytes(rest)
     if 0 < size <= len(rest):
-        found = _stand_in(rest[:size], suspect=False)
+        found = _unreadable(rest[:size], known=False)
         if found is not None:
             return found, size
     return read(rest)
 
 
-def _stand_in(frame: memoryview, *, suspect: bool = True) -> Unreadable | None:
-    """A PUBLISH as far as it can be told without its text.
+def _unreadable(frame: memoryview, *, known: bool = True) -> Unreadable | None:
+    """Decode a PUBLISH without its text.
 
     Args:
-        frame: one whole packet.
-        suspect: something in it is known not to be text; otherwise its topic is looked at.
+        frame: one complete packet.
+        known: True if some text in it is known not to be UTF-8; False: the topic is checked.
 
     Returns:
-        None where it is no PUBLISH, where its parts do not fit in it, or where nothing is wrong with it.
+        None if it is not a PUBLISH, if its fields exceed the packet, or if its topic is UTF-8.
     """
     qos, start = frame[0] >> 1 & 3, _header_bytes(frame) + 2
     if frame[0] >> 4 != PUBLISH or qos == 3 or start > len(frame):
         return None
     end = start + int.from_bytes(frame[start - 2 : start], "big")
     after = end + 2 if qos else end
-    if after > len(frame) or (not suspect and _is_text(frame[start:end])):
+    if after > len(frame) or (not known and _is_text(frame[start:end])):
         return None
     return Unreadable(
         payload=bytes(frame[start:end]) + bytes(frame[after:]),
@@ -203,5 +202,5 @@ def _is_text(view: memoryview) -> bool:
 
 def _too_large(size: int, limit: int) -> Fault:
     return Fault(
-        DisconnectReasonCode.PACKET_TOO_LARGE, f"a packet of {size} bytes, and we said at most {limit}"
+        DisconnectReasonCode.PACKET_TOO_LARGE, f"packet of {size} bytes, at most {limit} are accepted"
     )

@@ -1,4 +1,4 @@
-"""What a broker grants us, and what that would lose: looked at once, when a connection stands.
+"""Features that a broker grants on a connection, and warnings about those it does not.
 
 Pure. Standard: MQTT 5.0, sections 3.2.2 (CONNACK) and 3.9.3 (SUBACK).
 """
@@ -11,28 +11,28 @@ from dataclasses import dataclass, field
 from mqtt5 import ConnAckPacket
 
 from stream_lstm.service.mqtt.options import ClientOptions
-from stream_lstm.service.mqtt.packets import Terms
+from stream_lstm.service.mqtt.packets import Requested
 
-PREDICTION_BYTES = 4_096  # a broker that takes no larger packets may not take every prediction
+PREDICTION_BYTES_MAX = 4_096  # an estimate: where packets must be smaller, some predictions may not fit
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What the broker grants on this connection.
+    """Features that the broker grants on a connection.
 
     Attributes:
-        connection: which one, counted from 1; as in `Arrival`.
-        session_present: the broker kept our session, with what came while we were away.
-        session_expiry_seconds: how long it will keep it.
-        receive_maximum: publications of QoS 1 that it takes unconfirmed.
-        packet_bytes_max: the largest packet that it takes; None: it sets no limit.
-        max_qos: of what we publish.
-        retain_available: it keeps the last message of a topic.
-        keep_alive_seconds: ours, or a shorter one that it asks for.
-        wildcard_available: filters may hold + and #.
-        shared_available: filters may begin with $share.
-        granted: the QoS of each filter.
-        findings: what of this costs something, in plain sentences.
+        connection: number of the connection, from 1, as in `Arrival`.
+        session_present: True if the broker kept the session, with the messages since the last connection.
+        session_expiry_seconds: time for which it keeps the session while disconnected.
+        receive_maximum: publications of QoS 1 that it accepts unacknowledged.
+        packet_bytes_max: largest packet that it accepts; None: no limit.
+        max_qos: highest QoS that it accepts for publications.
+        retain_available: True if retained messages are supported.
+        keep_alive_seconds: the requested one, or a shorter one that the broker asks for.
+        wildcard_available: True if filters may hold + and #.
+        shared_available: True if filters may begin with $share.
+        subscriptions: filters and the QoS granted to each.
+        findings: warnings for the operator, one sentence each.
     """
 
     connection: int
@@ -45,77 +45,83 @@ class Granted:
     keep_alive_seconds: int
     wildcard_available: bool
     shared_available: bool
-    granted: tuple[tuple[str, int], ...]
+    subscriptions: tuple[tuple[str, int], ...]
     findings: list[str] = field(default_factory=list)
 
 
 def evaluate(
     options: ClientOptions,
-    answer: ConnAckPacket,
-    granted: Sequence[int],
+    connack: ConnAckPacket,
+    qos: Sequence[int],
     *,
     connection: int,
-    terms: Terms,
+    requested: Requested,
     session_expected: bool,
 ) -> Granted:
-    """Look at what the broker answered.
+    """Compare the options with the broker's answers.
 
     Args:
-        answer: its CONNACK.
-        granted: the QoS of each of our filters.
-        connection: its number.
-        terms: what we asked for, after what it refused before.
-        session_expected: it has had our session before.
+        options: of the client.
+        connack: the broker's CONNACK.
+        qos: granted to each filter.
+        connection: number of the connection.
+        requested: features that CONNECT asked for.
+        session_expected: True if the broker has had the session before.
     """
-    expiry, alive = answer.session_expiry_interval, answer.server_keep_alive
-    verdict = Granted(
+    expiry, keep_alive = connack.session_expiry_interval, connack.server_keep_alive
+    granted = Granted(
         connection=connection,
-        session_present=answer.session_present,
+        session_present=connack.session_present,
         session_expiry_seconds=options.session_expiry_seconds if expiry is None else expiry,
-        receive_maximum=answer.receive_max,
-        packet_bytes_max=answer.max_packet_size,
-        max_qos=int(answer.max_qos),
-        retain_available=answer.retain_available and terms.retain,
-        # A longer one, or none (0), binds us to nothing: we also want to notice when the broker is gone.
-        keep_alive_seconds=min(options.keep_alive_seconds, alive or options.keep_alive_seconds),
-        wildcard_available=answer.wildcard_subscription_available,
-        shared_available=answer.shared_subscription_available,
-        granted=tuple((entry.pattern, qos) for entry, qos in zip(options.filters, granted, strict=True)),
+        receive_maximum=connack.receive_max,
+        packet_bytes_max=connack.max_packet_size,
+        max_qos=int(connack.max_qos),
+        retain_available=connack.retain_available and requested.retain,
+        # A longer one, or none (0), needs no change: the client, too, must detect a lost connection.
+        keep_alive_seconds=min(options.keep_alive_seconds, keep_alive or options.keep_alive_seconds),
+        wildcard_available=connack.wildcard_subscription_available,
+        shared_available=connack.shared_subscription_available,
+        subscriptions=tuple((entry.pattern, code) for entry, code in zip(options.filters, qos, strict=True)),
     )
-    verdict.findings.extend(_findings(options, verdict, session_expected=session_expected))
-    return verdict
+    granted.findings.extend(_findings(options, granted, session_expected=session_expected))
+    return granted
 
 
-def _findings(options: ClientOptions, verdict: Granted, *, session_expected: bool) -> Iterator[str]:
-    if session_expected and not verdict.session_present:
+def _findings(options: ClientOptions, granted: Granted, *, session_expected: bool) -> Iterator[str]:
+    if session_expected and not granted.session_present:
         yield (
-            "the broker no longer has our session: events sent since we were last connected may be missing"
+            "the broker has lost the session: events sent since the last connection may be missing"
             " (let the broker keep its state on disk; mosquitto: persistence true)"
         )
-    if verdict.session_expiry_seconds == 0:
-        yield "the broker keeps no session: events sent while we are away are lost"
-    elif verdict.session_expiry_seconds < options.session_expiry_seconds:
+    if granted.session_expiry_seconds == 0:
+        yield "the broker keeps no session: events sent while the service is disconnected are lost"
+    elif granted.session_expiry_seconds < options.session_expiry_seconds:
         yield (
-            f"the broker keeps our session for {verdict.session_expiry_seconds} s, not"
-            f" {options.session_expiry_seconds} s: after a longer absence events are lost"
+            f"the broker keeps the session for {granted.session_expiry_seconds} s, not"
+            f" {options.session_expiry_seconds} s: events are lost if the service is disconnected for longer"
         )
-    for entry, (pattern, qos) in zip(options.filters, verdict.granted, strict=True):
+    for entry, (pattern, qos) in zip(options.filters, granted.subscriptions, strict=True):
         if qos < entry.qos:
             yield f"the broker grants QoS {qos} to {pattern!r}, not {entry.qos}: {_LOSS[qos]}"
-    yield from _limits(options, verdict)
+    yield from _missing_features(options, granted)
 
 
-def _limits(options: ClientOptions, verdict: Granted) -> Iterator[str]:
-    """What we send and the broker does not take."""
-    if not verdict.retain_available and (options.status_topic or options.publish_retain):
-        yield "the broker retains nothing: who subscribes later sees neither our status nor past predictions"
-    if verdict.packet_bytes_max is not None and verdict.packet_bytes_max < PREDICTION_BYTES:
+def _missing_features(options: ClientOptions, granted: Granted) -> Iterator[str]:
+    if not granted.retain_available and (options.status_topic or options.publish_retain):
         yield (
-            f"the broker takes packets of at most {verdict.packet_bytes_max} bytes:"
-            " larger predictions are left out"
+            "the broker does not support retained messages:"
+            " later subscribers get neither the service's status nor past predictions"
         )
-    if verdict.keep_alive_seconds != options.keep_alive_seconds:
-        yield f"the broker asks for a keep-alive of {verdict.keep_alive_seconds} s, which we follow"
+    if granted.packet_bytes_max is not None and granted.packet_bytes_max < PREDICTION_BYTES_MAX:
+        yield (
+            f"the broker accepts packets of at most {granted.packet_bytes_max} bytes:"
+            " larger predictions are dropped"
+        )
+    if granted.keep_alive_seconds != options.keep_alive_seconds:
+        yield f"the broker asks for a keep-alive of {granted.keep_alive_seconds} s, which the service uses"
 
 
-_LOSS = {0: "events are lost whenever the connection is", 1: "an event may come twice, which we notice"}
+_LOSS = {
+    0: "events are lost whenever the connection is lost",
+    1: "a message may arrive twice, the duplicate is dropped",
+}

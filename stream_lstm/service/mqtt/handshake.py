@@ -1,4 +1,4 @@
-"""How a connection is made: TCP, TLS, CONNECT, SUBSCRIBE, and what to make of the answers.
+"""Handshake of a connection: TCP, TLS, CONNECT, SUBSCRIBE, and the evaluation of the answers.
 
 Standard: MQTT 5.0, sections 3.1 (CONNECT), 3.2 (CONNACK), 3.8 (SUBSCRIBE), 3.9 (SUBACK).
 """
@@ -13,48 +13,48 @@ from mqtt5 import ConnAckPacket, SubAckPacket
 
 from stream_lstm.errors import BrokerError, ProtocolError, SessionTaken, SettingsError
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
-from stream_lstm.service.mqtt.connection import HINT, Connection, Owner
+from stream_lstm.service.mqtt.connection import HINT, Connection, ConnectionListener
 from stream_lstm.service.mqtt.granted import Granted, evaluate
 from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
-from stream_lstm.service.mqtt.packets import Terms
+from stream_lstm.service.mqtt.packets import Requested
 from stream_lstm.service.mqtt.takeover import ClientSignature
 
 TLS_HINT = (
-    "does it speak MQTT 5 over TLS on this port (without TLS, write mqtt://), "
-    "and accept our certificate (mqtt.cert_file), if it wants one?"
+    "check that the broker speaks MQTT 5 over TLS on this port (without TLS, write mqtt://) "
+    "and that it accepts our certificate (mqtt.cert_file), if it requires one"
 )
 
 
 class Handshake:
-    """Makes connections, and remembers what this broker would not grant.
+    """Opens connections, and remembers the features that this broker does not support.
 
     Args:
-        options: of the link.
-        mark: signs what is said on the status topic.
+        options: of the client.
+        signature: signs the messages on the status topic.
 
     Attributes:
-        pending: the limit on the attempt that is under way; bring it forward to give the attempt up.
-        session_expected: the broker has had our session.
+        pending: timeout of the TCP and TLS attempt in progress; reschedule it to abort the attempt.
+        session_expected: True if the broker should have the session.
     """
 
-    def __init__(self, options: ClientOptions, mark: ClientSignature) -> None:
+    def __init__(self, options: ClientOptions, signature: ClientSignature) -> None:
         self._options = options
-        self._mark = mark
-        # Read for its signs; where it is subscribed to as a source of events, it is read as one.
-        mine = {entry.pattern for entry in options.filters}
-        said = [Filter(topic, 0) for topic in (options.status_topic, options.dropped_topic) if topic]
-        self._watched = [entry for entry in (*said, *options.watched) if entry.pattern not in mine]
-        self._drops_asked = True
-        self._terms = Terms()
+        self._signature = signature
+        # A topic that is also a source of events is subscribed to as a source only.
+        sources = {entry.pattern for entry in options.filters}
+        own = [Filter(topic, 0) for topic in (options.status_topic, options.dropped_topic) if topic]
+        self._watched = [entry for entry in (*own, *options.watched) if entry.pattern not in sources]
+        self._subscribes_dropped_topic = True
+        self._requested = Requested()
         self._credentials = Credentials()
         self.pending: asyncio.Timeout | None = None
         self.session_expected = options.session_expected
 
-    async def open(self, owner: Owner) -> Connection:
-        """A connection over which nothing was said yet.
+    async def open(self, listener: ConnectionListener) -> Connection:
+        """Open TCP, and TLS if set; no MQTT packet is sent yet.
 
         Raises:
-            BrokerError: there is none to be had.
+            BrokerError: the broker cannot be reached, or TLS failed.
         """
         options, loop = self._options, asyncio.get_running_loop()
         where = f"{options.host}:{options.port}"
@@ -68,7 +68,7 @@ class Handshake:
             async with asyncio.timeout(options.connect_seconds_max) as self.pending:
                 _, connection = await loop.create_connection(
                     lambda: Connection(
-                        owner,
+                        listener,
                         packet_bytes_max=options.packet_bytes_max,
                         answer_seconds_max=options.connect_seconds_max,
                         hint=hint,
@@ -79,99 +79,104 @@ class Handshake:
                     server_hostname=name,
                 )
         except TimeoutError:
-            raise BrokerError(f"{where} does not answer") from None
+            raise BrokerError(f"{where} does not answer within {options.connect_seconds_max:g} s") from None
         except (OSError, UnicodeError) as error:
-            why = tls_errors.explained(error) or str(error)
+            reason = tls_errors.explained(error) or str(error)
             if isinstance(error, ConnectionResetError):
-                why += f": {hint}"
-            raise BrokerError(f"cannot connect to {where}: {why}") from None
+                reason += f": {hint}"
+            raise BrokerError(f"cannot connect to {where}: {reason}") from None
         finally:
             self.pending = None
         return connection
 
-    async def greet(
+    async def establish(
         self, connection: Connection, *, number: int, resumed: Callable[[Granted], Awaitable[None]]
     ) -> Granted:
-        """CONNECT and SUBSCRIBE.
+        """Send CONNECT and SUBSCRIBE, and publish the status `online`.
 
         Args:
+            connection: from `open`.
             number: of the connection.
-            resumed: called before SUBSCRIBE is answered if the broker kept our session. Some brokers
-                (rumqttd) answer nothing more until messages of that session are acknowledged.
+            resumed: called if the broker kept the session, before SUBACK. Some brokers (rumqttd) send no
+                SUBACK until messages of that session are acknowledged.
 
         Raises:
-            BrokerError: the connection ended, or the broker does not want us.
+            BrokerError: the connection ended, or the broker refused it.
         """
         options = self._options
-        answer = await connection.connect(
-            packets.connect(options, self._credentials, self._terms, self._mark)
+        connack = await connection.connect(
+            packets.connect(options, self._credentials, self._requested, self._signature)
         )
-        self._accept(answer)
-        agreeing = asyncio.ensure_future(self._agree(connection))
+        self._check(connack)
+        subscribing = asyncio.ensure_future(self._subscribe(connection))
         try:
-            await asyncio.sleep(0)  # what we ask for is on its way
-            if answer.session_present:
-                asked = [entry.qos for entry in options.filters]
-                await resumed(self._judge(answer, asked, number))
-            granted = await agreeing
+            await asyncio.sleep(0)  # SUBSCRIBE is written before the publications of `resumed`
+            if connack.session_present:
+                qos = [entry.qos for entry in options.filters]
+                await resumed(self._evaluate(connack, qos, number))
+            granted_qos = await subscribing
         finally:
-            agreeing.cancel()
-        verdict = self._judge(answer, granted, number)
-        self.session_expected = verdict.session_expiry_seconds > 0
+            subscribing.cancel()
+        granted = self._evaluate(connack, granted_qos, number)
+        self.session_expected = granted.session_expiry_seconds > 0
         if options.status_topic:
-            retain = verdict.retain_available
             connection.send(
-                packets.status(options.status_topic, packets.ONLINE, retain=retain, mark=self._mark)
+                packets.status(
+                    options.status_topic,
+                    packets.ONLINE,
+                    retain=granted.retain_available,
+                    signature=self._signature,
+                )
             )
-        return verdict
+        return granted
 
-    def _judge(self, answer: ConnAckPacket, granted: Sequence[int], number: int) -> Granted:
+    def _evaluate(self, connack: ConnAckPacket, qos: Sequence[int], number: int) -> Granted:
         return evaluate(
             self._options,
-            answer,
-            granted,
+            connack,
+            qos,
             connection=number,
-            terms=self._terms,
+            requested=self._requested,
             session_expected=self.session_expected,
         )
 
-    def _accept(self, answer: ConnAckPacket) -> None:
-        """Raise what a CONNACK refuses; next time ask for no more than this broker can do."""
-        code = int(answer.reason_code)
-        if code == reason_codes.NO_RETAIN:
-            self._terms = replace(self._terms, retain=False)
-        if code == reason_codes.NO_QOS:
-            self._terms = replace(self._terms, will_qos=0)
+    def _check(self, connack: ConnAckPacket) -> None:
+        """Raise the error of a CONNACK; the next attempt requests no feature that the broker lacks."""
+        code = int(connack.reason_code)
+        if code == reason_codes.RETAIN_NOT_SUPPORTED:
+            self._requested = replace(self._requested, retain=False)
+        if code == reason_codes.QOS_NOT_SUPPORTED:
+            self._requested = replace(self._requested, will_qos=0)
         if code:
-            raise reason_codes.refused(answer)
-        if self._options.publish_qos > int(answer.max_qos):
-            raise reason_codes.publishes_at_0_only()
+            raise reason_codes.connection_refused(connack)
+        if self._options.publish_qos > int(connack.max_qos):
+            raise reason_codes.publish_qos_not_supported()
 
-    async def _agree(self, connection: Connection) -> list[int]:
-        """Which topics we get; returns the QoS granted to each filter."""
+    async def _subscribe(self, connection: Connection) -> list[int]:
+        """Send UNSUBSCRIBE and SUBSCRIBE as needed; returns the QoS granted to each filter."""
         filters = self._options.filters
         if self._options.unsubscribe:
             await connection.unsubscribe(packets.unsubscribe(self._options.unsubscribe))
         if not filters:
             return []
-        answer, asked = await self._subscribe(connection)
-        codes = list(answer.reason_codes)
-        if answer.packet_id != packets.SUBSCRIBE_ID or len(codes) != asked:
-            raise ProtocolError("the broker broke MQTT 5: its SUBACK does not fit our SUBSCRIBE")
-        del codes[len(filters) :]  # where we may not read who is there, we go without
+        suback, requested = await self._send_subscribe(connection)
+        codes = list(suback.reason_codes)
+        if suback.packet_id != packets.SUBSCRIBE_ID or len(codes) != requested:
+            raise ProtocolError("the broker violated MQTT 5: its SUBACK does not match the SUBSCRIBE")
+        del codes[len(filters) :]  # the service works without the watched topics
         for entry, code in zip(filters, codes, strict=True):
-            if int(code) >= reason_codes.REFUSED:
-                raise reason_codes.not_granted(entry, code)
+            if int(code) >= reason_codes.FAILURE:
+                raise reason_codes.subscription_refused(entry, code)
         return [int(code) for code in codes]
 
-    async def _subscribe(self, connection: Connection) -> tuple[SubAckPacket, int]:
-        """SUBSCRIBE, and the answer; returns also how many filters were asked for.
+    async def _send_subscribe(self, connection: Connection) -> tuple[SubAckPacket, int]:
+        """Send SUBSCRIBE; returns the SUBACK and the number of filters requested.
 
-        A broker may end the connection of a client that asks for a topic beginning with $, as rumqttd does:
-        so an attempt that ends here is followed by one that does not ask for it.
+        Some brokers (rumqttd) close the connection over a filter that begins with $. So the attempt after one
+        that ends here leaves out `dropped_topic`.
         """
         options, watched = self._options, self._watched
-        if not self._drops_asked:
+        if not self._subscribes_dropped_topic:
             watched = [entry for entry in watched if entry.pattern != options.dropped_topic]
         packet = packets.subscribe(options.filters, retained=options.retained, watched=watched)
         try:
@@ -181,8 +186,8 @@ class Handshake:
         except BrokerError as error:
             if not options.dropped_topic:
                 raise
-            self._drops_asked = not self._drops_asked
-            if self._drops_asked:
+            self._subscribes_dropped_topic = not self._subscribes_dropped_topic
+            if self._subscribes_dropped_topic:
                 raise
-            hint = f"the next attempt does not ask for {options.dropped_topic} (mqtt.dropped_topic)"
+            hint = f"the next attempt does not subscribe to {options.dropped_topic} (mqtt.dropped_topic)"
             raise BrokerError(f"{error}; {hint}") from None

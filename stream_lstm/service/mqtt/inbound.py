@@ -1,11 +1,11 @@
-"""Takes in what arrives, and holds the broker back when there is enough.
+"""Inbound side of the client: queues arrivals, and applies backpressure when the inbox is full.
 
-The inbox's limit stops the reading of the socket, so that messages wait with the broker. One thing goes
-against that: an answer of the broker's (a PUBACK, a PINGRESP) lies in the same stream as the messages that
-nobody takes while they wait for it. So while somebody waits for an answer, reading goes on. The inbox then
-fills to twice its limit, and beyond that messages are left out: those of QoS 0 are lost, as QoS 0 may be,
-and counted; for the others the connection is made anew once there is room, and the broker, which has no
-acknowledgement for them, sends them again (MQTT 5.0, section 4.4).
+A full inbox stops the reading of the socket, so that messages wait at the broker. An answer of the broker
+(PUBACK, PINGRESP), however, comes in the same stream, behind messages that are not taken while the client
+waits for it. So reading continues while an answer is awaited. The inbox then fills to twice its limit;
+messages beyond that are dropped. At QoS 0 they are lost, as QoS 0 allows, and counted. At higher QoS the
+client reconnects once the inbox has space, and the broker sends the unacknowledged messages again (MQTT 5.0,
+section 4.4).
 """
 
 from __future__ import annotations
@@ -23,96 +23,101 @@ from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.inbox import Inbox
 from stream_lstm.service.mqtt.options import ClientOptions
 
-# What waited at the broker comes in one go. So it has all come when nothing came for a moment and nothing is
-# left to acknowledge; and, where messages never cease, after as long a time as we were away.
+# MQTT does not mark messages that waited at the broker, so the end of their burst is a rule of ours: nothing
+# came for a moment while nothing is unacknowledged; or, under constant traffic, as much time has passed as
+# the client was disconnected, within these limits. A trade-off: longer times mark more live messages as late
+# (docs/decisions/0006).
 QUIET_SECONDS = 0.1
 LATE_SECONDS_MIN, LATE_SECONDS_MAX = 1.0, 60.0
 
 
 class Inbound:
-    """The way in, over all connections.
+    """Messages from the broker, over all connections.
 
     Args:
-        clock: epoch seconds, for the time of arrival.
+        options: of the client.
+        clock: epoch seconds, for arrival times.
 
     Attributes:
-        connection: the present one, if any, whether or not it has begun to serve.
-        number: which one it is, from 1.
+        inbox: messages received and not yet taken.
+        connection: the present one, also during its handshake; None if there is none.
+        number: of the present or the last connection, from 1.
         received_total: messages.
-        left_out_total: of QoS 0, lost for want of room.
-        unacknowledged: messages of this connection, of any QoS, that were not settled.
+        dropped_total: messages of QoS 0 dropped because the inbox was full.
+        unacknowledged: messages of the present connection, of any QoS, not yet acknowledged.
     """
 
     def __init__(self, options: ClientOptions, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
         self._serving = False
-        self._listeners = 0
-        self._leaving_out = False  # one that the broker must send again did not fit: nor may any after it
-        self._done = False
+        self._awaiting_answer = 0  # number of waits that need reading to continue
+        self._dropping = False  # a message of QoS 1 or 2 was dropped: to keep the order, so are all after it
+        self._stopped = False
         self._late = False
         self._late_until = self._last_arrival = 0.0
-        self._away_since: float | None = None if options.session_expected else float("inf")
+        self._disconnected_since: float | None = None if options.session_expected else float("inf")
         self.inbox = Inbox(messages_max=options.inbox_messages_max, bytes_max=options.inbox_bytes_max)
         self.connection: Connection | None = None
         self.number = 0
         self.received_total = 0
-        self.left_out_total = 0
+        self.dropped_total = 0
         self.unacknowledged = 0
 
     def begin(self, connection: Connection) -> None:
-        """A connection is being made; until it serves, its answers must be heard."""
+        """Begin a handshake; until `serve`, reading never pauses, since its answers are awaited."""
         self.connection = connection
         self.number += 1
-        self._serving = self._leaving_out = False
+        self._serving = self._dropping = False
         self.unacknowledged = 0
         now = self._last_arrival = asyncio.get_running_loop().time()
-        away = LATE_SECONDS_MAX if self._away_since is None else now - self._away_since
-        self._late = away >= 0.0
-        self._late_until = now + min(max(away, LATE_SECONDS_MIN), LATE_SECONDS_MAX)
+        since = self._disconnected_since
+        disconnected_seconds = LATE_SECONDS_MAX if since is None else now - since
+        self._late = disconnected_seconds >= 0.0
+        self._late_until = now + min(max(disconnected_seconds, LATE_SECONDS_MIN), LATE_SECONDS_MAX)
 
     def serve(self) -> None:
-        """The connection serves."""
+        """The handshake is complete."""
         self._serving = True
-        self._balance()
+        self._update_reading()
 
     def end(self) -> None:
-        """There is no connection now; what came over it stays to be taken."""
+        """The connection has ended; its messages stay in the inbox."""
         if self._serving:
-            self._away_since = asyncio.get_running_loop().time()
+            self._disconnected_since = asyncio.get_running_loop().time()
             self._serving = False
         self.connection = None
         self.unacknowledged = 0
 
     async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
-        """What is there, once there is so much; `reconsider` asks for the number anew."""
+        """Wait for messages; see `stream_lstm.service.broker.Broker.receive`."""
         while self.inbox.messages < least():
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._changed.clear()
+            await self._changed.wait()
         taken = self.inbox.take(messages_max)
-        self._balance()
+        self._update_reading()
         return taken
 
     def reconsider(self) -> None:
-        """Whoever receives may want fewer messages now."""
-        self._arrived.set()
+        """Make a waiting `receive` call `least` again."""
+        self._changed.set()
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
-        """Keep what came in one read."""
+        """Queue the messages of one read."""
         self.received_total += len(messages)
-        if self._leaving_out or self._done or self.inbox.overfull:
-            self._leave_out(messages)
+        if self._dropping or self._stopped or self.inbox.overfull:
+            self._drop(messages)
             return
         resumed = self.connection is not None and self.connection.session_present
-        late = resumed and self._may_be_late()  # without a session nothing has waited for us
+        late = resumed and self._may_be_late()  # without a session no message waited at the broker
         self.unacknowledged += len(messages)
         self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes, late, resumed))
-        self._arrived.set()
+        self._changed.set()
         if self.inbox.full:
-            self._balance()
+            self._update_reading()
 
     def _may_be_late(self) -> bool:
-        """Whether what comes now may have waited at the broker while we were away."""
+        """True if messages that come now may have waited at the broker."""
         if self._late:
             now, last = asyncio.get_running_loop().time(), self._last_arrival
             quiet = not self.unacknowledged and now - last >= QUIET_SECONDS
@@ -120,8 +125,8 @@ class Inbound:
             self._last_arrival = now
         return self._late
 
-    def settle(self, arrivals: Sequence[Arrival]) -> bytes:
-        """Acknowledgements for what came over this connection; an earlier one's ids mean nothing now."""
+    def acknowledge(self, arrivals: Sequence[Arrival]) -> bytes:
+        """Encode acknowledgements, but not of an earlier connection, whose packet ids are invalid now."""
         out = []
         for arrival in arrivals:
             if arrival.connection == self.number:
@@ -129,50 +134,50 @@ class Inbound:
                 out.append(packets.acknowledgements(arrival.packets))
         return b"".join(out)
 
-    def of_now(self, arrivals: Sequence[Arrival]) -> bool:
-        """Whether these came over the present connection, all of them."""
+    def all_present(self, arrivals: Sequence[Arrival]) -> bool:
+        """True if all of these came over the present connection."""
         return all(arrival.connection == self.number for arrival in arrivals)
 
     @contextmanager
-    def listening(self, *, patience_seconds: float) -> Iterator[None]:
-        """Read on, however full the inbox is, once the wait inside has taken this long."""
+    def keep_reading(self, *, after_seconds: float) -> Iterator[None]:
+        """Read on despite a full inbox if the body of the context takes longer than `after_seconds`."""
         begun: list[bool] = []
 
-        def listen() -> None:
+        def begin() -> None:
             begun.append(True)
-            self._listeners += 1
-            self._balance()
+            self._awaiting_answer += 1
+            self._update_reading()
 
-        timer = asyncio.get_running_loop().call_later(patience_seconds, listen)
+        timer = asyncio.get_running_loop().call_later(after_seconds, begin)
         try:
             yield
         finally:
             timer.cancel()
-            self._listeners -= len(begun)
-            self._balance()
+            self._awaiting_answer -= len(begun)
+            self._update_reading()
 
     def stop_receiving(self) -> None:
-        """Nobody will receive again: hear the broker's answers, and leave the messages with it."""
-        self._done = True
-        self._balance()
+        """Drop all further messages: they stay with the broker; its answers are still read."""
+        self._stopped = True
+        self._update_reading()
 
-    def _balance(self) -> None:
-        """Read, or do not."""
+    def _update_reading(self) -> None:
+        """Pause or resume reading, and reconnect after a drop once the inbox has space."""
         connection = self.connection
         if connection is None:
             return
-        if self._listeners or self._done or not self._serving or self.inbox.low:
+        if self._awaiting_answer or self._stopped or not self._serving or self.inbox.low:
             connection.resume_reading()
         elif self.inbox.full:
             connection.pause_reading()
-        if self._leaving_out and self._serving and self.inbox.low and not self._done:
+        if self._dropping and self._serving and self.inbox.low and not self._stopped:
             connection.close(
-                BrokerError("more arrived than there was room for; the broker sends it again"),
+                BrokerError("messages were dropped because the inbox was full; the broker sends them again"),
                 DisconnectReasonCode.NORMAL_DISCONNECTION,
             )
 
-    def _leave_out(self, messages: Sequence[Message]) -> None:
+    def _drop(self, messages: Sequence[Message]) -> None:
         lost = sum(message.packet_id is None for message in messages)
-        if not self._done:
-            self.left_out_total += lost
-        self._leaving_out = self._leaving_out or lost < len(messages)
+        if not self._stopped:
+            self.dropped_total += lost
+        self._dropping = self._dropping or lost < len(messages)

@@ -1,6 +1,6 @@
-"""Messages that have arrived and are not yet taken: bounded, in order, in the pieces in which they came.
+"""Bounded queue of arrivals, in order, in the reads in which they came.
 
-Holds no socket: whoever puts asks `full` and stops reading, whoever takes asks `low` and reads on.
+Holds no socket: the caller stops reading when the inbox is `full` and resumes when it is `low`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from stream_lstm.service.broker import Arrival
 
 
 class Inbox:
-    """Arrivals, oldest first.
+    """Queue of arrivals, oldest first.
 
     Args:
-        messages_max: from here on it is full; the read that fills it is kept whole.
-        bytes_max: likewise, as counted on the wire.
+        messages_max: number of messages from which on it is full; the read that fills it is kept whole.
+        bytes_max: likewise, in bytes on the wire.
+
+    Attributes:
+        messages: number of messages in the queue.
+        wire_bytes: their size on the wire.
     """
 
     def __init__(self, *, messages_max: int, bytes_max: int) -> None:
@@ -28,32 +32,32 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """No more should be read."""
+        """True if the caller should stop reading."""
         return self.messages >= self._messages_max or self.wire_bytes >= self._bytes_max
 
     @property
     def overfull(self) -> bool:
-        """No more can be kept."""
+        """True if the caller must drop messages: twice either limit is used."""
         return self.messages >= 2 * self._messages_max or self.wire_bytes >= 2 * self._bytes_max
 
     @property
     def low(self) -> bool:
-        """Reading may go on: at most half of either limit is used."""
+        """True if the caller may read again: at most half of each limit is used."""
         return self.messages * 2 <= self._messages_max and self.wire_bytes * 2 <= self._bytes_max
 
     def put(self, arrival: Arrival) -> None:
-        """Keep what arrived."""
+        """Append an arrival."""
         self._arrivals.append(arrival)
         self.messages += len(arrival.packets)
         self.wire_bytes += arrival.wire_bytes
 
     def take(self, messages_max: int) -> list[Arrival]:
-        """The oldest arrivals, at most so many messages; the last is cut if it holds more."""
+        """Remove and return the oldest arrivals, of at most `messages_max` messages; may split the last."""
         taken: list[Arrival] = []
         while self._arrivals and messages_max > 0:
             arrival = self._arrivals.popleft()
             if len(arrival.packets) > messages_max:
-                arrival, rest = _cut(arrival, messages_max)
+                arrival, rest = _split(arrival, messages_max)
                 self._arrivals.appendleft(rest)
             taken.append(arrival)
             messages_max -= len(arrival.packets)
@@ -62,8 +66,8 @@ class Inbox:
         return taken
 
 
-def _cut(arrival: Arrival, messages: int) -> tuple[Arrival, Arrival]:
-    """An arrival in two; the bytes are shared out by the number of messages."""
+def _split(arrival: Arrival, messages: int) -> tuple[Arrival, Arrival]:
+    """Split an arrival in two; the bytes are divided in proportion to the messages."""
     share = arrival.wire_bytes * messages // len(arrival.packets)
     first = replace(arrival, packets=arrival.packets[:messages], wire_bytes=share)
     rest = replace(arrival, packets=arrival.packets[messages:], wire_bytes=arrival.wire_bytes - share)

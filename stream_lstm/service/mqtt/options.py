@@ -1,7 +1,7 @@
-"""What a link is told: the broker, our name there, what to read, and every limit.
+"""Options of an MQTT client: broker, client id, filters, limits.
 
-Holds no defaults that a user sets (`stream_lstm.service.settings` does) beyond those of the protocol, and
-nothing that changes. Standard: MQTT Version 5.0, OASIS, 7 March 2019.
+Immutable. The defaults of what users set are in `stream_lstm.service.settings`; those here are the
+protocol's, or for tools without settings. Standard: MQTT Version 5.0, OASIS, 7 March 2019.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-RECEIVE_MAXIMUM = 65_534  # mqtt5 leaves 65,535, the protocol's default, unsaid; mosquitto then takes 20
+RECEIVE_MAXIMUM = 65_534  # mqtt5 omits 65,535, the protocol's default, and mosquitto then assumes 20
 PACKET_BYTES_MAX = 268_435_460  # section 2.1.4: 268,435,455 after a header of 5 bytes
+PACKET_BYTES_MIN = 128  # a trade-off: topic and payload must fit; settings ask for more
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Topics to read, and the most that the broker shall assure for them (section 3.8.3)."""
+    """Topic filter, and the highest QoS to receive its messages at (section 3.8.3)."""
 
     pattern: str
     qos: Literal[0, 1, 2] = 1
@@ -25,11 +26,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are, and whom we trust.
+    """User name, password and TLS context.
 
     Attributes:
-        password: never shown.
-        ssl: encrypts and checks the connection; none: plain TCP.
+        password: not part of the `repr`.
+        ssl: encrypts and authenticates the connection; None: plain TCP.
     """
 
     username: str | None = None
@@ -39,28 +40,32 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """Everything that a link needs to know.
+    """Options of an MQTT client.
 
     Attributes:
-        credentials: asked for each connection anew, so that what was replaced counts from the next one on;
-            may raise a `SettingsError`.
-        server_name: what the broker's certificate must name; None: `host`.
-        session_expiry_seconds: how long the broker shall keep our session while we are away.
-        session_expected: we were here before (there is state), so a missing session means missing events.
-        receive_maximum: messages that the broker may send ahead of our acknowledgements.
-        packet_bytes_max: larger packets are refused, header included (section 3.1.2.11.4).
-        unsubscribe: filters of an earlier time that a kept session may still hold.
-        retained: also take what was retained before we first subscribed.
-        publish_qos: 0 is confirmed by a ping behind it, 1 by the broker's PUBACKs.
-        status_topic: retained `online` or `offline`; empty: none.
-        dropped_topic: where the broker says how many messages it has dropped; empty: it is not asked.
-        watched: read, too, each time from what is retained there on; where we may not, we go without.
-        refused_seconds_min: least wait after an answer that only a changed setting can change.
-        inbox_messages_max: received and not yet taken; from here on the socket is not read.
-        inbox_bytes_max: likewise, counted as they came over the wire.
-        unconfirmed_bytes_max: publications that the broker may not have yet, kept for another connection.
-        barrier_seconds_min: least time between two pings that confirm publications of QoS 0.
-        stop_seconds_max: how long `stop` waits for the broker.
+        credentials: called for each connection, so that replaced files count from the next one on; may raise
+            a `SettingsError`.
+        server_name: name that the broker's certificate must have; None: `host`.
+        connect_seconds_max: for TCP and TLS together, and for each answer of the handshake.
+        session_expiry_seconds: time for which the broker shall keep the session while disconnected.
+        session_expected: the client has connected in an earlier run (there is state), so a missing session
+            means missing events.
+        receive_maximum: messages that the broker may send ahead of acknowledgements.
+        packet_bytes_max: largest packet to accept, header included (section 3.1.2.11.4).
+        filters: subscriptions.
+        unsubscribe: filters of an earlier run that a kept session may still hold.
+        retained: also receive messages retained before the first subscription.
+        publish_qos: 0 is confirmed by a PINGREQ after the publications, 1 by PUBACKs.
+        status_topic: for a retained `online` or `offline`; empty: none.
+        dropped_topic: of the broker's count of dropped messages; empty: not subscribed to.
+        watched: further subscriptions, with the retained message on every connection; a broker may refuse
+            them.
+        refused_seconds_min: shortest wait after a failure that only a changed setting can cure.
+        inbox_messages_max: messages received and not yet taken, from which on the socket is not read.
+        inbox_bytes_max: likewise, in bytes on the wire.
+        unconfirmed_bytes_max: publications kept until confirmed, from which on deliveries wait.
+        barrier_seconds_min: shortest time between two PINGREQs that confirm publications of QoS 0.
+        stop_seconds_max: time that `stop` waits for confirmations.
     """
 
     host: str
@@ -93,12 +98,16 @@ class ClientOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep_alive_seconds <= 65_535:
-            raise ValueError("keep_alive_seconds is 1 to 65,535: without it a dead connection goes unnoticed")
+            raise ValueError(
+                "keep_alive_seconds must be 1 to 65,535: without it a dead connection is not detected"
+            )
         if not 1 <= self.receive_maximum <= RECEIVE_MAXIMUM:
-            raise ValueError(f"receive_maximum is 1 to {RECEIVE_MAXIMUM}")
-        if not 128 <= self.packet_bytes_max <= PACKET_BYTES_MAX:
-            raise ValueError(f"packet_bytes_max is 128 to {PACKET_BYTES_MAX}")
+            raise ValueError(f"receive_maximum must be 1 to {RECEIVE_MAXIMUM}")
+        if not PACKET_BYTES_MIN <= self.packet_bytes_max <= PACKET_BYTES_MAX:
+            raise ValueError(f"packet_bytes_max must be {PACKET_BYTES_MIN} to {PACKET_BYTES_MAX}")
         if not 0 < self.backoff_seconds_min <= self.backoff_seconds_max:
-            raise ValueError("backoff_seconds_min is above 0 and at most backoff_seconds_max")
+            raise ValueError("backoff_seconds_min must be above 0 and at most backoff_seconds_max")
         if min(self.inbox_messages_max, self.inbox_bytes_max, self.unconfirmed_bytes_max) < 1:
-            raise ValueError("a limit of the inbox or of what is unconfirmed is at least 1")
+            raise ValueError(
+                "the limits inbox_messages_max, inbox_bytes_max, unconfirmed_bytes_max must be at least 1"
+            )

@@ -1,7 +1,7 @@
-"""Carries publications and acknowledgements out, and learns what the broker has.
+"""Outbound side of the client: writes publications and acknowledgements, and tracks their confirmation.
 
-Standard: MQTT 5.0, sections 4.6 (order), 4.9 (flow control), 3.12 (PINGREQ). Why a ping confirms: see
-`stream_lstm.service.mqtt.inflight`.
+Standard: MQTT 5.0, sections 4.6 (order), 4.9 (flow control), 3.12 (PINGREQ). For the reason why a PINGRESP
+confirms see `stream_lstm.service.mqtt.inflight`.
 """
 
 from __future__ import annotations
@@ -10,142 +10,147 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stream_lstm.service.broker import Arrival
+from stream_lstm.service.broker import Arrival, Publication
 from stream_lstm.service.mqtt.connection import Connection
 from stream_lstm.service.mqtt.granted import Granted
 from stream_lstm.service.mqtt.inbound import Inbound
-from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce, InflightWindow
+from stream_lstm.service.mqtt.inflight import InflightWindow, Qos0Window, Qos1Window
 from stream_lstm.service.mqtt.options import ClientOptions
 
-ANSWER_PATIENCE_SECONDS = 0.05  # an answer that takes longer may lie behind what the inbox has no room for
-WRITE_PATIENCE_SECONDS = 1.0  # a broker that takes nothing may itself be waiting for us to read
+# Waits after which reading goes on despite a full inbox. Trade-offs: a shorter wait gives up backpressure for
+# an answer that was about to come; a longer one delays deliveries.
+ANSWER_WAIT_SECONDS = 0.05  # an awaited answer may be behind messages that the inbox has no space for
+WRITE_WAIT_SECONDS = 1.0  # a broker that reads nothing may itself be blocked until the client reads
 
 
 class Barrier(NamedTuple):
-    """A ping, by count, and what its answer tells to have been read: deliveries, and acknowledgements."""
+    """A PINGREQ, by count, and what its PINGRESP confirms.
+
+    Attributes:
+        ping: count of PINGREQ packets of the connection, this one included.
+        published: highest delivery number whose publications were written before it.
+        acknowledged: highest delivery number whose acknowledgements were written before it.
+    """
 
     ping: int
-    written: int
-    answered: int
+    published: int
+    acknowledged: int
 
 
 class Outbound:
-    """The way out, over all connections.
+    """Publications and acknowledgements to the broker, over all connections.
 
     Args:
-        intake: reads on while an answer is awaited.
+        options: of the client.
+        inbound: encodes acknowledgements, and reads on while an answer is awaited.
 
     Attributes:
-        connection: one that serves, None while there is none.
-        window: what is not confirmed.
-        settled: the broker knows the arrivals up to this delivery as acknowledged.
+        connection: the present one once it serves; None if there is none.
+        window: unconfirmed publications.
+        acked_through: highest number whose arrivals, and all before, the broker is known to have as
+            acknowledged.
     """
 
-    def __init__(self, options: ClientOptions, intake: Inbound) -> None:
+    def __init__(self, options: ClientOptions, inbound: Inbound) -> None:
         self._options = options
-        self._intake = intake
-        self._pulse = asyncio.Event()  # set for a moment whenever a waiting call should look again
+        self._inbound = inbound
+        self._progress = asyncio.Event()  # set for a moment to make waiting calls check their conditions
         self._barrier: Barrier | None = None
-        self._answered = 0  # the last delivery whose arrivals were acknowledged on this connection
+        self._acknowledged = 0  # last fresh delivery acknowledged on this connection
         self.acked_through = 0
-        self._barrier_at = float("-inf")
+        self._barrier_time = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self.connection: Connection | None = None
-        window = AtLeastOnce if options.publish_qos else AtMostOnce
+        window = Qos1Window if options.publish_qos else Qos0Window
         self.window: InflightWindow = window(retain=options.publish_retain)
 
-    async def begin(self, connection: Connection, verdict: Granted) -> None:
-        """Write again what the broker may not have, and then serve; returns early if the connection ends."""
-        self.window.reopen(verdict)
+    async def begin(self, connection: Connection, granted: Granted) -> None:
+        """Write all unconfirmed publications again, then serve; returns early if the connection ends."""
+        self.window.reopen(granted)
         while piece := self.window.outgoing():
             connection.send(piece)
             while not (connection.writable or connection.ended.done()):
-                await self._pulse.wait()
+                await self._progress.wait()
         if not connection.ended.done():
             self.connection = connection
-            self._ask()
-            self.moved()
+            self._request_barrier()
+            self.progressed()
 
     def end(self) -> None:
-        """There is no connection now."""
+        """The connection has ended."""
         self.connection = self._barrier = None
-        self._answered = 0
+        self._acknowledged = 0
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        self.moved()
+        self.progressed()
 
     async def deliver(
-        self,
-        number: int,
-        publications: Sequence[tuple[str, bytes]],
-        arrivals: Sequence[Arrival],
-        *,
-        fresh: bool,
+        self, number: int, publications: Sequence[Publication], arrivals: Sequence[Arrival], *, fresh: bool
     ) -> None:
-        """Publish, then acknowledge; see `stream_lstm.service.mqtt.client.Link.deliver`."""
-        connection = await self._when(self._may_take)
+        """Publish, then acknowledge; see `stream_lstm.service.mqtt.client.MqttClient.deliver`."""
+        connection = await self._wait_until(self._has_space)
         self.window.add(number, publications)
         piece = self.window.outgoing()
-        if not self.window.idle:  # the rest is written as the broker makes room, in `moved`
+        if not self.window.idle:  # `progressed` writes the rest as the broker's Receive Maximum allows
             connection.send(piece)
             piece = b""
-            connection = await self._when(lambda: self.window.idle)
-        connection.send(piece + self._intake.settle(arrivals))
-        if fresh and self._intake.of_now(arrivals):
-            self._answered = number
-        self._ask()
+            connection = await self._wait_until(lambda: self.window.idle)
+        connection.send(piece + self._inbound.acknowledge(arrivals))
+        if fresh and self._inbound.all_present(arrivals):
+            self._acknowledged = number
+        self._request_barrier()
 
     async def confirm(self, number: int) -> None:
-        """Wait until everything up to this number has reached the broker."""
+        """Wait until everything up to this number is confirmed."""
         while self.window.confirmed < number:
-            await self._pulse.wait()
+            await self._progress.wait()
 
-    async def finish(self) -> None:
-        """Wait until everything has reached the broker, or there is no connection."""
+    async def drain(self) -> None:
+        """Wait until everything is confirmed, or there is no connection."""
         while self.connection and self.window.confirmed < self.window.last:
-            await self._pulse.wait()
+            await self._progress.wait()
 
-    def moved(self) -> None:
-        """Go on with whatever waited for the broker."""
+    def progressed(self) -> None:
+        """Evaluate the barrier, write on, and wake waiting calls."""
         connection, barrier = self.connection, self._barrier
         if connection and barrier and connection.pings_answered >= barrier.ping:
             self._barrier = None
-            self.window.confirm(barrier.written)
-            self.acked_through = max(self.acked_through, barrier.answered)
-            self._ask()
+            self.window.confirm(barrier.published)
+            self.acked_through = max(self.acked_through, barrier.acknowledged)
+            self._request_barrier()
         if connection and connection.writable:
             connection.send(self.window.outgoing())
-        self._pulse.set()
-        self._pulse.clear()
+        self._progress.set()
+        self._progress.clear()
 
-    def _may_take(self) -> bool:
+    def _has_space(self) -> bool:
         return self.window.bytes < self._options.unconfirmed_bytes_max
 
-    async def _when(self, ready: Callable[[], bool]) -> Connection:
-        """The connection, as soon as there is one that takes bytes and this is so."""
+    async def _wait_until(self, ready: Callable[[], bool]) -> Connection:
+        """Wait until there is a writable connection and `ready()` is True; returns the connection."""
         while not ((connection := self.connection) and connection.writable and ready()):
-            patience = ANSWER_PATIENCE_SECONDS if ready() is False else WRITE_PATIENCE_SECONDS
-            with self._intake.listening(patience_seconds=patience):
-                await self._pulse.wait()
+            after_seconds = WRITE_WAIT_SECONDS if ready() else ANSWER_WAIT_SECONDS
+            with self._inbound.keep_reading(after_seconds=after_seconds):
+                await self._progress.wait()
         return connection
 
-    def _ask(self) -> None:
-        """Have what is written confirmed by a ping: now, or when the last one is long enough ago."""
-        written = self.window.barrier()
-        nothing_new = written is None and self._answered <= self.acked_through
+    def _request_barrier(self) -> None:
+        """Send a PINGREQ that confirms what is written: now, or `barrier_seconds_min` after the last one."""
+        published = self.window.barrier()
+        nothing_new = published is None and self._acknowledged <= self.acked_through
         if self.connection is None or nothing_new or self._barrier or self._timer:
             return
         loop = asyncio.get_running_loop()
-        due = self._barrier_at + self._options.barrier_seconds_min
+        due = self._barrier_time + self._options.barrier_seconds_min
         if loop.time() < due:
-            self._timer = loop.call_at(due, self._ask_now)
+            self._timer = loop.call_at(due, self._barrier_due)
         else:
-            self._barrier_at = loop.time()
+            self._barrier_time = loop.time()
             self.connection.ping()
-            self._barrier = Barrier(self.connection.pings_sent, written or 0, self._answered)
+            self._barrier = Barrier(self.connection.pings_sent, published or 0, self._acknowledged)
 
-    def _ask_now(self) -> None:
+    def _barrier_due(self) -> None:
         self._timer = None
-        self._barrier_at = float("-inf")
-        self._ask()
+        self._barrier_time = float("-inf")
+        self._request_barrier()

@@ -1,7 +1,7 @@
-"""The packets that we send, as bytes.
+"""Encoders of the packets that the client sends.
 
-Pure: no socket, no session, nothing remembered. `mqtt5` encodes what is rare; predictions and
-acknowledgements are many, and are encoded here a batch at a time. Standard: MQTT 5.0, chapter 3.
+Pure functions. `mqtt5` encodes the rare packets; the many predictions and acknowledgements are encoded here,
+a batch at a time. Standard: MQTT 5.0, chapter 3.
 """
 
 from __future__ import annotations
@@ -31,35 +31,38 @@ from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 from stream_lstm.service.mqtt.takeover import ClientSignature
 
 ONLINE, OFFLINE = b"online", b"offline"
-SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use what is above, so that none is ever taken twice
-PACKET_ID_MAX = 65_535
+SUBSCRIBE_ID, UNSUBSCRIBE_ID = 1, 2  # publications use higher packet ids, so that none is used twice
+PACKET_ID_MAX = 65_535  # two bytes, not 0 (section 2.2.1)
 PINGREQ = PingReqPacket().write()
 
-_PUBACK, _PUBREC = 0x4002_0000, 0x5002_0000  # header, two more bytes, the packet's id (3.4, 3.5)
+_PUBACK, _PUBREC = 0x4002_0000, 0x5002_0000  # header, two more bytes, the packet id (3.4, 3.5)
 _RETAIN = 1  # flag of PUBLISH (3.3.1.3)
-_SHORT = 2_048  # most predictions are shorter: their lengths are looked up
+# Most predictions are shorter: their headers are looked up. At most 16,383, two bytes of length (1.5.5).
+_SHORT_BYTES = 2_048
 _NO_PROPERTIES = b"\0"
-_LENGTHS = [n.to_bytes(2, "big") for n in range(_SHORT)]
+_LENGTHS = [n.to_bytes(2, "big") for n in range(_SHORT_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What we ask for in CONNECT, and give up where a broker cannot do it (3.2.2.3.4, 3.2.2.3.5)."""
+class Requested:
+    """Features requested in CONNECT; dropped where the broker lacks them (3.2.2.3.4, 3.2.2.3.5)."""
 
     will_qos: int = 1
     retain: bool = True
 
 
-def connect(options: ClientOptions, credentials: Credentials, terms: Terms, mark: ClientSignature) -> bytes:
-    """CONNECT (3.1): a session that outlives the connection, and a will that says we are gone."""
+def connect(
+    options: ClientOptions, credentials: Credentials, requested: Requested, signature: ClientSignature
+) -> bytes:
+    """CONNECT (3.1), with a session that outlives the connection and a will that publishes `offline`."""
     will = None
     if options.status_topic:
         will = Will(
             options.status_topic,
             payload=OFFLINE,
-            qos=QoS(terms.will_qos),
-            retain=terms.retain,
-            user_properties=mark.properties,
+            qos=QoS(requested.will_qos),
+            retain=requested.retain,
+            user_properties=signature.properties,
         )
     return ConnectPacket(
         options.client_id,
@@ -78,22 +81,24 @@ def subscribe(filters: Iterable[Filter], *, retained: bool, watched: Sequence[Fi
     """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4).
 
     Args:
-        retained: also what was retained before we first subscribed.
-        watched: topics read, too, each time from what is retained there; behind the filters.
+        retained: also receive messages retained before the first subscription.
+        watched: further filters, after the others, with the retained message each time.
     """
     handling = RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS if retained else RetainHandling.SEND_NEVER
-    wanted = [
+    topic_filters = [
         TopicFilter(
             entry.pattern,
             max_qos=QoS(entry.qos),
-            no_local=not entry.pattern.startswith("$share/"),  # not allowed on a shared one (3.8.3.1)
+            no_local=not entry.pattern.startswith(
+                "$share/"
+            ),  # not allowed on a shared subscription (3.8.3.1)
             retain_as_published=False,
             retain_handling=handling,
         )
         for entry in filters
     ]
-    wanted += [TopicFilter(entry.pattern, max_qos=QoS(entry.qos)) for entry in watched]
-    return SubscribePacket(SUBSCRIBE_ID, wanted).write()
+    topic_filters += [TopicFilter(entry.pattern, max_qos=QoS(entry.qos)) for entry in watched]
+    return SubscribePacket(SUBSCRIBE_ID, topic_filters).write()
 
 
 def unsubscribe(patterns: Sequence[str]) -> bytes:
@@ -101,13 +106,13 @@ def unsubscribe(patterns: Sequence[str]) -> bytes:
     return UnsubscribePacket(UNSUBSCRIBE_ID, list(patterns)).write()
 
 
-def status(topic: str, text: bytes, *, retain: bool, mark: ClientSignature) -> bytes:
-    """Whether we are there."""
-    return PublishPacket(topic, text, retain=retain, user_properties=mark.properties).write()
+def status(topic: str, text: bytes, *, retain: bool, signature: ClientSignature) -> bytes:
+    """PUBLISH of the client's status, `ONLINE` or `OFFLINE`, signed."""
+    return PublishPacket(topic, text, retain=retain, user_properties=signature.properties).write()
 
 
 def disconnect(code: DisconnectReasonCode = DisconnectReasonCode.NORMAL_DISCONNECTION) -> bytes:
-    """DISCONNECT (3.14); a normal one takes the will back."""
+    """DISCONNECT (3.14); a normal one cancels the will."""
     return DisconnectPacket(reason_code=code).write()
 
 
@@ -134,7 +139,7 @@ def publications(entries: Iterable[tuple[str, bytes]], *, retain: bool) -> bytes
         name = topic.encode()
         size = len(name)
         remaining = size + len(payload) + 3
-        if remaining < _SHORT:
+        if remaining < _SHORT_BYTES:
             parts += heads[remaining], _LENGTHS[size], name, _NO_PROPERTIES, payload
         else:
             parts.append(PublishPacket(topic, payload, retain=retain).write())
@@ -142,7 +147,7 @@ def publications(entries: Iterable[tuple[str, bytes]], *, retain: bool) -> bytes
 
 
 def publication(topic: str, payload: bytes, *, packet_id: int, retain: bool, duplicate: bool) -> bytes:
-    """PUBLISH at QoS 1; a duplicate may have been sent before (3.3.1.1)."""
+    """PUBLISH at QoS 1; `duplicate` if it may have been sent before (3.3.1.1)."""
     return PublishPacket(
         topic,
         payload,
@@ -154,23 +159,23 @@ def publication(topic: str, payload: bytes, *, packet_id: int, retain: bool, dup
 
 
 def adapted(packets: bytes, *, bytes_max: int | None, retain: bool) -> tuple[bytes, int]:
-    """PUBLISH packets as a broker of little means takes them.
+    """Adapt PUBLISH packets to what the broker accepts.
 
     Args:
         packets: any number of them, joined.
-        bytes_max: larger ones are left out (section 3.2.2.3.6).
-        retain: False takes the flag back (section 3.2.2.3.5).
+        bytes_max: larger packets are dropped (section 3.2.2.3.6).
+        retain: False clears the retain flag (section 3.2.2.3.5).
 
     Returns:
-        The packets, and how many were left out.
+        The packets, and the number of packets dropped.
     """
-    kept, left_out = [], 0
+    kept, dropped = [], 0
     for packet in _split(packets):
         if bytes_max is not None and len(packet) > bytes_max:
-            left_out += 1
+            dropped += 1
         else:
             kept.append(packet if retain else bytes([packet[0] & ~_RETAIN]) + packet[1:])
-    return b"".join(kept), left_out
+    return b"".join(kept), dropped
 
 
 def _split(packets: bytes) -> Iterator[bytes]:
@@ -188,5 +193,5 @@ def _head(first: int, remaining: int) -> bytes:
     return bytes([first, remaining & 127 | 128, remaining >> 7])
 
 
-_PLAIN = [_head(0x30, n) for n in range(_SHORT)]
-_RETAINED = [_head(0x30 | _RETAIN, n) for n in range(_SHORT)]
+_PLAIN = [_head(0x30, n) for n in range(_SHORT_BYTES)]
+_RETAINED = [_head(0x30 | _RETAIN, n) for n in range(_SHORT_BYTES)]

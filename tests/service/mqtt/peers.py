@@ -1,4 +1,4 @@
-"""The other side for tests of the link: a transport of bytes, a scripted broker, a relay that can be cut."""
+"""Peers of the MQTT client under test: a transport without a socket, and a scripted MQTT server."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ Q0, Q1, Q2 = QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE
 
 
 def message(n: int, qos: QoS = Q1, *, topic: str = "sensors/a", duplicate: bool = False) -> bytes:
-    """A PUBLISH whose payload tells its number, which is its packet id, too."""
+    """A PUBLISH with this number as payload and, above QoS 0, as packet id."""
     return PublishPacket(
         topic, b"%d" % n, qos=qos, packet_id=n if qos != Q0 else None, duplicate=duplicate
     ).write()
 
 
 async def until(condition: Callable[[], object], *, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait for something to become true."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "condition not true in time"
         await asyncio.sleep(0.001)
 
 
-class Recorder:
-    """An observer that remembers."""
+class RecordingObserver:
+    """Observer that keeps what it receives."""
 
     def __init__(self) -> None:
-        self.verdicts: list[Granted] = []
+        self.grants: list[Granted] = []
         self.losses: list[tuple[str, float]] = []
 
-    def connected(self, verdict: Granted) -> None:
-        self.verdicts.append(verdict)
+    def connected(self, granted: Granted) -> None:
+        self.grants.append(granted)
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         self.losses.append((reason, retry_seconds))
 
 
 def options(where: Any, **changes: Any) -> ClientOptions:
-    """Options for a broker; reconnects quickly."""
+    """Options for a server, with short waits."""
     given: dict[str, Any] = {
         "host": where.host,
         "port": where.port,
@@ -64,27 +64,27 @@ def options(where: Any, **changes: Any) -> ClientOptions:
 
 @asynccontextmanager
 async def running(settings: ClientOptions, *, connect: bool = True, **extra: Any) -> AsyncIterator[Any]:
-    """A link that runs; with `connect`, connected. Its recorder is its `seen`."""
-    seen = Recorder()
-    link: Any = MqttClient(settings, observer=seen, **extra)
-    link.seen = seen
-    task = link.task = asyncio.create_task(link.run())
+    """A running client, with its observer as `seen` and its task as `task`; with `connect`, connected."""
+    seen = RecordingObserver()
+    client: Any = MqttClient(settings, observer=seen, **extra)
+    client.seen = seen
+    task = client.task = asyncio.create_task(client.run())
     try:
         if connect:
-            await until(lambda: link.connected or task.done())
-            assert link.connected, seen.losses
-        yield link
+            await until(lambda: client.connected or task.done())
+            assert client.connected, seen.losses
+        yield client
     finally:
         if not task.done():
-            await link.stop()
+            await client.stop()
             await asyncio.wait_for(task, DEADLINE_SECONDS)
 
 
-async def take(link: MqttClient, count: int) -> list[Any]:
-    """Receive so many messages at least, as arrivals."""
+async def take(client: MqttClient, count: int) -> list[Any]:
+    """Receive at least `count` messages."""
     arrivals: list[Any] = []
     while sum(len(arrival.packets) for arrival in arrivals) < count:
-        arrivals += await asyncio.wait_for(link.receive(65_536), DEADLINE_SECONDS)
+        arrivals += await asyncio.wait_for(client.receive(65_536), DEADLINE_SECONDS)
     return arrivals
 
 
@@ -93,7 +93,7 @@ def payloads(arrivals: list[Any]) -> list[bytes]:
 
 
 class Wire(asyncio.Transport):
-    """A transport without a socket: keeps what is written, and says how it is used."""
+    """Transport without a socket, which keeps what is written."""
 
     def __init__(self, protocol: Any) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Wire(asyncio.Transport):
     abort = close
 
     def feed(self, content: bytes, *, cut: int = 1 << 62) -> None:
-        """Have the protocol read, at most `cut` bytes at a time."""
+        """Make the protocol read, at most `cut` bytes at a time."""
         while content and not self.closed:
             room = self.protocol.get_buffer(-1)
             piece = content[: min(len(room), cut)]
@@ -134,7 +134,7 @@ class Wire(asyncio.Transport):
             content = content[len(piece) :]
 
     def packets(self) -> list[Any]:
-        """What was written, decoded, and forgotten."""
+        """Decode and remove what was written."""
         found, rest = [], bytes(self.written)
         self.written.clear()
         while rest:
@@ -145,7 +145,7 @@ class Wire(asyncio.Transport):
 
 
 class Peer:
-    """The broker's end of one connection."""
+    """The server's end of one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -156,14 +156,15 @@ class Peer:
         """The next packet; None at the end of the connection."""
         frame = b""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while not (size := frame_bytes(frame)):
-                frame += await asyncio.wait_for(self.reader.readexactly(1), DEADLINE_SECONDS)
-            frame += await asyncio.wait_for(self.reader.readexactly(size - len(frame)), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):  # unlike `wait_for` it never loses a cancellation
+                while not (size := frame_bytes(frame)):
+                    frame += await self.reader.readexactly(1)
+                frame += await self.reader.readexactly(size - len(frame))
             return mqtt5.read(memoryview(frame))[0]
         return None
 
     async def expect(self, kind: type) -> Any:
-        """The next packet of this kind; pings on the way are answered."""
+        """The next packet, which must be of this kind; answers pings before it."""
         while True:
             packet = await self.packet()
             if type(packet) is kind:
@@ -172,11 +173,11 @@ class Peer:
             self.send(mqtt5.PingRespPacket())
 
     def send(self, *what: Any) -> None:
-        """Packets, or bytes."""
+        """Send packets, or bytes."""
         self.writer.write(b"".join(w if isinstance(w, bytes) else w.write() for w in what))
 
     async def welcome(self, *, granted: int = 1, **connack: Any) -> Any:
-        """CONNECT and SUBSCRIBE; returns the CONNECT."""
+        """Answer CONNECT and SUBSCRIBE; returns the CONNECT."""
         self.connect = await self.expect(mqtt5.ConnectPacket)
         self.send(ConnAckPacket(**connack))
         subscribe = await self.expect(mqtt5.SubscribePacket)
@@ -191,8 +192,8 @@ class Peer:
         self.writer.transport.abort()
 
 
-class Scripted:
-    """A broker that does what the test says, one connection after the other."""
+class ScriptedServer:
+    """MQTT server whose connections a test takes one by one, and scripts."""
 
     host = "127.0.0.1"
 
@@ -201,7 +202,7 @@ class Scripted:
         self._all: list[Peer] = []
         self.connections = 0
 
-    async def __aenter__(self) -> Scripted:
+    async def __aenter__(self) -> ScriptedServer:
         self._server = await asyncio.start_server(self._accept, self.host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -221,53 +222,12 @@ class Scripted:
 
     async def peer(self) -> Peer:
         """The next connection."""
-        return await asyncio.wait_for(self._peers.get(), DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self._peers.get()
 
 
-class Relay:
-    """A TCP relay to a broker, whose connections can be cut or left hanging."""
-
-    host = "127.0.0.1"
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.hangs = False
-        self.upstream = bytearray()  # what the client sent
-
-    async def __aenter__(self) -> Relay:
-        self._server = await asyncio.start_server(self._accept, self.host, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._writers += [writer, far_writer]
-        self._tasks.append(asyncio.create_task(self._pump(reader, far_writer, self.upstream)))
-        self._tasks.append(asyncio.create_task(self._pump(far_reader, writer, bytearray())))
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: bytearray
-    ) -> None:
-        with suppress(ConnectionError):
-            while content := await reader.read(65_536):
-                copy += content
-                if not self.hangs:
-                    writer.write(content)
-                    await writer.drain()
-            writer.close()
-
-    def cut(self) -> None:
-        """Reset every connection."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
+async def welcome(broker: ScriptedServer, **connack: Any) -> Peer:
+    """The next connection, with CONNECT and SUBSCRIBE answered."""
+    peer = await broker.peer()
+    await peer.welcome(**connack)
+    return peer

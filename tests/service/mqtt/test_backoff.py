@@ -1,4 +1,4 @@
-"""How long we wait, with the dice and the clock in hand."""
+"""Back-off, with the random draws and the clock under control."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from stream_lstm.service.mqtt.backoff import Backoff
 
 
-class Dice(Random):
+class FixedRandom(Random):
     """Draws always the same share of a range."""
 
     def __init__(self, share: float) -> None:
@@ -31,7 +31,7 @@ def backoff(share: float, clock: Any = None) -> Backoff:
         seconds_min=1.0,
         seconds_max=30.0,
         refused_seconds_min=30.0,
-        random=Dice(share),
+        random=FixedRandom(share),
         clock=clock or Clock(),
     )
 
@@ -52,7 +52,7 @@ def test_jitter_is_full() -> None:
     assert 13 < sum(drawn) / len(drawn) < 17
 
 
-def test_only_a_connection_that_lasts_makes_waits_short_again() -> None:
+def test_only_a_connection_that_lasts_resets_the_waits() -> None:
     clock = Clock()
     waits = backoff(1.0, clock)
     assert [waits.failed() for _ in range(3)] == [1, 2, 4]
@@ -66,10 +66,10 @@ def test_only_a_connection_that_lasts_makes_waits_short_again() -> None:
     assert waits.failed() == 2
 
 
-def test_a_lasting_refusal_is_never_hammered() -> None:
+def test_a_lasting_refusal_waits_at_least_the_set_time() -> None:
     assert backoff(0.0).failed(lasting=True) == 30
     assert backoff(1.0).failed(lasting=True) == 60
     quick = Backoff(
-        seconds_min=1.0, seconds_max=90.0, refused_seconds_min=30.0, random=Dice(0.0), clock=Clock()
+        seconds_min=1.0, seconds_max=90.0, refused_seconds_min=30.0, random=FixedRandom(0.0), clock=Clock()
     )
     assert quick.failed(lasting=True) == 90

@@ -1,4 +1,4 @@
-"""What the broker says it has dropped: read where it can be, and never a message for the line."""
+"""The broker's count of dropped messages: read where the broker allows it, and never an event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stream_lstm.service.assembly import client_options
 from stream_lstm.service.mqtt import Filter
 from stream_lstm.service.mqtt.broker_stats import BrokerStats
 from stream_lstm.service.settings import Settings
-from tests.service.mqtt.peers import Peer, Scripted, message, options, payloads, running, take, until
+from tests.service.mqtt.peers import Peer, ScriptedServer, message, options, payloads, running, take, until
 from tests.service.scripted import Said
 
 TOPIC = "$SYS/broker/publish/messages/dropped"
@@ -48,50 +48,60 @@ def said(payload: bytes, topic: str = TOPIC) -> Said:
         ([b"9" * 60_000], None),
     ],
 )
-def test_the_last_plain_count_is_taken_and_nothing_else(payloads: list[bytes], total: int | None) -> None:
-    drops = BrokerStats(TOPIC)
-    drops.hear([said(payload) for payload in payloads] + [said(b"99", "status")])
-    assert drops.total == total
+def test_the_latest_count_of_plain_digits_is_taken(payloads: list[bytes], total: int | None) -> None:
+    stats = BrokerStats(TOPIC)
+    stats.update([said(payload) for payload in payloads] + [said(b"99", "status")])
+    assert stats.total == total
 
 
 def count(n: int, **more: Any) -> PublishPacket:
     return PublishPacket(TOPIC, b"%d" % n, **more)
 
 
-async def test_counts_among_events_are_read_and_leave_no_trace_in_the_line() -> None:
-    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+async def test_counts_among_events_are_read_and_are_not_received_as_messages() -> None:
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, dropped_topic=TOPIC), connect=False) as client,
+    ):
         peer = await broker.peer()
         await peer.welcome(granted=1)
-        await until(lambda: link.connected)
-        assert link.stats.broker_dropped_total is None
+        await until(lambda: client.connected)
+        assert client.stats.broker_dropped_total is None
         burst = [count(n) for n in range(5_000)]
         peer.send(message(1), *burst, message(2), count(5_000), message(3))
-        arrivals = await take(link, 3)
+        arrivals = await take(client, 3)
         assert payloads(arrivals) == [b"1", b"2", b"3"]
-        assert link.stats.broker_dropped_total == 5_000
-        assert (link.stats.messages_total, link.stats.unacknowledged, link.stats.inbox_messages) == (3, 3, 0)
-        await link.deliver(1, [], arrivals, fresh=True)
+        assert client.stats.broker_dropped_total == 5_000
+        assert (client.stats.messages_total, client.stats.unacknowledged, client.stats.inbox_messages) == (
+            3,
+            3,
+            0,
+        )
+        await client.deliver(1, [], arrivals, fresh=True)
         assert [await peer.expect(PubAckPacket) for _ in range(3)] == [PubAckPacket(n) for n in (1, 2, 3)]
-        assert link.stats.unacknowledged == 0
+        assert client.stats.unacknowledged == 0
         peer.send(PublishPacket(TOPIC, b"nonsense"))
         peer.close()
         await (await broker.peer()).welcome(granted=1)
-        await until(lambda: link.stats.connections_total == 2)
-        assert link.stats.broker_dropped_total == 5_000  # what was heard last still holds
+        await until(lambda: client.stats.connections_total == 2)
+        assert client.stats.broker_dropped_total == 5_000  # the last count holds
 
 
-async def test_at_qos_1_it_would_be_a_message_like_any_other() -> None:
-    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+async def test_a_message_of_qos_1_on_the_topic_is_received() -> None:
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, dropped_topic=TOPIC), connect=False) as client,
+    ):
         peer = await broker.peer()
         await peer.welcome(granted=1)
         peer.send(count(7, qos=QoS.AT_LEAST_ONCE, packet_id=1))
-        await link.deliver(1, [], await take(link, 1), fresh=True)
+        await client.deliver(1, [], await take(client, 1), fresh=True)
         assert await peer.expect(PubAckPacket) == PubAckPacket(1)
-        assert link.stats.broker_dropped_total is None
+        assert client.stats.broker_dropped_total is None
 
 
-async def asked(broker: Scripted, session_present: bool) -> tuple[Peer, list[tuple[str, int]]]:
-    """The next connection, whose SUBSCRIBE is not answered yet, and what it asks for."""
+async def asked(broker: ScriptedServer, session_present: bool) -> tuple[Peer, list[tuple[str, int]]]:
+    """The next connection, whose SUBSCRIBE is not answered yet, and its filters."""
     peer = await broker.peer()
     await peer.expect(mqtt5.ConnectPacket)
     peer.send(ConnAckPacket(session_present=session_present))
@@ -101,12 +111,12 @@ async def asked(broker: Scripted, session_present: bool) -> tuple[Peer, list[tup
 
 @pytest.mark.parametrize("session_present", [False, True])
 @pytest.mark.parametrize("word", [None, DisconnectReasonCode.NOT_AUTHORIZED])
-async def test_a_broker_that_ends_the_connection_for_it_is_not_asked_again(
+async def test_the_attempt_after_a_connection_lost_at_subscribe_leaves_the_topic_out(
     session_present: bool, word: DisconnectReasonCode | None
 ) -> None:
-    async with Scripted() as broker:
+    async with ScriptedServer() as broker:
         settings = options(broker, dropped_topic=TOPIC, watched=[Filter("freeze", 1)])
-        async with running(settings, connect=False) as link:
+        async with running(settings, connect=False) as client:
             peer, filters = await asked(broker, session_present)
             assert filters == [("sensors/#", 1), (TOPIC, 0), ("freeze", 1)]
             if word:
@@ -114,55 +124,58 @@ async def test_a_broker_that_ends_the_connection_for_it_is_not_asked_again(
             peer.close()
             peer, filters = await asked(broker, session_present)
             assert filters == [("sensors/#", 1), ("freeze", 1)]
-            assert f"the next attempt does not ask for {TOPIC}" in link.seen.losses[0][0]
-            peer.close()  # so it was not that
+            assert f"the next attempt does not subscribe to {TOPIC}" in client.seen.losses[0][0]
+            peer.close()  # so the topic was not the reason
             peer, filters = await asked(broker, session_present)
             assert (TOPIC, 0) in filters
-            assert "mqtt.dropped_topic" not in link.seen.losses[1][0]
+            assert "mqtt.dropped_topic" not in client.seen.losses[1][0]
             peer.close()
-            for _ in range(2):  # and from then on without
+            for _ in range(2):  # from then on without
                 peer, filters = await asked(broker, session_present)
                 assert (TOPIC, 0) not in filters
                 peer.send(mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE] * 2))
-                await until(lambda: link.connected)
+                await until(lambda: client.connected)
                 peer.close()
-                await until(lambda: not link.connected)
+                await until(lambda: not client.connected)
 
 
-async def test_who_is_replaced_while_subscribing_leaves_all_the_same() -> None:
-    async with Scripted() as broker, running(options(broker, dropped_topic=TOPIC), connect=False) as link:
+async def test_a_takeover_while_subscribing_ends_the_client() -> None:
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, dropped_topic=TOPIC), connect=False) as client,
+    ):
         peer, _ = await asked(broker, session_present=False)
         peer.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER))
         with pytest.raises(SessionTaken):
-            await link.task
+            await client.task
 
 
-async def test_rumqttd_does_without(tmp_path: Path) -> None:
-    """It hangs up on who asks for a topic that begins with $."""
+async def test_the_client_connects_to_rumqttd_without_the_topic(tmp_path: Path) -> None:
+    """rumqttd closes the connection over a filter that begins with $."""
     port = free_port()
     (tmp_path / "broker.toml").write_text(embedded.CONFIG.format(port=port))
     command = [sys.executable, "-m", "stream_lstm.demo.embedded", str(tmp_path / "broker.toml")]
     with Child(command, log=tmp_path / "log") as child:
         until_listening(port, child)
         settings = client_options(Settings(mqtt={"url": f"mqtt://127.0.0.1:{port}"}))
-        async with running(settings) as link:
-            assert [TOPIC in reason for reason, _ in link.seen.losses] == [True]
+        async with running(settings) as client:
+            assert [TOPIC in reason for reason, _ in client.seen.losses] == [True]
 
 
 @pytest.mark.parametrize(
     ("source", "topic"),
     [
         ("sensors/#", TOPIC),
-        ("#", TOPIC),  # which does not match what begins with $
+        ("#", TOPIC),  # does not match topics that begin with $
         ("$SYS/#", ""),
         ("$share/group/$SYS/broker/#", ""),
         (TOPIC, ""),
     ],
 )
-def test_where_its_topic_is_a_source_it_stays_one(source: str, topic: str) -> None:
+def test_a_source_of_events_that_covers_the_topic_takes_precedence(source: str, topic: str) -> None:
     settings = Settings(subscribe=[{"topic": source}])
     assert client_options(settings).dropped_topic == topic
 
 
-def test_who_wants_none_asks_for_none() -> None:
+def test_an_empty_setting_subscribes_to_no_topic() -> None:
     assert client_options(Settings(mqtt={"dropped_topic": ""})).dropped_topic == ""

@@ -1,4 +1,4 @@
-"""Bytes in, packets out: one table of packets, whole, cut at every byte, and broken."""
+"""Framing: one table of packets, whole, cut at every byte, and malformed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ TABLE = {
 
 
 class Taken:
-    """A framing, and what it found."""
+    """A framing, and the packets it decoded."""
 
     def __init__(self, packet_bytes_max: int = 1_048_576, read_bytes_max: int = 262_144) -> None:
         self.framing = Framing(packet_bytes_max, read_bytes_max=read_bytes_max)
@@ -77,10 +77,10 @@ class Taken:
 
     def feed(self, content: bytes, *, cut: int = 1 << 62) -> Taken:
         while content:
-            room = self.framing.room()
+            room = self.framing.get_buffer()
             piece = content[: min(cut, len(room))]
             room[: len(piece)] = piece
-            self.framing.take(len(piece), self.messages.append, self.controls.append)
+            self.framing.parse(len(piece), self.messages.append, self.controls.append)
             content = content[len(piece) :]
         return self
 
@@ -90,7 +90,7 @@ class Taken:
 
 
 @pytest.mark.parametrize("packet", TABLE.values(), ids=TABLE)
-def test_every_packet_comes_out_as_it_went_in(packet: Any) -> None:
+def test_every_packet_is_decoded_as_encoded(packet: Any) -> None:
     assert Taken().feed(packet.write()).all == [packet]
 
 
@@ -110,17 +110,17 @@ def test_packets_come_out_in_order_byte_by_byte() -> None:
     assert len(whole.all) == len(TABLE)
 
 
-def test_messages_and_controls_are_called_in_their_order() -> None:
+def test_messages_and_other_packets_are_passed_on_in_order() -> None:
     order: list[Any] = []
     both = Framing(1_000)
     wire = message(1) + PingRespPacket().write() + message(2)
-    both.room()[: len(wire)] = wire
-    both.take(len(wire), order.append, order.append)
+    both.get_buffer()[: len(wire)] = wire
+    both.parse(len(wire), order.append, order.append)
     assert [type(packet) for packet in order] == [PublishPacket, PingRespPacket, PublishPacket]
 
 
 @pytest.mark.parametrize("cut", [1 << 20, 1_000, 7])
-def test_a_burst_of_small_messages_in_one_segment_is_whole(cut: int) -> None:
+def test_a_burst_of_small_messages_is_decoded_whole(cut: int) -> None:
     wire = b"".join(message(n, Q0) for n in range(1, 1_001))
     taken = Taken().feed(wire, cut=cut)
     assert [m.payload for m in taken.messages] == [b"%d" % n for n in range(1, 1_001)]
@@ -134,7 +134,7 @@ def sized(total: int) -> bytes:
 
 @pytest.mark.parametrize("limit", [128, 4_096, 300_000, 1_048_576])
 @pytest.mark.parametrize("cut", [1 << 20, 65_536])
-def test_a_packet_of_the_limit_is_taken_and_one_byte_more_is_not(limit: int, cut: int) -> None:
+def test_a_packet_of_the_limit_is_accepted_and_one_byte_more_is_not(limit: int, cut: int) -> None:
     taken = Taken(limit).feed(message(1) + sized(limit) + message(2), cut=cut)
     assert len(taken.messages) == 3
     with pytest.raises(Fault, match="at most") as caught:
@@ -142,7 +142,7 @@ def test_a_packet_of_the_limit_is_taken_and_one_byte_more_is_not(limit: int, cut
     assert caught.value.code == DisconnectReasonCode.PACKET_TOO_LARGE
 
 
-def test_a_packet_that_is_too_large_is_refused_by_its_header() -> None:
+def test_a_packet_that_is_too_large_is_a_fault_from_its_header_on() -> None:
     wire = PublishPacket("a", b"x" * 2_000).write()
     with pytest.raises(Fault):
         Taken(1_000).feed(wire[:3])
@@ -159,10 +159,10 @@ def test_a_large_packet_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None
     wire = PublishPacket("a", b"x" * 1_000_000).write()
     taken = Taken().feed(wire, cut=1_000)
     assert len(taken.messages) == 1
-    assert len(calls) == 2  # when its header came, and when it was there
+    assert len(calls) == 2  # once for the header, once for the complete packet
 
 
-def test_what_came_before_a_fault_is_kept() -> None:
+def test_packets_before_a_fault_are_passed_on() -> None:
     taken = Taken()
     with pytest.raises(Fault):
         taken.feed(message(1) + PingRespPacket().write() + b"\x00\x00")
@@ -203,16 +203,16 @@ def test_a_malformed_packet_is_a_fault(wire: str, cut: int) -> None:
     assert caught.value.code == DisconnectReasonCode.MALFORMED_PACKET
 
 
-def test_a_packet_that_the_decoder_reads_beyond_its_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_that_exceeds_its_packet_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def unbounded(view: memoryview) -> Any:
         raise IndexError
 
     monkeypatch.setattr(framing, "read", unbounded)
-    with pytest.raises(Fault, match="beyond its own end"):
+    with pytest.raises(Fault, match="a field exceeds its packet"):
         Taken().feed(message(1))
 
 
-def test_an_alias_is_a_fault_as_we_allow_none() -> None:
+def test_a_topic_alias_is_a_fault_as_none_is_allowed() -> None:
     with pytest.raises(Fault) as caught:
         Taken().feed(bytes.fromhex("30 06 00 00 03 23 00 01"))
     assert caught.value.code == DisconnectReasonCode.TOPIC_ALIAS_INVALID
@@ -228,7 +228,7 @@ def unreadable(n: int, qos: int = 1, *, flags: int = 0, topic: bytes = LATIN) ->
 
 @panics
 @pytest.mark.parametrize("cut", [1 << 20, 1])
-def test_a_message_whose_topic_is_not_text_does_not_stop_the_others(cut: int) -> None:
+def test_a_message_whose_topic_is_not_utf_8_does_not_stop_the_others(cut: int) -> None:
     wire = message(1) + unreadable(2, flags=9) + message(3) + unreadable(4, 0) + unreadable(5, 2) + message(6)
     taken = Taken().feed(wire, cut=cut)
     assert [m.packet_id for m in taken.messages] == [1, 2, 3, None, 5, 6]
@@ -253,19 +253,19 @@ def test_after_the_first_such_message_the_decoder_does_not_panic_again(
 
 @panics
 @pytest.mark.parametrize("wire", [*MALFORMED.values(), "32 05 00 02 ff fe 00", "30 80 80 00"])
-def test_a_wary_framing_refuses_what_any_does(wire: str) -> None:
+def test_malformed_packets_are_faults_after_such_a_message_too(wire: str) -> None:
     with pytest.raises(Fault):
         Taken().feed(unreadable(1) + bytes.fromhex(wire))
 
 
 @panics
-def test_properties_that_are_not_text_are_the_sensors_fault_too() -> None:
+def test_a_message_whose_properties_are_not_utf_8_is_passed_on_as_well() -> None:
     body = b"\0\1a" + b"\x05\x03\x00\x02\xff\xfe" + b"21.5"
     taken = Taken().feed(bytes([0x30, len(body)]) + body)
     assert taken.messages[0].payload == b"a" + body[3:]
 
 
-def test_other_exceptions_of_the_decoder_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_exceptions_of_the_decoder_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(view: memoryview) -> Any:
         raise KeyboardInterrupt
 
@@ -274,7 +274,7 @@ def test_other_exceptions_of_the_decoder_are_not_swallowed(monkeypatch: pytest.M
         Taken().feed(message(1))
 
 
-def test_the_size_of_a_packet_is_known_from_its_header() -> None:
+def test_the_size_of_a_packet_comes_from_its_header() -> None:
     for packet in TABLE.values():
         wire = packet.write()
         sizes = {frame_bytes(wire[:n]) for n in range(min(len(wire), 6) + 1)}
@@ -286,7 +286,7 @@ VALID = [packet.write() for packet in TABLE.values() if len(packet.write()) < 1_
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """Valid packets with bytes changed, left out and put in, or anything at all."""
+    """Valid packets with bytes changed, removed and inserted, or any bytes."""
     wire = bytearray(b"".join(draw(st.lists(st.sampled_from(VALID), max_size=4))))
     for _ in range(draw(st.integers(0, 4))):
         if wire:
@@ -315,5 +315,5 @@ def test_any_bytes_give_packets_or_a_fault_however_they_are_cut(wire: bytes, cut
     assert results[0] == results[1]
 
 
-def test_qos_of_the_decoder_is_always_true() -> None:
-    assert bool(QoS(0)) is True  # so nothing here may ask `if message.qos`
+def test_a_qos_of_the_decoder_is_truthy_even_at_0() -> None:
+    assert bool(QoS(0)) is True  # so no code may test `if message.qos`

@@ -1,4 +1,4 @@
-"""The inbox: bounded, in order, cut where asked."""
+"""Inbox: bounded, in order, split where a batch ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def values(arrivals: list[Arrival]) -> list[int]:
     return [int(packet.payload) for entry in arrivals for packet in entry.packets]
 
 
-def test_full_from_the_limit_on_and_low_at_half_of_it() -> None:
+def test_the_inbox_is_full_from_the_limit_on_and_low_up_to_half_of_it() -> None:
     for limits, size in (((10, 10_000), 10), ((1_000, 100), 10)):
         inbox = Inbox(messages_max=limits[0], bytes_max=limits[1])
         states = []
@@ -32,7 +32,7 @@ def test_full_from_the_limit_on_and_low_at_half_of_it() -> None:
         assert states == [(n <= 5, n >= 10, n >= 20) for n in range(21)]
 
 
-def test_an_arrival_is_cut_where_the_batch_ends() -> None:
+def test_an_arrival_is_split_where_the_batch_ends() -> None:
     inbox = Inbox(messages_max=100, bytes_max=10_000)
     inbox.put(arrival(1, 2, connection=1))
     inbox.put(arrival(3, 4, 5, 6, connection=2))
@@ -44,7 +44,7 @@ def test_an_arrival_is_cut_where_the_batch_ends() -> None:
 
 
 @given(st.lists(st.one_of(st.integers(1, 40), st.integers(-40, -1))))
-def test_what_goes_in_comes_out_in_order_and_is_counted(steps: list[int]) -> None:
+def test_messages_come_out_in_order_and_are_counted(steps: list[int]) -> None:
     inbox = Inbox(messages_max=10, bytes_max=100)
     put, taken, held = 0, [], 0
     for step in steps:

@@ -1,4 +1,4 @@
-"""What is published and not confirmed: written in order, kept until confirmed, written again after a cut."""
+"""Windows of unconfirmed publications: written in order, kept until confirmed, written again."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from mqtt5 import ConnAckPacket
 
 from stream_lstm.service.mqtt import ClientOptions, inflight, packets
 from stream_lstm.service.mqtt.granted import Granted, evaluate
-from stream_lstm.service.mqtt.inflight import AtLeastOnce, AtMostOnce
-from stream_lstm.service.mqtt.packets import Terms
+from stream_lstm.service.mqtt.inflight import Qos0Window, Qos1Window
+from stream_lstm.service.mqtt.packets import Requested
 
 ANSWER = ConnAckPacket(session_present=True, receive_max=3)
-VERDICT = evaluate(
-    ClientOptions(host="h", client_id="c"), ANSWER, [], connection=1, terms=Terms(), session_expected=False
+GRANTED = evaluate(
+    ClientOptions(host="h", client_id="c"),
+    ANSWER,
+    [],
+    connection=1,
+    requested=Requested(),
+    session_expected=False,
 )
-NEW_SESSION = replace(VERDICT, session_present=False)
+NEW_SESSION = replace(GRANTED, session_present=False)
 
 
-def opened(kind: type[Any], verdict: Granted = VERDICT, *, retain: bool = False) -> Any:
+def opened(kind: type[Any], granted: Granted = GRANTED, *, retain: bool = False) -> Any:
     window = kind(retain=retain)
-    window.reopen(verdict)
+    window.reopen(granted)
     return window
 
 
@@ -46,52 +51,52 @@ def entries(*values: int) -> list[tuple[str, bytes]]:
     return [("t", b"%d" % value) for value in values]
 
 
-@pytest.mark.parametrize("kind", [AtMostOnce, AtLeastOnce])
+@pytest.mark.parametrize("kind", [Qos0Window, Qos1Window])
 class TestBoth:
-    def test_numbers_must_rise_where_something_is_published(self, kind: type[Any]) -> None:
+    def test_numbers_of_deliveries_with_publications_must_rise(self, kind: type[Any]) -> None:
         window = opened(kind)
         window.add(2, entries(1))
         for number in (2, 1):
-            with pytest.raises(ValueError, match="after 2"):
+            with pytest.raises(ValueError, match="not above the last one, 2"):
                 window.add(number, entries(1))
         window.add(2, [])
         assert window.last == 2
 
-    def test_a_number_of_an_earlier_run_is_confirmed_from_the_start(self, kind: type[Any]) -> None:
+    def test_numbers_of_an_earlier_run_are_confirmed_from_the_start(self, kind: type[Any]) -> None:
         window = kind(retain=False)
         window.resume(41)
         assert window.confirmed == window.last == 41
         window.add(41, [])
         assert window.bytes == 0
-        with pytest.raises(ValueError, match="after 41"):
+        with pytest.raises(ValueError, match="not above the last one, 41"):
             window.add(41, entries(1))
 
-    def test_a_number_may_repeat_while_nothing_is_published(self, kind: type[Any]) -> None:
+    def test_a_number_may_repeat_without_publications(self, kind: type[Any]) -> None:
         window = opened(kind)
         window.add(0, [])
         assert window.idle
         assert window.bytes == 0
 
-    def test_nothing_that_fits_is_refused(self, kind: type[Any]) -> None:
-        window = opened(kind, replace(VERDICT, packet_bytes_max=20))
+    def test_only_packets_that_are_too_large_are_dropped(self, kind: type[Any]) -> None:
+        window = opened(kind, replace(GRANTED, packet_bytes_max=20))
         window.add(1, [("t", b"small"), ("t", b"x" * 20), ("t", b"large" * 10), ("t", b"end")])
         out = decoded(window.outgoing())
         assert [p.payload for p in out] == [b"small", b"end"]
         assert window.refused_total == 2
         window.confirm(1)
         for packet in out:
-            window.acknowledge(packet.packet_id, taken=True)
+            window.acknowledge(packet.packet_id, accepted=True)
         assert window.confirmed == 1
 
-    def test_retain_is_asked_for_only_where_the_broker_retains(self, kind: type[Any]) -> None:
+    def test_the_retain_flag_is_set_only_where_the_broker_supports_it(self, kind: type[Any]) -> None:
         for available in (True, False):
-            window = opened(kind, replace(VERDICT, retain_available=available), retain=True)
+            window = opened(kind, replace(GRANTED, retain_available=available), retain=True)
             window.add(1, entries(1))
             assert decoded(window.outgoing())[0].retain is available
 
 
-def test_at_most_once_is_written_once_and_confirmed_by_a_ping() -> None:
-    window = opened(AtMostOnce)
+def test_qos_0_is_written_once_and_confirmed_by_a_ping() -> None:
+    window = opened(Qos0Window)
     assert window.barrier() is None
     window.add(1, entries(1, 2))
     assert window.barrier() is None  # nothing is written yet
@@ -105,11 +110,11 @@ def test_at_most_once_is_written_once_and_confirmed_by_a_ping() -> None:
     assert window.outgoing()
     window.confirm(2)
     assert window.bytes == 0
-    window.acknowledge(1, taken=True)
+    window.acknowledge(1, accepted=True)
 
 
-def test_at_most_once_writes_all_that_is_unconfirmed_again_and_the_same() -> None:
-    window = opened(AtMostOnce)
+def test_qos_0_writes_unconfirmed_deliveries_again_unchanged() -> None:
+    window = opened(Qos0Window)
     for number in (1, 2, 3):
         window.add(number, entries(number))
     first = window.outgoing()
@@ -122,10 +127,10 @@ def test_at_most_once_writes_all_that_is_unconfirmed_again_and_the_same() -> Non
     assert window.barrier() == 4
 
 
-def test_what_is_written_again_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unconfirmed_deliveries_are_written_again_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inflight, "WRITE_BYTES_MAX", 100)
-    for kind in (AtMostOnce, AtLeastOnce):
-        window: Any = opened(kind, replace(VERDICT, receive_maximum=100))
+    for kind in (Qos0Window, Qos1Window):
+        window: Any = opened(kind, replace(GRANTED, receive_maximum=100))
         for number in range(1, 31):
             window.add(number, [("t", b"x" * 10)])
         pieces = []
@@ -135,48 +140,48 @@ def test_what_is_written_again_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) 
         assert max(map(len, pieces)) < 130
 
 
-def test_at_least_once_keeps_to_the_brokers_receive_maximum() -> None:
-    window = opened(AtLeastOnce)
+def test_qos_1_respects_the_brokers_receive_maximum() -> None:
+    window = opened(Qos1Window)
     window.add(1, entries(1, 2))
     window.add(2, entries(3, 4))
     out = decoded(window.outgoing())
     assert [p.payload for p in out] == [b"1", b"2", b"3"]
     assert window.outgoing() == b""
     assert not window.idle
-    window.acknowledge(out[1].packet_id, taken=True)
+    window.acknowledge(out[1].packet_id, accepted=True)
     assert [p.payload for p in decoded(window.outgoing())] == [b"4"]
     assert window.idle
     assert window.confirmed == 0
-    window.acknowledge(out[0].packet_id, taken=True)
+    window.acknowledge(out[0].packet_id, accepted=True)
     assert window.confirmed == 1
     assert window.barrier() is None
 
 
 def test_nothing_is_written_before_the_first_connection() -> None:
-    window = AtLeastOnce(retain=False)
+    window = Qos1Window(retain=False)
     window.add(1, entries(1))
     assert window.outgoing() == b""
     assert not window.idle
 
 
-def test_in_the_same_session_they_are_duplicates_with_the_same_ids_and_order() -> None:
-    window = opened(AtLeastOnce)
+def test_in_the_same_session_publications_are_duplicates_with_the_same_ids_and_order() -> None:
+    window = opened(Qos1Window)
     window.add(1, entries(1, 2, 3, 4))
     ids = [p.packet_id for p in decoded(window.outgoing())]
-    window.acknowledge(ids[1], taken=True)
-    window.reopen(replace(VERDICT, receive_maximum=2))
+    window.acknowledge(ids[1], accepted=True)
+    window.reopen(replace(GRANTED, receive_maximum=2))
     assert shown(window.outgoing()) == [(b"1", ids[0], True), (b"3", ids[2], True)]
-    window.acknowledge(ids[0], taken=True)
+    window.acknowledge(ids[0], accepted=True)
     ((payload, packet_id, duplicate),) = shown(window.outgoing())
     assert (payload, duplicate) == (b"4", False)
     assert packet_id not in ids
 
 
-def test_in_a_new_session_they_are_new() -> None:
-    window = opened(AtLeastOnce)
+def test_in_a_new_session_publications_are_no_duplicates() -> None:
+    window = opened(Qos1Window)
     window.add(1, entries(1, 2))
     window.outgoing()
-    window.reopen(VERDICT)
+    window.reopen(GRANTED)
     window.outgoing()  # duplicates now
     window.reopen(NEW_SESSION)
     assert [(payload, duplicate) for payload, _, duplicate in shown(window.outgoing())] == [
@@ -185,45 +190,45 @@ def test_in_a_new_session_they_are_new() -> None:
     ]
 
 
-def test_a_publication_that_the_broker_refuses_is_counted_and_done() -> None:
-    window = opened(AtLeastOnce)
+def test_a_refused_publication_is_counted_and_confirmed() -> None:
+    window = opened(Qos1Window)
     window.add(1, entries(1))
     ((_, packet_id, _),) = shown(window.outgoing())
-    window.acknowledge(packet_id, taken=False)
+    window.acknowledge(packet_id, accepted=False)
     assert window.refused_total == 1
     assert window.confirmed == 1
 
 
-def test_an_id_that_is_not_under_way_is_ignored() -> None:
-    window = opened(AtLeastOnce)
-    window.acknowledge(77, taken=True)
+def test_a_puback_for_an_unknown_id_is_ignored() -> None:
+    window = opened(Qos1Window)
+    window.acknowledge(77, accepted=True)
     assert window.confirmed == 0
     window.confirm(5)
     assert window.confirmed == 0
 
 
-def test_ids_are_never_those_of_subscriptions_nor_used_twice() -> None:
-    window = opened(AtLeastOnce, replace(VERDICT, receive_maximum=65_535))
+def test_packet_ids_are_never_those_of_subscriptions_nor_used_twice() -> None:
+    window = opened(Qos1Window, replace(GRANTED, receive_maximum=65_535))
     window.add(1, entries(*range(70_000)))
     out: list[Any] = []
     while wire := window.outgoing():
         out += decoded(wire)
     ids = [p.packet_id for p in out]
-    assert len(set(ids)) == len(ids) == inflight.IDS == 65_533
+    assert len(set(ids)) == len(ids) == inflight.PACKET_IDS == 65_533
     assert min(ids) == 3
-    window.acknowledge(500, taken=True)
+    window.acknowledge(500, accepted=True)
     ((_, packet_id, _),) = shown(window.outgoing())
     assert packet_id == 500
 
 
-@pytest.mark.parametrize("kind", [AtMostOnce, AtLeastOnce])
+@pytest.mark.parametrize("kind", [Qos0Window, Qos1Window])
 @given(st.lists(st.sampled_from(["add", "empty", "write", "confirm", "cut", "new session"]), max_size=60))
-def test_whatever_happens_all_arrives_in_order_and_only_that_is_confirmed(
+def test_all_publications_arrive_in_order_and_only_those_that_arrived_are_confirmed(
     kind: type[Any], steps: list[str]
 ) -> None:
     window = opened(kind)
     number, pings, ids = 0, [], []
-    there: list[int] = []  # what the broker has, in its order, copies dropped
+    there: list[int] = []  # at the broker, in its order, without duplicates
 
     def write() -> None:
         for packet in decoded(window.outgoing()):
@@ -239,14 +244,14 @@ def test_whatever_happens_all_arrives_in_order_and_only_that_is_confirmed(
             window.add(number, entries(number * 10, number * 10 + 1) if step == "add" else [])
         elif step == "write":
             write()
-        elif step == "confirm" and kind is AtMostOnce and pings:
+        elif step == "confirm" and kind is Qos0Window and pings:
             window.confirm(pings.pop(0))
-        elif step == "confirm" and kind is AtLeastOnce and ids:
-            window.acknowledge(ids.pop(0), taken=True)
+        elif step == "confirm" and kind is Qos1Window and ids:
+            window.acknowledge(ids.pop(0), accepted=True)
         elif step in ("cut", "new session"):
             pings.clear()
             ids.clear()
-            window.reopen(VERDICT if step == "cut" else NEW_SESSION)
+            window.reopen(GRANTED if step == "cut" else NEW_SESSION)
         assert {n // 10 for n in there} >= {
             n for n in range(1, window.confirmed + 1) if steps_added(steps, n)
         }
@@ -256,5 +261,5 @@ def test_whatever_happens_all_arrives_in_order_and_only_that_is_confirmed(
 
 
 def steps_added(steps: list[str], number: int) -> bool:
-    """Whether delivery `number` had publications."""
+    """True if delivery `number` had publications."""
     return [step for step in steps if step in ("add", "empty")][number - 1] == "add"
