@@ -18,7 +18,7 @@ from mqtt5 import PingReqPacket, PingRespPacket, PubAckPacket, PublishPacket
 
 from stream_lstm.service.broker import Arrival, Broker, Publication
 from tests.service.mqtt.peers import Q1, ScriptedServer, options, running, until
-from tests.service.scripted import Said, ScriptedBroker
+from tests.service.scripted import ScriptedBroker, SentMessage
 from tests.sim.broker import SimBroker, SimBrokerClient
 
 TOPIC = "sensors/a"
@@ -84,7 +84,7 @@ class ScriptedHarness(Harness):
         return [_item(item) for item in self.broker.read]
 
     async def feed(self, *payloads: bytes) -> None:
-        self.broker.say(*(Said(TOPIC, payload) for payload in payloads))
+        self.broker.feed(*(SentMessage(TOPIC, payload) for payload in payloads))
 
     async def disconnect(self) -> None:
         self.broker.disconnect()
@@ -122,7 +122,7 @@ class SimHarness(Harness):
         return [_item(item) for item in self._broker.read]
 
     async def feed(self, *payloads: bytes) -> None:
-        self._broker.waiting.extend(Said(TOPIC, payload) for payload in payloads)
+        self._broker.waiting.extend(SentMessage(TOPIC, payload) for payload in payloads)
         if not math.isnan(self.broker.connected_since):
             self.broker.read(len(payloads))
 

@@ -12,7 +12,7 @@ from stream_lstm.service.broker import Arrival, Message, Publication
 
 
 @dataclass(frozen=True)
-class Said:
+class SentMessage:
     """Message as received from a broker."""
 
     topic: str
@@ -44,7 +44,7 @@ class ScriptedBroker:
         self._hasty = hasty
         self._confirms = confirms
         self._arrivals: deque[Arrival] = deque()
-        self._unacknowledged: list[Said] = []
+        self._unacknowledged: list[SentMessage] = []
         self._unconfirmed: list[tuple[int, list[Publication]]] = []
         self._last = self._fresh = 0
         self._changed = asyncio.Event()
@@ -56,8 +56,12 @@ class ScriptedBroker:
         self.connected = True
         self.connected_since = 1.0
 
-    def say(
-        self, *messages: Said, connection: int | None = None, time: float = 1_700_000_000.0, **more: bool
+    def feed(
+        self,
+        *messages: SentMessage,
+        connection: int | None = None,
+        time: float = 1_700_000_000.0,
+        **more: bool,
     ) -> None:
         """Feed messages that arrive in one read.
 
@@ -83,7 +87,7 @@ class ScriptedBroker:
         self.read += [publication for _, entry in self._unconfirmed for publication in entry]
         again, self._unacknowledged = self._unacknowledged, []
         if again:
-            self.say(*(replace(message, duplicate=True) for message in again))
+            self.feed(*(replace(message, duplicate=True) for message in again))
         self._wake()
 
     async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from stream_lstm.service.broker import Arrival, Publication
-from tests.service.scripted import Said
+from tests.service.scripted import SentMessage
 
 IN_FLIGHT_MAX = 24
 ARRIVAL = 1_700_000_000.0  # of every message, so that a fold can know it
@@ -32,14 +32,14 @@ class SimBroker:
         read: publications, and the messages acknowledged among them, in order.
     """
 
-    def __init__(self, draw: random.Random, faults: Counter[str], messages: Sequence[Said]) -> None:
+    def __init__(self, draw: random.Random, faults: Counter[str], messages: Sequence[SentMessage]) -> None:
         self.draw = draw
         self.faults = faults
         self.waiting = deque(messages)  # not yet handed over for the first time
-        self.queue: deque[tuple[Said, bool]] = deque()  # and True if sent before
-        self.in_flight: dict[int, Said] = {}
+        self.queue: deque[tuple[SentMessage, bool]] = deque()  # and True if sent before
+        self.in_flight: dict[int, SentMessage] = {}
         self.heard: list[Publication] = []
-        self.read: list[Publication | Said] = []
+        self.read: list[Publication | SentMessage] = []
         self.keeps_ids = draw.random() < 0.5
         self.next_id = 0
 
@@ -54,7 +54,7 @@ class SimBroker:
         self.queue.extendleft((said, True) for said in reversed(self.in_flight.values()))
         self.in_flight.clear()
 
-    def hand_over(self, most: int) -> list[Said]:
+    def hand_over(self, most: int) -> list[SentMessage]:
         """Messages that the client gets in one read."""
         for _ in range(min(most, len(self.waiting))):
             self.queue.append((self.waiting.popleft(), False))
@@ -62,7 +62,9 @@ class SimBroker:
         while self.queue and len(out) < most and len(self.in_flight) < IN_FLIGHT_MAX:
             said, again = self.queue.popleft()
             self.next_id += 1
-            out.append(Said(said.topic, said.payload, 1, self.next_id, duplicate=again and self.keeps_ids))
+            out.append(
+                SentMessage(said.topic, said.payload, 1, self.next_id, duplicate=again and self.keeps_ids)
+            )
             self.in_flight[self.next_id] = said
         return out
 

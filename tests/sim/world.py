@@ -46,7 +46,7 @@ from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
 from tests.core.models import random_model
-from tests.service.scripted import Said
+from tests.service.scripted import SentMessage
 from tests.sim.broker import ARRIVAL, SimBroker, SimBrokerClient
 from tests.sim.disk import Died, Disk
 from tests.sim.loop import SimLoop
@@ -92,17 +92,17 @@ class World:
             state={"checkpoint_rows_max": self.draw.choice([1, 3, 100])},
         )
 
-    def _messages(self) -> list[Said]:
+    def _messages(self) -> list[SentMessage]:
         devices = self.draw.randint(1, 9)
         clock = self.draw.choice("tn")  # an event time, or a counter that is not read as one
         out = []
         for n in range(self.draw.randint(10, 120)):
             device = f"d{min(int(self.draw.expovariate(0.5)), devices - 1)}"
             if self.draw.random() < 0.08:
-                out.append(Said(f"s/{device}", self.draw.choice(POISON) + b" " * n))
+                out.append(SentMessage(f"s/{device}", self.draw.choice(POISON) + b" " * n))
             else:
                 event = {"v": round(self.draw.gauss(20.0, 5.0), 3), clock: 1_700_000_000 + n}
-                out.append(Said(f"s/{device}", json.dumps(event).encode()))
+                out.append(SentMessage(f"s/{device}", json.dumps(event).encode()))
         return out
 
     def run(self) -> Counter[str]:

@@ -18,13 +18,13 @@ from stream_lstm.service.mqtt import Filter
 from stream_lstm.service.mqtt.broker_stats import BrokerStats
 from stream_lstm.service.settings import Settings
 from tests.service.mqtt.peers import Peer, ScriptedServer, message, options, payloads, running, take, until
-from tests.service.scripted import Said
+from tests.service.scripted import SentMessage
 
 TOPIC = "$SYS/broker/publish/messages/dropped"
 
 
-def said(payload: bytes, topic: str = TOPIC) -> Said:
-    return Said(topic, payload, qos=0, packet_id=None, retain=True)
+def said(payload: bytes, topic: str = TOPIC) -> SentMessage:
+    return SentMessage(topic, payload, qos=0, packet_id=None, retain=True)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,17 @@ import pytest
 from stream_lstm.errors import PayloadError
 from stream_lstm.service.pipeline.ingest import Ingested
 from stream_lstm.service.state import recovery
-from tests.service.lines import line, said
-from tests.service.scripted import Said
+from tests.service.harness import reading, running_pipeline
+from tests.service.scripted import SentMessage
 
 
 async def test_a_rejected_message_is_published_with_its_reason_and_acknowledged(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b'{"v": 1, "w": "x"}'))
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(
+            SentMessage("s/a", b"online"),
+            SentMessage("else/a", b"1"),
+            SentMessage("s/a", b'{"v": 1, "w": "x"}'),
+        )
         await running.link.until_delivered(1)
         rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
         assert [r["reason"] for r in rejected] == ["malformed", "unexpected_topic", "wrong_type"]
@@ -38,26 +42,44 @@ def alive() -> Counter[type]:
 @pytest.mark.parametrize(
     ("settings", "messages"),
     [
-        ({}, [Said("s/a", b"online"), Said("else/a", b"1"), Said("s/a", b"[1]"), Said("s/a", b"")]),
-        ({}, [Said("s/a", b"{"), Said("s/a", b'{"v": NaN}'), Said("s/a", b"x" * 70_000)]),
-        ({}, [Said("s/a", b'{"v": "x", "w": "x"}'), Said("s/a", b'{"v": 1, "w": "x"}'), Said("s/a", b"{}")]),
-        ({}, [Said("s/a", b'{"v": 1, "t": "soon"}'), Said("s/a", b'{"v": 1, "t": 9e99}')]),
-        ({}, [Said("stream_lstm/freeze", b"{"), Said("stream_lstm/freeze", b'["#/a"]')]),
-        ({"time": {"late_seconds_max": 1.0}}, [said("a", 1.0, 9), said("a", 2.0, 1)]),
-        ({"limits": {"new_streams_per_second": 0.05}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
-        ({"limits": {"streams_max": 2}}, [said(f"n{n}", 1.0, 0) for n in range(9)]),
+        (
+            {},
+            [
+                SentMessage("s/a", b"online"),
+                SentMessage("else/a", b"1"),
+                SentMessage("s/a", b"[1]"),
+                SentMessage("s/a", b""),
+            ],
+        ),
+        (
+            {},
+            [SentMessage("s/a", b"{"), SentMessage("s/a", b'{"v": NaN}'), SentMessage("s/a", b"x" * 70_000)],
+        ),
+        (
+            {},
+            [
+                SentMessage("s/a", b'{"v": "x", "w": "x"}'),
+                SentMessage("s/a", b'{"v": 1, "w": "x"}'),
+                SentMessage("s/a", b"{}"),
+            ],
+        ),
+        ({}, [SentMessage("s/a", b'{"v": 1, "t": "soon"}'), SentMessage("s/a", b'{"v": 1, "t": 9e99}')]),
+        ({}, [SentMessage("stream_lstm/freeze", b"{"), SentMessage("stream_lstm/freeze", b'["#/a"]')]),
+        ({"time": {"late_seconds_max": 1.0}}, [reading("a", 1.0, 9), reading("a", 2.0, 1)]),
+        ({"limits": {"new_streams_per_second": 0.05}}, [reading(f"n{n}", 1.0, 0) for n in range(9)]),
+        ({"limits": {"streams_max": 2}}, [reading(f"n{n}", 1.0, 0) for n in range(9)]),
     ],
 )
 async def test_a_rejection_leaves_no_reference_cycle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], messages: list[Said]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], messages: list[SentMessage]
 ) -> None:
     monkeypatch.setattr(recovery, "spare_rows", lambda batch_events_max: 3)
-    async with line(tmp_path / "s.db", **settings) as running:
+    async with running_pipeline(tmp_path / "s.db", **settings) as running:
         gc.collect()
         gc.disable()
         try:
             before = alive()
-            running.link.say(*messages)
+            running.link.feed(*messages)
             await running.link.until_delivered(1)
             assert running.counters.rejected_total.total() > 0
             assert alive() == before
@@ -66,10 +88,10 @@ async def test_a_rejection_leaves_no_reference_cycle(
 
 
 async def test_events_of_unknown_time_are_marked_uncertain_and_have_no_anomaly(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        plain = Said("s/a", b'{"v": 1}')
-        running.link.say(plain, said("a", 2.0, 0), Said("s/a", b'{"v": 3}', qos=0), late=True)
-        running.link.say(plain, Said("s/a", b'{"v": 1}', retain=True))
+    async with running_pipeline(tmp_path / "s.db") as running:
+        plain = SentMessage("s/a", b'{"v": 1}')
+        running.link.feed(plain, reading("a", 2.0, 0), SentMessage("s/a", b'{"v": 3}', qos=0), late=True)
+        running.link.feed(plain, SentMessage("s/a", b'{"v": 1}', retain=True))
         await running.link.until_delivered(2)
         clocks = [(p["clock"], p["anomaly"] is None) for p in running.predictions()]
         assert clocks == [
@@ -84,9 +106,11 @@ async def test_events_of_unknown_time_are_marked_uncertain_and_have_no_anomaly(t
 
 
 async def test_own_publications_are_not_events(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(
-            Said("predictions/x", b"1"), Said("stream_lstm/rejected", b"1"), Said("status", b"online")
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(
+            SentMessage("predictions/x", b"1"),
+            SentMessage("stream_lstm/rejected", b"1"),
+            SentMessage("status", b"online"),
         )
         await running.link.until_delivered(1)
         assert running.link.publications == []
@@ -96,17 +120,17 @@ async def test_own_publications_are_not_events(tmp_path: Path) -> None:
 
 async def test_a_message_without_a_topic_is_rejected_even_if_no_own_topic_is_set(tmp_path: Path) -> None:
     nowhere = {"rejected_topic": "", "stale_topic": ""}
-    async with line(tmp_path / "s.db", publish=nowhere) as running:
-        running.link.say(Said("", b"bytes that are not text"))
+    async with running_pipeline(tmp_path / "s.db", publish=nowhere) as running:
+        running.link.feed(SentMessage("", b"bytes that are not text"))
         await running.link.until_delivered(1)
         assert running.counters.rejected_total == {"malformed": 1}
         assert running.counters.own_messages_total == 0
 
 
 async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(said("a", 1.0, 0), said("a", 2.0, 1), connection=1)
-        running.link.say(said("a", 2.0, 1, duplicate=True), said("a", 3.0, 2), connection=2)
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), reading("a", 2.0, 1), connection=1)
+        running.link.feed(reading("a", 2.0, 1, duplicate=True), reading("a", 3.0, 2), connection=2)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
         assert running.counters.duplicates_total == 1
@@ -114,26 +138,26 @@ async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not
 
 
 async def test_a_batch_of_duplicates_is_acknowledged_without_a_commit(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(said("a", 1.0, 0), connection=1)
-        running.link.say(said("a", 1.0, 0), connection=2)
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), connection=1)
+        running.link.feed(reading("a", 1.0, 0), connection=2)
         await running.link.until_delivered(2)
         assert [number for number, _, _ in running.link.delivered] == [1, 1]
         assert running.database.last_entry == 1
 
 
 async def test_without_a_session_nothing_is_a_duplicate(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(said("a", 1.0, 0), connection=1, resumed=False)
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), connection=1, resumed=False)
         await running.link.until_delivered(1)
-        running.link.say(said("a", 1.0, 0), connection=2, resumed=False)
+        running.link.feed(reading("a", 1.0, 0), connection=2, resumed=False)
         await running.link.until_delivered(2)
         assert [p["seq"] for p in running.predictions()] == [1, 2]
 
 
 async def test_equal_payloads_in_one_connection_are_two_events(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(said("a", 1.0, 0), said("a", 1.0, 0))
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), reading("a", 1.0, 0))
         await running.link.until_delivered(1)
         assert [p["seq"] for p in running.predictions()] == [1, 2]
 
@@ -142,9 +166,9 @@ async def test_rejected_messages_between_events_do_not_change_memory(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(5)
-    good = [said("ab"[n % 2], float(rng.normal()), n) for n in range(1_000)]
-    async with line(tmp_path / "good.db") as plain:
-        plain.link.say(*good)
+    good = [reading("ab"[n % 2], float(rng.normal()), n) for n in range(1_000)]
+    async with running_pipeline(tmp_path / "good.db") as plain:
+        plain.link.feed(*good)
         await plain.link.until_delivered(1)
         expected = plain.records()
     bad = [
@@ -159,13 +183,13 @@ async def test_rejected_messages_between_events_do_not_change_memory(
         b"\xff" * 9,
         b"null",
     ]
-    mixed: list[Said] = []
+    mixed: list[SentMessage] = []
     for n, message in enumerate(good):
         mixed.append(message)
         if n % 3 == 0:
-            mixed.append(Said(f"s/{'ab'[n % 2]}", bad[n % len(bad)]))
-    async with line(tmp_path / "mixed.db") as running:
-        running.link.say(*mixed)
+            mixed.append(SentMessage(f"s/{'ab'[n % 2]}", bad[n % len(bad)]))
+    async with running_pipeline(tmp_path / "mixed.db") as running:
+        running.link.feed(*mixed)
         await running.link.until_delivered(1)
         assert running.records() == expected
         assert len(running.predictions()) == len(good)
@@ -173,12 +197,14 @@ async def test_rejected_messages_between_events_do_not_change_memory(
 
 
 async def test_frozen_events_are_marked_in_predictions_and_journal(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        running.link.say(Said("stream_lstm/freeze", b'["a"]'), said("a", 1.0, 0), said("b", 1.0, 0))
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(
+            SentMessage("stream_lstm/freeze", b'["a"]'), reading("a", 1.0, 0), reading("b", 1.0, 0)
+        )
         await running.link.until_delivered(1)
-        running.link.say(Said("stream_lstm/freeze", b"what?"), said("a", 2.0, 1))
+        running.link.feed(SentMessage("stream_lstm/freeze", b"what?"), reading("a", 2.0, 1))
         await running.link.until_delivered(2)
-        running.link.say(Said("stream_lstm/freeze", b""), said("a", 3.0, 2))
+        running.link.feed(SentMessage("stream_lstm/freeze", b""), reading("a", 3.0, 2))
         await running.link.until_delivered(3)
         told = [(p["stream"], p.get("frozen")) for p in running.predictions()]
         assert told == [("a:v", True), ("b:v", None), ("a:v", True), ("a:v", None)]

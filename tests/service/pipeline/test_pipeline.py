@@ -11,14 +11,14 @@ import pytest
 
 from stream_lstm.errors import DiskFailed
 from stream_lstm.store.entry import Entry
-from tests.service.lines import Line, line, said
-from tests.service.scripted import Said
+from tests.service.harness import PipelineHarness, reading, running_pipeline
+from tests.service.scripted import SentMessage
 
 
 async def test_each_event_gives_one_prediction_and_is_acknowledged_with_it(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
-        messages = [said("a", 1.0, 0), said("b", 5.0, 0), said("a", 2.0, 1)]
-        running.link.say(*messages)
+    async with running_pipeline(tmp_path / "s.db") as running:
+        messages = [reading("a", 1.0, 0), reading("b", 5.0, 0), reading("a", 2.0, 1)]
+        running.link.feed(*messages)
         await running.link.until_delivered(1)
         assert [(p["stream"], p["seq"], p["value"]) for p in running.predictions()] == [
             ("a:v", 1, 1.0),
@@ -32,14 +32,14 @@ async def test_each_event_gives_one_prediction_and_is_acknowledged_with_it(tmp_p
 async def test_a_failed_disk_ends_the_pipeline_and_nothing_is_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = Line(tmp_path / "s.db")
+    running = PipelineHarness(tmp_path / "s.db")
 
     def failed(entry: Entry) -> None:
         raise DiskFailed("commit", "s.db", "fsync", "look at it")
 
     monkeypatch.setattr(running.database, "commit", failed)
-    running.link.say(said("a", 1.0, 0))
-    running.link.say(said("a", 2.0, 1))
+    running.link.feed(reading("a", 1.0, 0))
+    running.link.feed(reading("a", 2.0, 1))
     with pytest.raises(DiskFailed):
         await asyncio.wait_for(running.worker.run(), 10)
     assert running.link.delivered == []
@@ -48,11 +48,11 @@ async def test_a_failed_disk_ends_the_pipeline_and_nothing_is_acknowledged(
 
 
 async def test_an_alert_is_published_on_the_alert_topic_as_well(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db", publish={"alert_topic": "alerts/{stream}"}) as running:
+    async with running_pipeline(tmp_path / "s.db", publish={"alert_topic": "alerts/{stream}"}) as running:
         rng = np.random.default_rng(3)
         for n in range(400):
-            running.link.say(said("a", float(rng.normal()), n * 60))
-        running.link.say(said("a", 500.0, 400 * 60), Said("alerts/a:v", b"5"))
+            running.link.feed(reading("a", float(rng.normal()), n * 60))
+        running.link.feed(reading("a", 500.0, 400 * 60), SentMessage("alerts/a:v", b"5"))
         await running.link.until_delivered(401)
         alerts = [(t, b) for t, b in running.link.publications if t.startswith("alerts/")]
         assert alerts[-1][0] == "alerts/a:v"
@@ -63,14 +63,14 @@ async def test_an_alert_is_published_on_the_alert_topic_as_well(tmp_path: Path) 
 
 
 async def test_a_stale_stream_and_its_return_are_reported(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
+    async with running_pipeline(tmp_path / "s.db") as running:
         for n in range(30):
             running.wall += 60.0
-            running.link.say(said("a", 1.0, n))
+            running.link.feed(reading("a", 1.0, n))
             await running.link.until_delivered(n + 1)
         running.staleness.check(running.wall + 600.0)
         running.wall += 900.0
-        running.link.say(said("a", 1.0, 99))
+        running.link.feed(reading("a", 1.0, 99))
         await running.link.until_delivered(31)
         assert [(c.stream, c.stale, c.silent_seconds) for c in running.changes] == [
             ("a:v", True, 600.0),

@@ -26,7 +26,7 @@ from stream_lstm.service.pipeline.recorder import (
 from stream_lstm.service.state.registry import Registry
 from stream_lstm.store.entry import Rejection
 from tests.core.models import engine, random_model
-from tests.service.lines import line, said
+from tests.service.harness import reading, running_pipeline
 
 MODEL = random_model()
 NOW = 1.7e9
@@ -47,13 +47,13 @@ class Recorded:
         count = len(rows)
         values = np.arange(count, dtype=np.float64)[:, None]
         batch = Batch.timed(np.array(rows, np.intp), np.full(count, now), values)
-        said = self.engine.apply(batch)
-        said = said._replace(
+        reading = self.engine.apply(batch)
+        reading = reading._replace(
             anomaly=np.array(anomaly, np.float64),
             alert=np.array(alert or [False] * count),
             kind=np.full(count, 2, np.int8),
         )
-        self.recorder.record_batch(batch, said, now)
+        self.recorder.record_batch(batch, reading, now)
 
     def anomalies(self, now: float = NOW) -> dict[int, float]:
         rows, much = self.recorder.recent_anomalies(now)
@@ -168,7 +168,7 @@ def test_nothing_is_kept_when_the_page_is_off() -> None:
 async def test_a_fault_in_it_does_not_end_the_pipeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with line(tmp_path / "state.db") as running:
+    async with running_pipeline(tmp_path / "state.db") as running:
 
         def stumble(*_: object) -> None:
             raise RuntimeError("a fault")
@@ -177,7 +177,7 @@ async def test_a_fault_in_it_does_not_end_the_pipeline(
         monkeypatch.setattr(running.recorder, "rejections", {})
         with caplog.at_level(logging.ERROR, "stream_lstm"):
             for n in range(3):
-                running.link.say(said("a", 20.0 + n, n), said("a", float("nan"), n))
+                running.link.feed(reading("a", 20.0 + n, n), reading("a", float("nan"), n))
                 await running.link.until_delivered(n + 1)
         assert [prediction["seq"] for prediction in running.predictions()] == [1, 2, 3]
         assert running.counters.rejected_total.total() == 3

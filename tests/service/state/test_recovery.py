@@ -10,30 +10,30 @@ import numpy as np
 import pytest
 
 from stream_lstm.service.state.recovery import committed_messages
-from tests.service.lines import Line, line, said
-from tests.service.scripted import Said
+from tests.service.harness import PipelineHarness, reading, running_pipeline
+from tests.service.scripted import SentMessage
 from tests.store.entries import entry, filled, opened
 
 
 @pytest.mark.parametrize("checkpointed", [0, 1, 2])
 async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path, checkpointed: int) -> None:
     batches = [
-        [said("a", 1.0, 0), said("b", 7.0, 0)],
-        [said("a", 3.0, 1)],
-        [said("a", 2.0, 2), said("b", 8.0, 1)],
+        [reading("a", 1.0, 0), reading("b", 7.0, 0)],
+        [reading("a", 3.0, 1)],
+        [reading("a", 2.0, 2), reading("b", 8.0, 1)],
     ]
-    async with line(tmp_path / "plain.db") as plain:
+    async with running_pipeline(tmp_path / "plain.db") as plain:
         for batch in batches:
-            plain.link.say(*batch)
+            plain.link.feed(*batch)
         await plain.link.until_delivered(3)
         expected, said_by_plain = plain.records(), plain.predictions()
-    async with line(tmp_path / "crashed.db") as first:
+    async with running_pipeline(tmp_path / "crashed.db") as first:
         for number, batch in enumerate(batches):
-            first.link.say(*batch)
+            first.link.feed(*batch)
             await first.link.until_delivered(number + 1)
             if number + 1 == checkpointed:
                 assert await first.state_writer.checkpoint(first.link.confirm) == 2
-    reopened = Line(tmp_path / "crashed.db")
+    reopened = PipelineHarness(tmp_path / "crashed.db")
     assert reopened.records() == expected
     resent = [json.loads(body) for _, publications in reopened.recovered.resend for _, body in publications]
     assert resent == said_by_plain[-len(resent) :]
@@ -42,29 +42,29 @@ async def test_memory_after_a_crash_is_that_of_an_undisturbed_run(tmp_path: Path
 
 
 async def test_after_a_clean_stop_nothing_is_replayed_or_a_duplicate(tmp_path: Path) -> None:
-    plain = Said("s/a", b'{"v": 1}')
-    async with line(tmp_path / "s.db", cleanly=True) as first:
-        first.link.say(plain)
+    plain = SentMessage("s/a", b'{"v": 1}')
+    async with running_pipeline(tmp_path / "s.db", cleanly=True) as first:
+        first.link.feed(plain)
         await first.link.until_delivered(1)
         await first.state_writer.checkpoint(first.link.confirm)
-    async with line(tmp_path / "s.db") as second:
+    async with running_pipeline(tmp_path / "s.db") as second:
         assert second.recovered.resend == []
         assert second.recovered.replayed == 0
-        second.link.say(plain)
+        second.link.feed(plain)
         await second.link.until_delivered(1)
         assert [p["seq"] for p in second.predictions()] == [2]
 
 
 async def test_frozen_streams_are_recovered_as_they_were(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
+    async with running_pipeline(tmp_path / "s.db") as running:
         for n in range(60):
-            running.link.say(said("a", float(n % 7), n))
-        running.link.say(Said("stream_lstm/freeze", b'["#"]'))
+            running.link.feed(reading("a", float(n % 7), n))
+        running.link.feed(SentMessage("stream_lstm/freeze", b'["#"]'))
         for n in range(60, 90):
-            running.link.say(said("a", float(n), n))
+            running.link.feed(reading("a", float(n), n))
         await running.link.until_delivered(91)
         before = running.records()
-    again = Line(tmp_path / "s.db")
+    again = PipelineHarness(tmp_path / "s.db")
     assert again.records() == before
     await again.state_writer.close(cleanly=False)
 

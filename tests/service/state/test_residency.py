@@ -13,8 +13,8 @@ import pytest
 
 from stream_lstm.errors import DiskFull
 from stream_lstm.service.state import recovery, residency
-from tests.service.lines import Line, line, said
-from tests.service.scripted import Said
+from tests.service.harness import PipelineHarness, reading, running_pipeline
+from tests.service.scripted import SentMessage
 
 
 @pytest.fixture
@@ -23,35 +23,35 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "spare_rows", lambda batch_events_max: 3)
 
 
-def messages(devices: int, count: int, seed: int = 1) -> list[Said]:
+def messages(devices: int, count: int, seed: int = 1) -> list[SentMessage]:
     """Events of many devices, in an order in which each is silent for a while now and then."""
     draw = random.Random(seed)
     return [
-        said(
+        reading(
             f"d{min(int(draw.expovariate(0.4)), devices - 1)}", draw.gauss(20, 3), n, packet_id=n % 65_535 + 1
         )
         for n in range(count)
     ]
 
 
-async def play(running: Line, said_: list[Said], batch: int) -> None:
+async def play(running: PipelineHarness, said_: list[SentMessage], batch: int) -> None:
     done = len(running.link.delivered)
     for start in range(0, len(said_), batch):
-        running.link.say(*said_[start : start + batch])
+        running.link.feed(*said_[start : start + batch])
         done += 1
         await running.link.until_delivered(done)
 
 
-def told(running: Line) -> dict[tuple[str, int], dict[str, Any]]:
+def told(running: PipelineHarness) -> dict[tuple[str, int], dict[str, Any]]:
     return {(p["stream"], p["seq"]): p for p in running.predictions()}
 
 
 async def test_evicted_streams_are_predicted_with_the_same_bits(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 400)
-    async with line(tmp_path / "large.db") as running:
+    async with running_pipeline(tmp_path / "large.db") as running:
         await play(running, events, 3)
         expected = told(running)
-    async with line(tmp_path / "small.db", limits={"streams_max": 4}) as running:
+    async with running_pipeline(tmp_path / "small.db", limits={"streams_max": 4}) as running:
         await play(running, events, 3)
         assert told(running) == expected
         assert running.counters.rejected_total.total() == 0
@@ -64,12 +64,12 @@ async def test_evicted_streams_are_predicted_with_the_same_bits(tmp_path: Path, 
 
 async def test_residency_survives_a_restart(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 400)
-    async with line(tmp_path / "large.db") as running:
+    async with running_pipeline(tmp_path / "large.db") as running:
         await play(running, events, 5)
         expected = told(running)
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for part in range(8):  # none of them cleanly
-        async with line(tmp_path / "small.db", limits={"streams_max": 4}) as running:
+        async with running_pipeline(tmp_path / "small.db", limits={"streams_max": 4}) as running:
             assert running.streams.on_disk == running.database.streams - len(running.recovered.memories)
             for number, publications in running.recovered.resend:
                 await running.link.deliver(number, publications, [])
@@ -81,10 +81,10 @@ async def test_residency_survives_a_restart(tmp_path: Path, few_rows: None) -> N
 
 async def test_a_concurrent_checkpoint_changes_nothing(tmp_path: Path, few_rows: None) -> None:
     events = messages(12, 300)
-    async with line(tmp_path / "large.db") as running:
+    async with running_pipeline(tmp_path / "large.db") as running:
         await play(running, events, 3)
         expected = told(running)
-    async with line(tmp_path / "small.db", limits={"streams_max": 4}) as running:
+    async with running_pipeline(tmp_path / "small.db", limits={"streams_max": 4}) as running:
 
         async def checkpoints() -> None:
             while True:
@@ -95,7 +95,7 @@ async def test_a_concurrent_checkpoint_changes_nothing(tmp_path: Path, few_rows:
         await play(running, events, 3)
         beside.cancel()
         assert told(running) == expected
-    async with line(tmp_path / "small.db", limits={"streams_max": 100}) as running:
+    async with running_pipeline(tmp_path / "small.db", limits={"streams_max": 100}) as running:
         memories, keys = running.recovered.memories, sorted({stream for stream, _ in expected})
         records = memories.take(np.array(memories.rows(keys), np.intp))
         assert records["seq"].tolist() == [max(n for s, n in expected if s == key) for key in keys]
@@ -104,59 +104,59 @@ async def test_a_concurrent_checkpoint_changes_nothing(tmp_path: Path, few_rows:
 async def test_more_streams_at_once_than_rows_are_rejected_and_counted(
     tmp_path: Path, few_rows: None
 ) -> None:
-    async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
-        running.link.say(*(said(f"d{n}", 1.0, n) for n in range(8)), said("d0", 2.0, 9))
+    async with running_pipeline(tmp_path / "s.db", limits={"streams_max": 2}) as running:
+        running.link.feed(*(reading(f"d{n}", 1.0, n) for n in range(8)), reading("d0", 2.0, 9))
         await running.link.until_delivered(1)
         assert sorted(told(running)) == sorted([*((f"d{n}:v", 1) for n in range(5)), ("d0:v", 2)])
         assert running.counters.rejected_total["streams_max"] == 3
         assert len(running.link.acknowledged) == 9
-        running.link.say(said("d7", 1.0, 10))
+        running.link.feed(reading("d7", 1.0, 10))
         await running.link.until_delivered(2)
         assert ("d7:v", 1) in told(running)
 
 
 async def test_a_flood_of_new_names_rejects_only_new_names(tmp_path: Path) -> None:
     limits = {"new_streams_per_second": 1.0, "streams_max": 50}
-    async with line(tmp_path / "s.db", limits=limits) as running:
-        await play(running, [said("known", 20.0, 0)], 1)
-        flood = [said(f"f{n}", 1.0, n) for n in range(500)]
-        await play(running, [*flood, said("known", 21.0, 1)], 100)
+    async with running_pipeline(tmp_path / "s.db", limits=limits) as running:
+        await play(running, [reading("known", 20.0, 0)], 1)
+        flood = [reading(f"f{n}", 1.0, n) for n in range(500)]
+        await play(running, [*flood, reading("known", 21.0, 1)], 100)
         assert running.counters.rejected_total["new_streams"] == 500 - 59
         assert ("known:v", 2) in told(running)
         rejected = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
         assert {r["reason"] for r in rejected} == {"new_streams"}
         running.now += 3.5
-        await play(running, [said(f"later{n}", 1.0, n) for n in range(9)], 9)
+        await play(running, [reading(f"later{n}", 1.0, n) for n in range(9)], 9)
         assert running.counters.rejected_total["new_streams"] == 500 - 59 + 6
 
 
 async def test_expired_streams_are_forgotten_and_start_again(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db", limits={"streams_max": 2}) as running:
+    async with running_pipeline(tmp_path / "s.db", limits={"streams_max": 2}) as running:
         running.wall = 1_000.0
-        await play(running, [said(d, 1.0, n) for n, d in enumerate("abc")], 1)
+        await play(running, [reading(d, 1.0, n) for n, d in enumerate("abc")], 1)
         running.wall = 2_000.0
-        await play(running, [said("c", 2.0, 5), said("d", 1.0, 6)], 1)
+        await play(running, [reading("c", 2.0, 5), reading("d", 1.0, 6)], 1)
         assert running.streams.on_disk == 2
         await running.state_writer.checkpoint(running.link.confirm)
         assert await running.streams.expire(1_500.0) == 2
         assert (running.streams.on_disk, running.database.streams) == (0, 2)
         assert running.counters.forgotten_total == 2
-        await play(running, [said("a", 9.0, 7), said("c", 3.0, 8)], 1)
+        await play(running, [reading("a", 9.0, 7), reading("c", 3.0, 8)], 1)
         assert [(p["stream"], p["seq"]) for p in running.predictions()[-2:]] == [("a:v", 1), ("c:v", 3)]
-    async with line(tmp_path / "s.db", limits={"streams_max": 100}) as running:
-        await play(running, [said("a", 9.5, 9), said("b", 1.0, 10), said("c", 4.0, 11)], 1)
+    async with running_pipeline(tmp_path / "s.db", limits={"streams_max": 100}) as running:
+        await play(running, [reading("a", 9.5, 9), reading("b", 1.0, 10), reading("c", 4.0, 11)], 1)
         assert [p["seq"] for p in running.predictions()[-3:]] == [2, 1, 4]
 
 
 async def test_a_stream_with_an_event_since_the_checkpoint_does_not_expire(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
+    async with running_pipeline(tmp_path / "s.db") as running:
         running.wall = 1_000.0
-        await play(running, [said("a", 1.0, 0), said("b", 1.0, 0)], 2)
+        await play(running, [reading("a", 1.0, 0), reading("b", 1.0, 0)], 2)
         await running.state_writer.checkpoint(running.link.confirm)
         running.wall = 2_000.0
-        await play(running, [said("a", 2.0, 1)], 1)
+        await play(running, [reading("a", 2.0, 1)], 1)
         assert await running.streams.expire(1_500.0) == 1
-        await play(running, [said("a", 3.0, 2)], 1)
+        await play(running, [reading("a", 3.0, 2)], 1)
         assert running.predictions()[-1]["seq"] == 3
 
 
@@ -164,8 +164,8 @@ async def test_eviction_waits_for_a_full_disk(
     tmp_path: Path, few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream_lstm.service.state.writer.FULL_RETRY_SECONDS", 0.01)
-    async with line(tmp_path / "s.db", limits={"streams_max": 1}) as running:
-        await play(running, [said("a", 1.0, 0)], 1)
+    async with running_pipeline(tmp_path / "s.db", limits={"streams_max": 1}) as running:
+        await play(running, [reading("a", 1.0, 0)], 1)
         real, refused = running.database.checkpoint, [3]
 
         def full(records: Any) -> None:
@@ -175,7 +175,7 @@ async def test_eviction_waits_for_a_full_disk(
             real(records)
 
         monkeypatch.setattr(running.database, "checkpoint", full)
-        await play(running, [said("b", 1.0, 1), said("a", 2.0, 2)], 1)
+        await play(running, [reading("b", 1.0, 1), reading("a", 2.0, 2)], 1)
         assert refused == [0]
         assert running.state_writer.disk_error is None
         assert sorted(told(running)) == [("a:v", 1), ("a:v", 2), ("b:v", 1)]

@@ -8,14 +8,14 @@ import pytest
 
 from stream_lstm.errors import DiskFull
 from stream_lstm.store.entry import Entry
-from tests.service.lines import line, said
+from tests.service.harness import reading, running_pipeline
 
 
 async def test_a_full_disk_holds_the_batch_until_there_is_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream_lstm.service.state.writer.FULL_RETRY_SECONDS", 0.01)
-    async with line(tmp_path / "s.db") as running:
+    async with running_pipeline(tmp_path / "s.db") as running:
         commit, tries = running.database.commit, []
 
         def full(entry: Entry) -> None:
@@ -25,8 +25,8 @@ async def test_a_full_disk_holds_the_batch_until_there_is_space(
             commit(entry)
 
         monkeypatch.setattr(running.database, "commit", full)
-        running.link.say(said("a", 1.0, 0))
-        running.link.say(said("a", 2.0, 1))
+        running.link.feed(reading("a", 1.0, 0))
+        running.link.feed(reading("a", 2.0, 1))
         await running.link.until_delivered(2)
         assert tries == [1, 1, 1, 1, 2]
         assert running.state_writer.disk_error is None
@@ -34,9 +34,9 @@ async def test_a_full_disk_holds_the_batch_until_there_is_space(
 
 
 async def test_the_journal_is_trimmed_to_what_recovery_needs(tmp_path: Path) -> None:
-    async with line(tmp_path / "s.db") as running:
+    async with running_pipeline(tmp_path / "s.db") as running:
         for t in range(20):
-            running.link.say(said("a", float(t), t, qos=0, packet_id=None))
+            running.link.feed(reading("a", float(t), t, qos=0, packet_id=None))
             await running.link.until_delivered(t + 1)
         await running.state_writer.checkpoint(running.link.confirm)
         assert [entry.number for entry in running.database.entries(0)] == [20]

@@ -1,4 +1,4 @@
-"""A worker with all that it needs, on a scripted link."""
+"""A pipeline with all its parts, on a scripted broker."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.service.state.residency import Residency
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.store.database import Database
-from tests.service.scripted import Said, ScriptedBroker
+from tests.service.scripted import ScriptedBroker, SentMessage
 
 MODEL = load_model(None)
 
 
-class Line:
-    """A worker with its keeper, on a scripted link."""
+class PipelineHarness:
+    """A pipeline, its state writer and its state file, on a scripted broker."""
 
     def __init__(self, path: Path, **settings: Any) -> None:
         self.settings = Settings(
@@ -115,8 +115,10 @@ class Line:
 
 
 @asynccontextmanager
-async def line(path: Path, *, cleanly: bool = False, **settings: Any) -> AsyncIterator[Line]:
-    running = Line(path, **settings)
+async def running_pipeline(
+    path: Path, *, cleanly: bool = False, **settings: Any
+) -> AsyncIterator[PipelineHarness]:
+    running = PipelineHarness(path, **settings)
     task = asyncio.create_task(running.worker.run())
     try:
         yield running
@@ -127,5 +129,5 @@ async def line(path: Path, *, cleanly: bool = False, **settings: Any) -> AsyncIt
         await running.state_writer.close(cleanly=cleanly)
 
 
-def said(device: str, value: float, t: float, **more: Any) -> Said:
-    return Said(f"s/{device}", json.dumps({"v": value, "t": 1.7e9 + t}).encode(), **more)
+def reading(device: str, value: float, t: float, **more: Any) -> SentMessage:
+    return SentMessage(f"s/{device}", json.dumps({"v": value, "t": 1.7e9 + t}).encode(), **more)
