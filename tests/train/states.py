@@ -1,4 +1,4 @@
-"""State dicts of `torch.nn.LSTM` and `torch.nn.Linear`, made without torch: the same numbers everywhere."""
+"""State dicts of `torch.nn.LSTM` and `torch.nn.Linear`, drawn without torch, the same on every machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = dict[str, NDArray[np.float32]]
 def state(
     layers: int, units: int, *, features: int = FEATURES, outputs: int = OUTPUTS, seed: int = 0
 ) -> State:
-    """Weights as torch draws them: uniform within one over the root of the number of units."""
+    """Weights drawn as torch does: uniform within 1 / sqrt(units)."""
     rng = np.random.default_rng([seed, layers, units])
     bound = units**-0.5
 
@@ -35,5 +35,5 @@ def state(
 
 
 def events(*, features: int = FEATURES, seed: int = 1) -> NDArray[np.float32]:
-    """(STEPS, features): what goes in."""
+    """Inputs, (STEPS, features)."""
     return np.random.default_rng(seed).normal(0, 1, (STEPS, features)).astype(np.float32)
