@@ -18,7 +18,8 @@ from benchmarks.load import Frames
 
 EVENTS, WINDOW, TOPICS = 1_500_000, 20_000, 1_000
 RATE_HZ = 500  # samples; the profiler itself then costs about a third of the speed
-# Stages by module or folder. A sample belongs to the stage of its innermost frame that is in one of these.
+# Stages by module or folder, asyncio's by method. A sample belongs to the stage of its innermost frame that
+# is in one of these.
 STAGES = {
     "stream_lstm/core/model/cell.py": "the four gates",
     "stream_lstm/core/batch.py": "cutting batches",
@@ -30,7 +31,7 @@ STAGES = {
     "stream_lstm/service/mqtt/packets.py": "PUBLISH packets",
     "stream_lstm/service/mqtt/outbound.py": "writing, PUBACKs",
     "stream_lstm/service/mqtt/framing.py": "MQTT packets (mqtt5)",
-    "asyncio/selector_events.py": "reading and writing the socket",
+    "_read_ready (": "reading the socket",
     "stream_lstm/store/": "journal (its own thread)",
 }
 
@@ -38,8 +39,8 @@ STAGES = {
 def stage(stack: str) -> str:
     """Stage of a sample, from frames such as `Engine.apply (stream_lstm/core/engine.py:93)`."""
     for frame in reversed(stack.split(";")):
-        for path, name in STAGES.items():
-            if f"({path}" in frame:
+        for place, name in STAGES.items():
+            if place in frame:
                 return name
     return "event loop, rest"
 
