@@ -1,1 +1,1 @@
-"""Long memory: a cue a thousand events ago decides whether a picture shows a wolf or a dog."""
+"""Long memory: a cue a thousand events ago decides if a picture shows a wolf or a dog."""

@@ -23,7 +23,7 @@ from stream_lstm.json_output import in_json, without_non_finite
 # pixels across (72rem in report.css, 1,152), so that thinning out does not show.
 BUCKETS = 1_500
 ALERTS_LISTED_MAX = 1_000  # a stream; bounds the JSON of one that alerts all the time
-BAR_RELATIVE_MAE_MAX = 1.5  # a full bar: above 1.0 the colour says that the forecast is worse, not how much
+BAR_RELATIVE_MAE_MAX = 1.5  # relative error of a full bar; worse forecasts differ by colour and number
 
 
 def as_json(

@@ -23,15 +23,15 @@ def state(
     def drawn(*shape: int) -> NDArray[np.float32]:
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
-    made: State = {}
+    weights: State = {}
     for n in range(layers):
-        made[f"lstm.weight_ih_l{n}"] = drawn(4 * units, units if n else features)
-        made[f"lstm.weight_hh_l{n}"] = drawn(4 * units, units)
-        made[f"lstm.bias_ih_l{n}"] = drawn(4 * units)
-        made[f"lstm.bias_hh_l{n}"] = drawn(4 * units)
-    made["head.weight"] = drawn(outputs, units)
-    made["head.bias"] = drawn(outputs)
-    return made
+        weights[f"lstm.weight_ih_l{n}"] = drawn(4 * units, units if n else features)
+        weights[f"lstm.weight_hh_l{n}"] = drawn(4 * units, units)
+        weights[f"lstm.bias_ih_l{n}"] = drawn(4 * units)
+        weights[f"lstm.bias_hh_l{n}"] = drawn(4 * units)
+    weights["head.weight"] = drawn(outputs, units)
+    weights["head.bias"] = drawn(outputs)
+    return weights
 
 
 def events(*, features: int = FEATURES, seed: int = 1) -> NDArray[np.float32]:

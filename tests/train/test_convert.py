@@ -22,14 +22,14 @@ NAMES = [f"f{n}" for n in range(FEATURES)]
 GOLDEN = safetensors.numpy.load_file(Path(__file__).parent / "golden" / "golden.safetensors")
 
 
-def converted(made: State, **changes: Any) -> model_file.Model:
+def converted(weights: State, **changes: Any) -> model_file.Model:
     options: dict[str, Any] = {
         "source": "pump.safetensors",
         "name": "pump",
         "features": NAMES,
         "targets": [f"t{n}" for n in range(OUTPUTS)],
     }
-    return model_file.from_bytes(convert(safetensors.numpy.save(made), **(options | changes)))
+    return model_file.from_bytes(convert(safetensors.numpy.save(weights), **(options | changes)))
 
 
 def predicted(model: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def test_one_step_from_any_memory_is_within_1e_6_of_torch(units: int) -> None:
 
     from stream_lstm.core.model import cell
 
-    made = converted(state(1, units))
+    model = converted(state(1, units))
     torch_cell = torch.nn.LSTMCell(FEATURES, units)
     names = {
         "weight_ih": "weight_ih_l0",
@@ -78,7 +78,7 @@ def test_one_step_from_any_memory_is_within_1e_6_of_torch(units: int) -> None:
     rng = np.random.default_rng(3)
     ltm, stm = (rng.normal(0, 1, (16, units)).astype(np.float32) for _ in range(2))
     event = rng.normal(0, 1, (16, FEATURES)).astype(np.float32)
-    after = cell.step(cell.Memory(ltm[None], np.tanh(stm)[None]), event[None], made.layers[0])
+    after = cell.step(cell.Memory(ltm[None], np.tanh(stm)[None]), event[None], model.layers[0])
     with torch.no_grad():
         theirs = torch_cell(torch.from_numpy(event), (torch.from_numpy(np.tanh(stm)), torch.from_numpy(ltm)))
     assert np.abs(after.stm[0] - theirs[0].numpy()).max() <= 1e-6
@@ -98,13 +98,13 @@ def test_features_are_scaled_and_outputs_scaled_back() -> None:
 
 
 def test_labels_give_a_classifying_model() -> None:
-    made = converted(state(1, 8), targets=[], labels=["wolf", "dog"])
-    assert (made.spec.readout, made.spec.labels) == ("classes", ["wolf", "dog"])
+    model = converted(state(1, 8), targets=[], labels=["wolf", "dog"])
+    assert (model.spec.readout, model.spec.labels) == ("classes", ["wolf", "dog"])
 
 
 def test_without_targets_the_features_are_predicted() -> None:
-    made = converted(state(1, 8, outputs=FEATURES), targets=[])
-    assert made.spec.targets == NAMES
+    model = converted(state(1, 8, outputs=FEATURES), targets=[])
+    assert model.spec.targets == NAMES
 
 
 def test_missing_biases_are_zero() -> None:
@@ -133,14 +133,14 @@ def test_any_prefix_is_found_and_several_need_an_option() -> None:
 
 
 def changed(**changes: Any) -> State:
-    made: dict[str, Any] = state(1, 8)
+    weights: dict[str, Any] = state(1, 8)
     for name, value in changes.items():
         key = name.replace("__", ".")
         if value is None:
-            del made[key]
+            del weights[key]
         else:
-            made[key] = value
-    return made
+            weights[key] = value
+    return weights
 
 
 def zeros(*shape: int, kind: Any = np.float32) -> NDArray[Any]:
@@ -164,10 +164,10 @@ UNSUPPORTED = [
 ]
 
 
-@pytest.mark.parametrize(("made", "words"), UNSUPPORTED, ids=[words for _, words in UNSUPPORTED])
-def test_an_unsupported_state_dict_is_rejected_with_a_reason(made: State, words: str) -> None:
+@pytest.mark.parametrize(("weights", "words"), UNSUPPORTED, ids=[words for _, words in UNSUPPORTED])
+def test_an_unsupported_state_dict_is_rejected_with_a_reason(weights: State, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        converted(made)
+        converted(weights)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_names_that_do_not_fit_the_tensors_are_rejected(changes: dict[str, Any],
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])
 def test_float16_and_float64_become_float32(kind: Any) -> None:
-    made = {name: values.astype(kind) for name, values in state(1, 8).items()}
-    assert converted(made).layers[0].event.dtype == np.float32  # type: ignore[arg-type]
+    weights = {name: values.astype(kind) for name, values in state(1, 8).items()}
+    assert converted(weights).layers[0].event.dtype == np.float32  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 9, b"\x80\x04pickle"])
