@@ -1,5 +1,5 @@
-# Everything that is done here by hand or by machine. Needs python3 (3.11 or later) with venv, git and make.
-# Packages come from requirements/*.txt, checked by hash, into .venv; nothing outside this folder is changed.
+# Commands for development and continuous integration. Needs python3 (3.11 or later) with venv, git and make.
+# Packages are installed from requirements/*.txt, checked by hash, into .venv; nothing outside this folder changes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,64 +7,64 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --quiet --require-hashes
 UV_VERSION := 0.13.9
-# The tests look on PATH for the programs that they start; Debian keeps mosquitto in /usr/sbin, which users often have not.
+# The tests find the programs that they start on PATH. Debian has mosquitto in /usr/sbin, which is often not on it.
 TOOLS := $(CURDIR)/.tools
 TEST_PATH := $(TOOLS)/mosquitto/bin:$(TOOLS)/chromium/bin:$(TOOLS)/prometheus/bin:$(PATH):/usr/sbin:/usr/local/sbin
-# `make test COVER=1` measures coverage as well; `make cover` then adds it up.
+# `make test COVER=1` also measures coverage; `make cover` combines and reports it.
 PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
-# More arguments for the command at hand: make demo ARGS="--seconds 10", make test ARGS="-k memory".
+# Further arguments of the command: make demo ARGS="--seconds 10", make test ARGS="-k memory".
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-train kernels sim chaos fuzz cover lint bench quality example screenshots train lock clean
 
-help: ## what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo ## broker, service and recorded sensors, for a minute
+demo: $(VENV)/.demo ## run broker, service and recorded sensors for a minute
 	$(BIN)/stream-lstm demo $(ARGS)
 
-test: $(VENV)/.test ## every test that needs no PyTorch
+test: $(VENV)/.test ## run all tests that need no PyTorch
 	@tools/get-programs mosquitto chromium prometheus
 	PATH="$(TEST_PATH)" $(PYTEST) -m "not torch" $(ARGS)
 
-test-train: $(VENV)/.train ## the tests that need PyTorch
+test-train: $(VENV)/.train ## run the tests that need PyTorch
 	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
 
 SEEDS ?= 10000
-sim: $(VENV)/.test ## the line on a simulated broker and disk: make sim SEEDS=10000
+sim: $(VENV)/.test ## run the pipeline on a simulated broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
 
 KERNELS ?= Haswell Nehalem
-kernels: $(VENV)/.test ## core tests and some seeds under several BLAS kernels: make kernels KERNELS="Haswell Zen"
+kernels: $(VENV)/.test ## run core tests and some seeds under several BLAS kernels: make kernels KERNELS="Haswell Zen"
 	@for kernel in $(KERNELS); do echo "OPENBLAS_CORETYPE=$$kernel"; OPENBLAS_CORETYPE=$$kernel \
 		$(BIN)/python -m pytest tests/core && OPENBLAS_CORETYPE=$$kernel $(BIN)/python -m tests.sim --seeds 200 \
 		|| exit 1; done
 
 KILLS ?= 200
-chaos: $(VENV)/.test ## kill -9 under load, counted: make chaos KILLS=200 ARGS="--what service"
+chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make chaos KILLS=200 ARGS="--what service"
 	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
 
 COUNT ?= 1000000
-fuzz: $(VENV)/.test ## random and mutated packets and payloads: make fuzz COUNT=1000000
-	@echo "what mqtt5 prints of its own panics is left out"
+fuzz: $(VENV)/.test ## feed random and mutated packets and payloads: make fuzz COUNT=1000000
+	@echo "panic messages of mqtt5 go to $(VENV)/fuzz.log"
 	$(BIN)/python -m tests.fuzz --count $(COUNT) $(ARGS) 2>$(VENV)/fuzz.log || { tail -n 30 $(VENV)/fuzz.log; exit 1; }
 
-cover: ## add up what `make test COVER=1` and `make test-train COVER=1` covered; hold it against the bounds
+cover: ## combine the coverage of `make test COVER=1` and `make test-train COVER=1`; fail below the limits
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include "stream_lstm/core/*,stream_lstm/store/*" --fail-under 100
 	$(BIN)/coverage report --fail-under 90
 
-lint: $(VENV)/.test ## ruff and mypy
+lint: $(VENV)/.test ## run ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.bench ## the line beside an echo and a handwritten script, and by itself; the engine; streams
+bench: $(VENV)-bench/.bench ## measure throughput, latency, the engine, a million streams and the live page
 	@tools/get-programs mosquitto
-	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.line $(ARGS)
+	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.pipeline $(ARGS)
 	$(VENV)-bench/bin/python -m benchmarks.fed
 	$(VENV)-bench/bin/python -m benchmarks.profile
 	$(VENV)-bench/bin/python -m benchmarks.engine
@@ -73,24 +73,24 @@ bench: $(VENV)-bench/.bench ## the line beside an echo and a handwritten script,
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.page
 	$(VENV)-bench/bin/python -m benchmarks.draw
 
-quality: $(VENV)-bench/.bench ## how good predictions and alarms are: make quality ARGS="--streams DIR"
+quality: $(VENV)-bench/.bench ## measure forecast accuracy and anomaly detection: make quality ARGS="--streams DIR"
 	$(VENV)-bench/bin/python -m benchmarks.quality $(ARGS)
 
-example: $(VENV)/.train ## the wolf and the dog: train both nets, and draw
+example: $(VENV)/.train ## train the nets of the wolf-and-dog example and draw the chart
 	$(BIN)/python -m examples.wolf_and_dog.train
 	$(BIN)/python -m examples.wolf_and_dog.draw
 
-screenshots: $(VENV)/.test ## the pictures of the live page in docs/page
+screenshots: $(VENV)/.test ## take the screenshots of the live page in docs/page
 	@tools/get-programs mosquitto chromium
 	PATH="$(TEST_PATH)" PYTHONPATH=. $(BIN)/python tools/screenshots.py
 
-train: $(VENV)/.train ## the default model, from its recipe
+train: $(VENV)/.train ## train the default model from its recipe: make train ARGS="--output FILE"
 	$(BIN)/stream-lstm train $(ARGS)
 
-# Each lock holds a part of the first, in the same versions. UPGRADE=--upgrade takes the newest.
+# Each lock file is a subset of the first, with the same versions. UPGRADE=--upgrade resolves to the newest.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url $(UPGRADE)
-lock: $(VENV)/bin/python ## requirements/*.txt again; UPGRADE=--upgrade for the newest versions
+lock: $(VENV)/bin/python ## resolve requirements/*.txt again: make lock UPGRADE=--upgrade
 	$(PIP) install --quiet uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml --extra demo --extra test --output-file requirements/test.txt >/dev/null
 	$(COMPILE) pyproject.toml --extra demo --constraint requirements/test.txt --output-file requirements/demo.txt >/dev/null
@@ -98,17 +98,17 @@ lock: $(VENV)/bin/python ## requirements/*.txt again; UPGRADE=--upgrade for the 
 	$(COMPILE) requirements/bench.in --constraint requirements/test.txt --output-file requirements/bench.txt >/dev/null
 	$(COMPILE) requirements/build.in --constraint requirements/test.txt --output-file requirements/build.txt >/dev/null
 
-clean: ## remove all that was made here
+clean: ## remove environments, caches and fetched programs
 	rm -rf $(VENV) $(VENV)-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed; make PYTHON=python3.x takes another one"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' || { echo "the module venv is needed: apt-get install python3-venv"; exit 1; }
+		{ echo "Python 3.11 or later is needed: make PYTHON=python3.x"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "The module venv is missing: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The stamps tell that what they are named after is installed. An editable install needs the build backend,
-# which is locked like everything else: so no isolated, unlocked build.
+# Stamp files: the set of packages they are named after is installed. An editable install needs the build backend,
+# which is locked as well; hence no isolated build, which would fetch an unlocked one.
 $(VENV)/.demo: requirements/demo.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install $(LOCKED) --requirement requirements/demo.txt --requirement requirements/build.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .

@@ -1,6 +1,6 @@
-"""Measurements: they print figures, side by side from one run, and assert nothing."""
+"""Benchmarks: each prints its measurements, comparisons from one run side by side, and asserts nothing."""
 
 import os
 
-# Before anything imports numpy: one thread, as the service has it.
+# Before anything imports numpy: one BLAS thread, as in the service.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,10 +1,10 @@
-"""How early and how rightly anomalies are found, by the rules of the Numenta Anomaly Benchmark, version 1.1.
+"""Score of anomaly detection by the rules of the Numenta Anomaly Benchmark, version 1.1.
 
 Lavin and Ahmad, "Evaluating Real-time Anomaly Detection Algorithms – the Numenta Anomaly Benchmark", 2015. A
-detection inside a labelled window earns the more the earlier it comes, once a window; one outside costs the
-more the farther it is behind the last window; a window that is missed costs, too. One threshold serves all
-streams, the best there is; 0 is what saying nothing earns, 100 is perfection. The first 15 % of a stream (of
-5,000 events at most) are not judged.
+detection inside a labelled window earns more the earlier it comes, once a window. A detection outside costs
+more the farther it is behind the last window. A missed window costs as well. One threshold applies to all
+streams: the best one. A detector without detections scores 0, a perfect one 100. The first 15 % of a stream
+(of 5,000 events at most) are a probationary period and do not count.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
+# All are constants of the benchmark itself.
 STEEPNESS = 5.0
-FAR = 3.0  # window widths behind the last window: from here on a false alarm costs all it can
+FAR = 3.0  # window widths behind the last window; from here on a false alarm costs the maximum
 PROBATION_SHARE, PROBATION_EVENTS = 0.15, 5_000
 
 
 class Profile(NamedTuple):
-    """What a detection earns, and what errors cost."""
+    """Weights of an application profile: the gain of a hit, the costs of a false alarm and of a miss."""
 
     hit: float
     false_alarm: float
@@ -38,26 +39,26 @@ PROFILES = {
 
 
 class Labelled(NamedTuple):
-    """One stream: times and scores (L,), and its windows, from and to."""
+    """One stream: times and anomaly scores (L,), and its labelled windows (start, end)."""
 
     times: Doubles
     scores: Doubles
     windows: Sequence[tuple[float, float]]
 
 
-class Judged(NamedTuple):
-    """The events that count: each one's window, -1 for none, and what a detection is worth."""
+class Counted(NamedTuple):
+    """Events after the probationary periods, (N,) each."""
 
     scores: Doubles
-    window: NDArray[np.intp]
-    worth: Doubles
+    window: NDArray[np.intp]  # index of the event's window, -1 outside all
+    worth: Doubles  # of a detection at the event, from -1 to 1, before the profile's weights
 
 
 def score(streams: Mapping[str, Labelled]) -> dict[str, float]:
-    """The score of each profile, at the best threshold."""
-    judged = _all(list(streams.values()))
-    windows = sum(len(of.windows) for of in streams.values())
-    return {name: _best(judged, profile, windows) for name, profile in PROFILES.items()}
+    """Score of each profile, 0 to 100, at its best threshold; NaN if no stream has a window."""
+    counted = _counted(list(streams.values()))
+    windows = sum(len(stream.windows) for stream in streams.values())
+    return {name: _best(counted, profile, windows) for name, profile in PROFILES.items()}
 
 
 def _sigmoid(position: Doubles) -> Doubles:
@@ -65,11 +66,11 @@ def _sigmoid(position: Doubles) -> Doubles:
     return np.where(position > FAR, -1.0, worth)
 
 
-def _worth(of: Labelled) -> tuple[NDArray[np.intp], Doubles]:
-    """Which window each event lies in, and what a detection there is worth before the profile's weights."""
-    count = len(of.times)
+def _worth(stream: Labelled) -> tuple[NDArray[np.intp], Doubles]:
+    """Window and worth of each event, see `Counted`."""
+    count = len(stream.times)
     window, worth = np.full(count, -1, np.intp), np.full(count, -1.0)
-    ends = [np.searchsorted(of.times, window).tolist() for window in sorted(of.windows)]
+    ends = [np.searchsorted(stream.times, window).tolist() for window in sorted(stream.windows)]
     for n, (left, right) in enumerate(ends):
         width = right - left + 1.0
         behind = np.arange(right + 1, ends[n + 1][0] if n + 1 < len(ends) else count)
@@ -80,31 +81,32 @@ def _worth(of: Labelled) -> tuple[NDArray[np.intp], Doubles]:
     return window, worth
 
 
-def _all(streams: Sequence[Labelled]) -> Judged:
-    scores, windows, worths, known = [], [], [], 0
-    for of in streams:
-        window, worth = _worth(of)
-        count = len(of.times)
+def _counted(streams: Sequence[Labelled]) -> Counted:
+    scores, windows, worths, windows_before = [], [], [], 0
+    for stream in streams:
+        window, worth = _worth(stream)
+        count = len(stream.times)
         probation = min(np.floor(PROBATION_SHARE * count), PROBATION_SHARE * PROBATION_EVENTS)
-        judged = np.arange(count) >= probation
-        scores.append(of.scores[judged])
-        windows.append(np.where(window >= 0, window + known, -1)[judged])
-        worths.append(worth[judged])
-        known += len(of.windows)
-    return Judged(np.concatenate(scores), np.concatenate(windows), np.concatenate(worths))
+        counts = np.arange(count) >= probation
+        scores.append(stream.scores[counts])
+        windows.append(np.where(window >= 0, window + windows_before, -1)[counts])
+        worths.append(worth[counts])
+        windows_before += len(stream.windows)
+    return Counted(np.concatenate(scores), np.concatenate(windows), np.concatenate(worths))
 
 
-def _best(judged: Judged, profile: Profile, windows: int) -> float:
-    order = np.argsort(-judged.scores, kind="stable")
-    scores, window, worth = (column[order] for column in judged)
+def _best(counted: Counted, profile: Profile, windows: int) -> float:
+    """Score at the best threshold, trying each event's anomaly score from the highest down."""
+    order = np.argsort(-counted.scores, kind="stable")
+    scores, window, worth = (column[order] for column in counted)
     gain = np.where(window < 0, worth * profile.false_alarm, 0.0)
     for n in np.unique(window[window >= 0]):
         at = np.flatnonzero(window == n)
         best = np.maximum(np.maximum.accumulate(worth[at] * profile.hit), -profile.miss)
         gain[at] = np.diff(best, prepend=-profile.miss)
-    seen = len(np.unique(window[window >= 0]))
-    totals = np.cumsum(gain) - profile.miss * seen
+    counted_windows = len(np.unique(window[window >= 0]))
+    totals = np.cumsum(gain) - profile.miss * counted_windows
     last_of_its_score = np.r_[scores[1:] != scores[:-1], True]
-    nothing, perfect = -profile.miss * seen, profile.hit * seen
-    most = max(float(totals[last_of_its_score].max(initial=nothing)), nothing)
-    return 100.0 * (most - nothing) / (perfect - nothing) if windows else float("nan")
+    without, perfect = -profile.miss * counted_windows, profile.hit * counted_windows
+    best_total = max(float(totals[last_of_its_score].max(initial=without)), without)
+    return 100.0 * (best_total - without) / (perfect - without) if windows else float("nan")

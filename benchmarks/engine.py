@@ -1,7 +1,7 @@
-"""The engine alone: microseconds an event by batch size and units, beside PyTorch and ONNX Runtime.
+"""Cost of the engine: microseconds an event by units and batch size, beside PyTorch and ONNX Runtime.
 
-The engine does all that an event needs (fetch its memory, scale, cell, readout, interval, anomaly, store the
-memory); beside it stand the bare cells: ours, `torch.nn.LSTMCell`, and ONNX's LSTM operator for one step.
+The engine column is a whole event (fetch its memory, scale, cell, readout, interval, anomaly, store the
+memory). The others are bare cells for one step: the core's, `torch.nn.LSTMCell`, and ONNX's LSTM operator.
 One thread each; medians.
 
     python -m benchmarks.engine
@@ -32,23 +32,23 @@ from stream_lstm.core.model.spec import ModelSpec
 
 UNITS = (16, 32, 64, 128)
 BATCHES = (1, 16, 64, 256, 1_024)
-SECONDS_EACH = 0.1
+SECONDS_EACH = 0.1  # of one measurement; `--rounds` of them are taken
 COLUMNS = ("engine", "cell", "torch", "onnx")
 Step = Callable[[], object]
 
 
-def described() -> ModelSpec:
-    """The default model."""
+def default_spec() -> ModelSpec:
+    """Specification of the default model."""
     shipped = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()
     return model_file.from_bytes(shipped).spec
 
 
-INPUTS = described().inputs_width
+INPUTS = default_spec().inputs_width
 
 
-def sized(units: int) -> model_file.Model:
-    """The default model's description, with other units and random weights."""
-    wanted = structs.replace(described(), units=units, name=f"random{units}")
+def random_model(units: int) -> model_file.Model:
+    """Model like the default one, with another number of units and random weights."""
+    spec = structs.replace(default_spec(), units=units, name=f"random{units}")
     rng = np.random.default_rng(0)
 
     def drawn(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -58,24 +58,24 @@ def sized(units: int) -> model_file.Model:
         "layer.0.event": drawn(4, INPUTS, units),
         "layer.0.stm": drawn(4, units, units),
         "layer.0.bias": drawn(4, units),
-        "readout.weight": drawn(units, wanted.outputs),
-        "readout.bias": drawn(wanted.outputs),
+        "readout.weight": drawn(units, spec.outputs),
+        "readout.bias": drawn(spec.outputs),
     }
-    return model_file.from_bytes(model_file.to_bytes(wanted, tensors))
+    return model_file.from_bytes(model_file.to_bytes(spec, tensors))
 
 
-def our_cell(units: int, batch: int) -> Step:
-    """One step of our cell, rows in tiles as the engine has them."""
+def core_cell(units: int, batch: int) -> Step:
+    """One step of the core's cell, with rows in tiles as in the engine."""
     rng = np.random.default_rng(0)
     tiles = -(-batch // cell.TILE_ROWS)
     zeros = np.zeros((tiles, cell.TILE_ROWS, units), np.float32)
-    memory, weights = cell.Memory(zeros, zeros), sized(units).layers[0]
+    memory, weights = cell.Memory(zeros, zeros), random_model(units).layers[0]
     event = rng.normal(0, 1, (tiles, cell.TILE_ROWS, INPUTS)).astype(np.float32)
     return lambda: cell.step(memory, event, weights)
 
 
 def torch_cell(units: int, batch: int) -> Step:
-    """One step of PyTorch's."""
+    """One step of PyTorch's cell."""
     torch.set_num_threads(1)
     layer = torch.nn.LSTMCell(INPUTS, units)
     event, zeros = torch.randn(batch, INPUTS), torch.zeros(batch, units)
@@ -97,11 +97,11 @@ def onnx_cell(units: int, batch: int) -> Step:
     ]
     node = helper.make_node("LSTM", ["X", "W", "R", "B", "", "h", "c"], ["", "Yh", "Yc"], hidden_size=units)
     state = [1, batch, units]
-    given = {"X": [1, batch, INPUTS], "h": state, "c": state}
+    shapes_in = {"X": [1, batch, INPUTS], "h": state, "c": state}
     graph = helper.make_graph(
         [node],
         "cell",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes_in.items()],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, state) for name in ("Yh", "Yc")],
         weights,
     )
@@ -111,12 +111,12 @@ def onnx_cell(units: int, batch: int) -> Step:
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    feed = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in given.items()}
+    feed = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes_in.items()}
     return lambda: session.run(None, feed)
 
 
 def seconds(step: Step) -> float:
-    """Of one call, over `SECONDS_EACH`."""
+    """Mean duration of one call, over `SECONDS_EACH`."""
     step()
     rounds, begun = 0, time.perf_counter()
     while (spent := time.perf_counter() - begun) < SECONDS_EACH:
@@ -127,16 +127,16 @@ def seconds(step: Step) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="medians of so many (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, of which medians count (5)")
     rounds = parser.parse_args().rounds
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = []
     print("microseconds an event")
-    print(f"{'units':>5} {'batch':>6} {'engine':>9} {'our cell':>9} {'torch':>9} {'onnx':>9}")
+    print(f"{'units':>5} {'batch':>6} {'engine':>9} {'core cell':>9} {'torch':>9} {'onnx':>9}")
     for units in UNITS:
         for batch in BATCHES:
-            engine = model_engine(sized(units), batch)
-            steps = [maker(units, batch) for maker in (our_cell, torch_cell, onnx_cell)]
+            engine = model_engine(random_model(units), batch)
+            steps = [maker(units, batch) for maker in (core_cell, torch_cell, onnx_cell)]
             taken = [
                 [seconds_an_event(engine, batch), *(seconds(step) / batch for step in steps)]
                 for _ in range(rounds)
@@ -144,7 +144,7 @@ def main() -> None:
             row = [statistics.median(column) * 1e6 for column in zip(*taken, strict=True)]
             print(f"{units:5} {batch:6}" + "".join(f" {number:9.2f}" for number in row), flush=True)
             rows.append({"units": units, "batch": batch} | dict(zip(COLUMNS, row, strict=True)))
-    print(f"kept in {machine.keep('engine', {'microseconds_an_event': rows})}")
+    print(f"written: {machine.keep('engine', {'microseconds_an_event': rows})}")
 
 
 if __name__ == "__main__":

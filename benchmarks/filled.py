@@ -1,4 +1,4 @@
-"""A state file that knows many streams, made without a broker: what a service has that has run for long."""
+"""State file with many streams, written without a broker, as a service leaves it after a long run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stream_lstm.store.checkpoint import Record
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry
 
-BATCH = 4_096
+BATCH = 4_096  # streams
 EVENTS = 4  # of each stream
 
 
 def name(n: int) -> str:
-    """Of the n-th stream, from 0."""
+    """Name of the n-th stream, from 0."""
     return f"plant/line{n % 40}/sensor{n:07}:v"
 
 
 def fill(path: Path, streams: int) -> None:
-    """Make the file."""
+    """Write a state file with `streams` streams of `EVENTS` events each."""
     model = load_model(None)
     memories = Memories(model.spec, rows_max=streams)
     engine = Engine(model, memories)
@@ -40,8 +40,8 @@ def fill(path: Path, streams: int) -> None:
             engine.apply(batch)
         number = start // BATCH + 1
         batch = batch.with_streams(memories.ids[rows].astype(np.intp))
-        nothing = np.empty((0, 2), np.uint64)
-        entry = Entry(number, model.id, batch, keys, nothing, [], number - 1, number - 1)
+        no_digests = np.empty((0, 2), np.uint64)
+        entry = Entry(number, model.id, batch, keys, no_digests, [], number - 1, number - 1)
         database.commit(entry)
         columns = memories.ids[rows].tolist(), [number] * len(rows), times.tolist(), memories.records(rows)
         database.checkpoint(list(map(Record, *columns)))

@@ -1,7 +1,7 @@
-"""The sensors and the reader of predictions: raw sockets, frames made beforehand, one thread.
+"""Load generator: sensors and a reader of predictions on raw sockets, in one thread.
 
-All frames of a run have the same length, so that any part of them is one slice: what this process spends per
-message is small beside what the broker does.
+Frames are encoded beforehand and all of one length, so that any range of them is one slice. The generator's
+cost per message is small beside the broker's.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import mqtt5
 
 from stream_lstm.service.mqtt.framing import frame_bytes
 
-SEQ_FROM = 1_000_000_000  # ten digits, for as long as anybody measures
-PIECE_BYTES = 65_536
-PATIENCE_SECONDS = 60.0
-PUBACK_BYTES = 4
+SEQ_FROM = 1_000_000_000  # ten digits for every event of a run, so that all payloads have one length
+PIECE_BYTES = 65_536  # of one write; acknowledgements are read in between
+TIMEOUT_SECONDS = 60.0  # without progress; far beyond a start of the service
+PUBACK_BYTES = 4  # MQTT 5, section 3.4: success has neither reason code nor properties
 
 
-class Dried(Exception):
-    """Nothing came for too long."""
+class Stalled(Exception):
+    """A measurement made no progress for too long."""
 
 
 def topic(event: int, topics: int) -> str:
-    """Where an event is published: all sensors take turns."""
+    """Topic of an event; the sensors take turns."""
     return f"sensors/{_sensor(event, topics)}/telemetry"
 
 
@@ -35,7 +35,7 @@ def _sensor(event: int, topics: int) -> str:
 
 
 def payload(event: int, topics: int, now: int, size: int = 0) -> bytes:
-    """About 100 bytes of JSON with three readings, or more."""
+    """JSON with three readings, about 100 bytes, or about `size` if that is more."""
     more = f',"note":"{"x" * (size - 100)}"' if size > 100 else ""
     temperature = 21.0 + 0.01 * ((event * 7919) % 97)
     return (
@@ -45,11 +45,11 @@ def payload(event: int, topics: int, now: int, size: int = 0) -> bytes:
 
 
 class Frames:
-    """PUBLISH packets for the events `start` to `start + count`, one after another.
+    """Encoded PUBLISH packets of the events `start` to `start + count`.
 
     Args:
         qos: 0 or 1.
-        payload_bytes: about; at least 100.
+        payload_bytes: approximate size; at least about 100.
     """
 
     def __init__(self, start: int, count: int, *, topics: int, qos: int, payload_bytes: int = 0) -> None:
@@ -68,48 +68,48 @@ class Frames:
         assert self.size * count == len(self.bytes)
 
     def part(self, start: int, end: int) -> memoryview:
-        """The frames from one to another."""
+        """Frames from `start` to before `end`."""
         return memoryview(self.bytes)[start * self.size : end * self.size]
 
 
 class Client:
-    """A connection to a broker, non-blocking once it is made."""
+    """MQTT connection to a broker on 127.0.0.1."""
 
     def __init__(self, port: int, name: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = b""
+        self._unread = b""
         self.socket.sendall(mqtt5.ConnectPacket(name, clean_start=True, keep_alive=0).write())
         self._expect(mqtt5.ConnAckPacket)
 
     def subscribe(self, pattern: str) -> None:
-        """Read a topic at QoS 0."""
+        """Subscribe at QoS 0."""
         filters = [mqtt5.TopicFilter(pattern, max_qos=mqtt5.QoS.AT_MOST_ONCE)]
         self.socket.sendall(mqtt5.SubscribePacket(1, filters).write())
         self._expect(mqtt5.SubAckPacket)
 
     def _expect(self, kind: type) -> None:
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < end:
             if any(isinstance(packet, kind) for packet in self.packets()):
                 return
-        raise Dried(kind.__name__)
+        raise Stalled(kind.__name__)
 
     def packets(self) -> Iterator[mqtt5.Packet]:
-        """What has arrived, decoded."""
-        content = self._rest + self.socket.recv(1 << 20)
+        """Receive once and decode the complete packets."""
+        content = self._unread + self.socket.recv(1 << 20)
         while (size := frame_bytes(content)) and size <= len(content):
             yield mqtt5.read(memoryview(content))[0]
             content = content[size:]
-        self._rest = content
+        self._unread = content
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self.socket.close()
 
 
 class Sensors(Client):
-    """Publishes events, at QoS 1 with at most `window` of them unacknowledged."""
+    """Publisher of events; at QoS 1 with at most `window` of them unacknowledged."""
 
     def __init__(self, port: int, *, window: int) -> None:
         super().__init__(port, "sensors")
@@ -127,12 +127,15 @@ class Sensors(Client):
         times: list[float] | None = None,
         reader: Client | None = None,
     ) -> float:
-        """Publish all, and wait for the broker's acknowledgements; returns when it began (monotonic).
+        """Publish all frames and wait for the broker's acknowledgements.
 
         Args:
-            rate: events a second; without it, as fast as the broker takes them.
-            beside: called whenever the reader may have something.
-            times: gets the moment of each event's sending.
+            rate: events per second; None is as fast as the broker takes them.
+            beside: called whenever the reader may have packets.
+            times: receives the time at which each event was sent.
+
+        Returns:
+            Start time, on the monotonic clock.
         """
         begun = time.monotonic()
         sent = written = 0  # events that may go out; bytes that have
@@ -158,7 +161,7 @@ class Sensors(Client):
         readable, _, _ = select.select(reading, [self.socket] if writing else [], [], seconds)
         if self.socket in readable:
             content = self.socket.recv(1 << 18)
-            assert content, "the broker hung up"
+            assert content, "the broker closed the connection"
             self._acknowledged_bytes += len(content)
 
     def _write(self, content: bytes, start: int, count: int) -> int:

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and where they are kept."""
+"""Machine and versions of a measurement, and the files with the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("numpy", "mqtt5", "msgspec", "aiomqtt", "torch", "onnxruntime")
 
 
 def about() -> dict[str, Any]:
-    """The machine, the versions and the commit."""
+    """Machine, versions and commit."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -37,11 +37,11 @@ def about() -> dict[str, Any]:
     }
 
 
-def keep(name: str, figures: dict[str, Any]) -> Path:
-    """Write figures to `results/<name>.json`."""
+def keep(name: str, results: dict[str, Any]) -> Path:
+    """Write results to `results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"measured_on": about(), **figures}, indent=1) + "\n")
+    path.write_text(json.dumps({"measured_on": about(), **results}, indent=1) + "\n")
     return path
 
 
@@ -61,11 +61,11 @@ def _commit() -> str:
 
 
 def medians(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The median of each figure, over rounds."""
+    """Median of each number over rounds."""
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, user and system, all threads."""
+    """CPU time of a process so far: user and system, all threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

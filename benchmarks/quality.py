@@ -1,11 +1,11 @@
-"""How good the predictions are: recorded streams through the engine, beside simpler and other methods.
+"""Accuracy of the forecasts on recorded streams, beside baselines and other libraries.
 
     python -m benchmarks.quality                      the streams in benchmarks/data
     python -m benchmarks.quality --streams DIR        others: DIR/**/*.csv of timestamp,value
-    python -m benchmarks.quality --deep-river         its LSTM, too, if it is installed; takes minutes
+    python -m benchmarks.quality --deep-river         also deep-river's LSTM, if installed; takes minutes
 
-Each error is a mean absolute one by that of "same as last time"; every event but the first counts. Which
-streams the model was trained on is read from the model file.
+Each error is a mean absolute error relative to the last-value forecast (1.0 is no better) over every event
+but the first. The model file names the streams that the model was trained on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,28 +23,37 @@ from numpy.typing import NDArray
 
 from benchmarks import detection, machine
 from stream_lstm.backtest import baselines
-from stream_lstm.backtest.figures import Course, Figures, follow, judge
+from stream_lstm.backtest.evaluation import (
+    Evaluation,
+    StreamRun,
+    absolute_errors,
+    evaluate_stream,
+    median,
+    median_relative_mae,
+    run_streams,
+)
 from stream_lstm.backtest.files import Series, read
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.events import Batch
+from stream_lstm.recordings import parse_time
 from stream_lstm.service.assembly import load_model
 
 DATA = Path(__file__).parent / "data"
 WINDOWS = "anomaly_windows.json"
-BATCH = 256
-REPEATS = 60
+BATCH = 256  # events
+REPEATS = 60  # timed batches, of which the median counts
 Doubles = NDArray[np.float64]
 Method = Callable[[Doubles, Doubles], Doubles]
 
 
 class Result(NamedTuple):
-    """Of one stream: our figures, and the other methods' errors by persistence's."""
+    """Evaluation of one stream, and the relative errors of the other methods."""
 
     name: str
     held_out: bool
-    figures: Figures
+    evaluation: Evaluation
     others: dict[str, float]
 
 
@@ -61,31 +69,31 @@ def streams_in(folder: Path) -> list[Series]:
 
 
 def holt_winters(times: Doubles, values: Doubles) -> Doubles:
-    """river's, additive, level and trend; its season has no use for streams without a fixed period."""
+    """river's Holt-Winters with level and trend; its season needs a fixed period, which few streams have."""
     from river.time_series import HoltWinters
 
     model: Any = HoltWinters(alpha=0.3, beta=0.1)  # type: ignore[no-untyped-call, unused-ignore]
-    said = np.full(len(values), np.nan)
+    forecast = np.full(len(values), np.nan)
     for n, value in enumerate(values.tolist()):
         if n > 1:
-            (said[n],) = model.forecast(horizon=1)
+            (forecast[n],) = model.forecast(horizon=1)
         elif n:
-            said[n] = values[0]
+            forecast[n] = values[0]
         model.learn_one(value)
-    return said
+    return forecast
 
 
 def deep_river(times: Doubles, values: Doubles) -> Doubles:
-    """deep-river's LSTM of 32 units over a window of 10 events, learning every weight at every event.
+    """deep-river's LSTM of 32 units over a window of 10 events, which trains all weights at every event.
 
-    It sees the scaled value and predicts the next scaled step, as ours does.
+    Its input is the scaled value and its target the next scaled step, as in the default model.
     """
     import torch
     from deep_river.regression.zoo import LSTMRegressor
 
     torch.set_num_threads(1)
     model = LSTMRegressor(n_features=2, hidden_size=32, window_size=10, optimizer_fn="adam", lr=3e-3, seed=1)
-    said = baselines.persistence(values)
+    forecast = baselines.last_value(values)
     mean, variance, before = values[0], 0.0, None
     for n in range(1, len(values)):
         deviation = max(np.sqrt(variance), abs(mean) * 1e-13 + 1e-30)
@@ -94,35 +102,38 @@ def deep_river(times: Doubles, values: Doubles) -> Doubles:
         step = float(np.clip((values[n - 1] - values[max(n - 2, 0)]) / deviation, -5, 5))
         before = {"value": float(np.clip((values[n - 1] - mean) / deviation, -10, 10)), "step": step}
         if variance > 0.0:
-            said[n] += float(np.clip(model.predict_one(before), -5, 5)) * deviation
+            forecast[n] += float(np.clip(model.predict_one(before), -5, 5)) * deviation
         share = max(1.0 / (n + 1), 1.0 / baselines.MEMORY_EVENTS)
-        news = values[n] - mean
-        mean, variance = mean + share * news, (1.0 - share) * (variance + share * news * news)
-    return said
+        change = values[n] - mean
+        mean, variance = mean + share * change, (1.0 - share) * (variance + share * change * change)
+    return forecast
 
 
 def measure(
     model: Model, streams: Sequence[Series], methods: dict[str, Method]
-) -> tuple[list[Result], list[Course], dict[str, float]]:
-    """Results by stream, what was said, and microseconds an event of each method, one stream at a time."""
-    made = model.spec.made
-    trained = set(made.get("trained_on", "").split(", "))
-    courses = follow(model, streams)
+) -> tuple[list[Result], list[StreamRun], dict[str, float]]:
+    """Evaluate the model and the other methods.
+
+    Returns:
+        Results by stream, the model's runs, and microseconds an event of each method, one stream at a time.
+    """
+    trained_on = set(model.spec.made.get("trained_on", "").split(", "))
+    runs = run_streams(model, streams)
     seconds, results = dict.fromkeys(methods, 0.0), []
-    for stream, course in zip(streams, courses, strict=True):
-        figures, others = judge(stream, course), {}
+    for stream, run in zip(streams, runs, strict=True):
+        evaluation, others = evaluate_stream(stream, run), {}
         for name, method in methods.items():
             begun = time.perf_counter()
-            said = method(stream.times, stream.values)
+            forecast = method(stream.times, stream.values)
             seconds[name] += time.perf_counter() - begun
-            others[name] = figures.by_persistence(float(np.abs(stream.values - said)[1:].mean()))
-        results.append(Result(stream.name, stream.name not in trained, figures, others))
+            others[name] = evaluation.relative(float(absolute_errors(stream.values, forecast).mean()))
+        results.append(Result(stream.name, stream.name not in trained_on, evaluation, others))
     events = sum(len(stream.values) for stream in streams)
-    return results, courses, {name: 1e6 * spent / events for name, spent in seconds.items()}
+    return results, runs, {name: 1e6 * spent / events for name, spent in seconds.items()}
 
 
 def event_cost(model: Model) -> float:
-    """Microseconds an event, whole: scale, gates, readout, adaptation, interval, score, at batch 256."""
+    """Microseconds an event of the whole engine (scale to anomaly score), at batch 256."""
     engine = Engine(model, Memories(model.spec, rows_max=BATCH))
     rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(BATCH)], np.intp)
     rng, spent = np.random.default_rng(0), []
@@ -136,56 +147,56 @@ def event_cost(model: Model) -> float:
 
 def table(results: Sequence[Result], methods: Sequence[str]) -> list[str]:
     lines = [
-        f"{'stream':48} {'':4} {'events':>7} {'ours':>6} "
+        f"{'stream':48} {'':4} {'events':>7} {'stream_lstm':>11} "
         + " ".join(f"{name:>13}" for name in methods)
-        + f" {'first 50':>9} {'covered':>8} {'alerts':>6}"
+        + f" {'first 50':>9} {'coverage':>8} {'alerts':>6}"
     ]
-    return lines + [_line(of, methods) for of in results]
+    return lines + [_line(result, methods) for result in results]
 
 
-def _line(of: Result, methods: Sequence[str]) -> str:
-    figures = of.figures
+def _line(result: Result, methods: Sequence[str]) -> str:
+    of = result.evaluation
     return (
-        f"{of.name[-48:]:48} {'held' if of.held_out else '':4} {figures.events:7,} {figures.ratio:6.3f} "
-        + " ".join(f"{of.others[name]:13.3f}" for name in methods)
-        + f" {figures.first:9.3f} {figures.covered:8.1%} {figures.alerts:6}"
+        f"{result.name[-48:]:48} {'held' if result.held_out else '':4} "
+        + f"{of.events:7,} {of.relative_mae:11.3f} "
+        + " ".join(f"{result.others[name]:13.3f}" for name in methods)
+        + f" {of.first_relative_mae:9.3f} {of.coverage:8.1%} {of.alerts:6}"
     )
 
 
 def summary(results: Sequence[Result], methods: Sequence[str]) -> dict[str, Any]:
-    moving = [of for of in results if of.figures.persistence > 0.0]
+    """All streams together: medians and shares over the streams that move."""
+    evaluations = [result.evaluation for result in results]
+    moving = [each for each in evaluations if each.moves]
     return {
         "streams": len(results),
-        "ours": statistics.median(of.figures.ratio for of in moving),
-        **{name: statistics.median(of.others[name] for of in moving) for name in methods},
-        "better than last time": statistics.mean(of.figures.ratio < 1.0 for of in moving),
-        "worst": max(of.figures.ratio for of in moving),
-        "first 50": statistics.median(of.figures.first for of in moving),
-        "covered 88 to 92 %": statistics.mean(0.88 <= of.figures.covered <= 0.92 for of in results),
-        "alerts in 1,000 events": 1e3
-        * sum(of.figures.alerts for of in results)
-        / sum(of.figures.events for of in results),
+        "stream_lstm": median_relative_mae(evaluations),
+        **{name: median((result.others[name] for result in results), evaluations) for name in methods},
+        "better than last value": statistics.mean(each.relative_mae < 1.0 for each in moving),
+        "worst": max(each.relative_mae for each in moving),
+        "first 50": median((each.first_relative_mae for each in evaluations), evaluations),
+        "coverage 88 to 92 %": statistics.mean(each.well_covered for each in evaluations),
+        "alerts per 1,000 events": 1e3
+        * sum(each.alerts for each in evaluations)
+        / sum(each.events for each in evaluations),
     }
 
 
 def labelled_in(
-    folder: Path, streams: Sequence[Series], courses: Sequence[Course]
+    folder: Path, streams: Sequence[Series], runs: Sequence[StreamRun]
 ) -> dict[str, detection.Labelled]:
-    """The labelled streams with the anomaly of each event that was told; none where there are no labels."""
+    """Incident scores of the streams that have labelled windows; empty if the folder has no labels."""
     if not (folder / WINDOWS).exists():
         return {}
-
-    def epoch(text: str) -> float:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
     labels = json.loads((folder / WINDOWS).read_text())
     return {
         stream.name: detection.Labelled(
             stream.times,
-            course.incident_score,
-            [(epoch(a), epoch(b)) for a, b in labels[f"{stream.name}.csv"]],
+            run.incident_score,
+            [(parse_time(start), parse_time(end)) for start, end in labels[f"{stream.name}.csv"]],
         )
-        for stream, course in zip(streams, courses, strict=True)
+        for stream, run in zip(streams, runs, strict=True)
         if f"{stream.name}.csv" in labels
     }
 
@@ -194,54 +205,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--streams", type=Path, default=DATA, help="a folder of CSV files (timestamp,value)")
-    parser.add_argument("--model", type=Path, help="a model file; the default model if left out")
-    parser.add_argument("--deep-river", action="store_true", help="compare with deep-river's LSTM, too")
+    parser.add_argument("--streams", type=Path, default=DATA, help="folder of CSV files (timestamp,value)")
+    parser.add_argument("--model", type=Path, help="model file; the default model if left out")
+    parser.add_argument("--deep-river", action="store_true", help="also measure deep-river's LSTM")
     options = parser.parse_args()
     model, streams = load_model(options.model), streams_in(options.streams)
     methods: dict[str, Method] = {
-        "a day ago": baselines.seasonal,
+        "seasonal naive": baselines.seasonal_naive,
         "least squares": baselines.least_squares,
         "Holt-Winters": holt_winters,
     }
     if options.deep_river:
         methods["deep-river"] = deep_river
-    results, courses, costs = measure(model, streams, methods)
+    results, runs, costs = measure(model, streams, methods)
     print("\n".join(table(results, list(methods))))
     parts = {
         "all": results,
-        "held out": [of for of in results if of.held_out],
-        "trained on": [of for of in results if not of.held_out],
+        "held out": [result for result in results if result.held_out],
+        "trained on": [result for result in results if not result.held_out],
     }
-    found = {name: summary(part, list(methods)) for name, part in parts.items() if part}
-    print(f"\n{'':26}" + "".join(f"{name:>12}" for name in found))
-    for line in next(iter(found.values())):
-        print(f"{line:26}" + "".join(f"{of[line]:12.3f}" for of in found.values()))
-    labelled = labelled_in(options.streams, streams, courses)
+    summaries = {name: summary(part, list(methods)) for name, part in parts.items() if part}
+    print(f"\n{'':26}" + "".join(f"{name:>12}" for name in summaries))
+    for line in next(iter(summaries.values())):
+        print(f"{line:26}" + "".join(f"{numbers[line]:12.3f}" for numbers in summaries.values()))
+    labelled = labelled_in(options.streams, streams, runs)
     scores = detection.score(labelled) if labelled else {}
-    for profile, of in scores.items():
-        print(f"anomaly benchmark, {profile:16} {of:5.1f} of 100")
-    costs = {"ours, batch 256": event_cost(model)} | costs
+    for profile, score in scores.items():
+        print(f"anomaly benchmark, {profile:16} {score:5.1f} of 100")
+    costs = {"stream_lstm, batch 256": event_cost(model)} | costs
     print("microseconds an event: " + ", ".join(f"{name} {cost:.2f}" for name, cost in costs.items()))
-    kept = {
+    report = {
         "streams": str(options.streams.name),
         "model": model.id,
-        "summary": found,
+        "summary": summaries,
         "anomaly_benchmark": scores,
         "microseconds_an_event": costs,
         "by_stream": [
             {
-                "name": of.name,
-                "held_out": of.held_out,
-                **of.figures._asdict(),
-                "ratio": of.figures.ratio,
-                **of.others,
+                "name": result.name,
+                "held_out": result.held_out,
+                **result.evaluation.fields(),
+                **result.others,
             }
-            for of in results
+            for result in results
         ],
     }
     if options.streams == DATA:
-        print(f"kept in {machine.keep('quality', kept)}")
+        print(f"written: {machine.keep('quality', report)}")
 
 
 if __name__ == "__main__":

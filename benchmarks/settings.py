@@ -1,4 +1,4 @@
-"""The service's settings in measurements: defaults, fsync on, but for what a measurement is about."""
+"""Settings of the service under measurement: defaults with fsync on, except what a benchmark varies."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ level = "warning"
 """
 
 
-def written(folder: Path, *, port: int, qos: int, http: int) -> Path:
-    """A settings file for a broker's port and the service's own."""
+def write(folder: Path, *, port: int, qos: int, http: int) -> Path:
+    """Write a settings file for a broker's port and the service's HTTP port."""
     path = folder / "settings.toml"
     path.write_text(TEXT.format(folder=folder, port=port, qos=qos, http=http))
     return path

@@ -1,6 +1,6 @@
-"""What a million streams cost: memory, checkpoint, restart, and the line's delay beside a checkpoint.
+"""Cost of a million streams: memory, checkpoint, recovery, and commit delay during a checkpoint.
 
-The real engine, keeper and state file, fed with events directly, without a broker.
+Runs the service's engine, state writer and state file on events made here, without a broker.
 
     python -m benchmarks.streams --streams 1000000
 """
@@ -30,16 +30,17 @@ from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry
 
 BATCH = 1_024
-PROBE_EVENTS = 256
-PROBES = 400
+PROBE_EVENTS = 256  # a batch
+PROBES = 400  # batches without a checkpoint: enough for a p99
+PROBE_PAUSE_SECONDS = 0.002
 
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
 
 
-class Line:
-    """The service's line without MQTT."""
+class Pipeline:
+    """Apply and commit as in the service's pipeline, without MQTT."""
 
     def __init__(self, path: Path, streams: int) -> None:
         self.model = load_model(None)
@@ -52,8 +53,8 @@ class Line:
         )
         self.state_writer = StateWriter(self.database, self.recovered, StateSettings(path=path), Counters())
 
-    async def apply(self, rows: np.ndarray[Any, Any], named: list[tuple[int, str]]) -> float:
-        """One batch, committed; returns how long it took, in seconds."""
+    async def apply(self, rows: np.ndarray[Any, Any], new_streams: list[tuple[int, str]]) -> float:
+        """Apply and commit one batch; returns the duration in seconds."""
         begun = time.perf_counter()
         memories = self.recovered.memories
         values = np.random.default_rng(0).normal(20.0, 1.0, (len(rows), 1))
@@ -66,7 +67,7 @@ class Line:
             number=number,
             model=self.model.id,
             batch=batch.with_streams(memories.ids[rows].astype(np.intp)),
-            new_streams=named,
+            new_streams=new_streams,
             digests=np.empty((0, 2), np.uint64),
             rejected=[],
             published_through=number - 1,
@@ -77,46 +78,46 @@ class Line:
 
 
 async def confirmed(number: int) -> None:
-    """Every prediction has reached the broker."""
+    """Confirm at once, as if every prediction had reached the broker."""
 
 
-async def probe(line: Line, streams: int, while_: asyncio.Task[Any] | None) -> list[float]:
-    """Milliseconds a batch, again and again."""
+async def probe(pipeline: Pipeline, streams: int, during: asyncio.Task[Any] | None) -> list[float]:
+    """Milliseconds of each batch, until a task is done or for `PROBES` batches."""
     rng = np.random.default_rng(1)
     taken: list[float] = []
-    while (while_ is None and len(taken) < PROBES) or (while_ is not None and not while_.done()):
+    while (during is None and len(taken) < PROBES) or (during is not None and not during.done()):
         rows = rng.choice(streams, PROBE_EVENTS, replace=False) + 1
-        taken.append(await line.apply(rows.astype(np.intp), []) * 1e3)
-        await asyncio.sleep(0.002)
+        taken.append(await pipeline.apply(rows.astype(np.intp), []) * 1e3)
+        await asyncio.sleep(PROBE_PAUSE_SECONDS)
     return taken
 
 
 async def measure(path: Path, streams: int) -> dict[str, float]:
     before = resident_bytes()
-    line = Line(path, streams)
+    pipeline = Pipeline(path, streams)
     for start in range(0, streams, BATCH):
         keys = [
             (n + 1, f"plant/line{n % 40}/sensor{n:07}:v") for n in range(start, min(start + BATCH, streams))
         ]
-        rows = np.array([line.recovered.memories.admit(key, n) for n, key in keys], np.intp)
-        await line.apply(rows, keys)
+        rows = np.array([pipeline.recovered.memories.admit(key, n) for n, key in keys], np.intp)
+        await pipeline.apply(rows, keys)
     figures = {"memory_bytes_a_stream": (resident_bytes() - before) / streams}
-    calm = await probe(line, streams, None)
+    calm = await probe(pipeline, streams, None)
     begun = time.perf_counter()
-    checkpoint = asyncio.create_task(line.state_writer.checkpoint(confirmed))
-    busy = await probe(line, streams, checkpoint)
+    checkpoint = asyncio.create_task(pipeline.state_writer.checkpoint(confirmed))
+    busy = await probe(pipeline, streams, checkpoint)
     figures["checkpoint_seconds"] = time.perf_counter() - begun
     for name, taken in (("calm", calm), ("checkpointing", busy)):
         figures[f"batch_ms_p50_{name}"] = statistics.median(taken)
         figures[f"batch_ms_p99_{name}"] = statistics.quantiles(taken, n=100)[98]
-    figures["state_bytes_a_stream"] = line.database.size_bytes / streams
-    await line.state_writer.close(cleanly=False)
-    del line
+    figures["state_bytes_a_stream"] = pipeline.database.size_bytes / streams
+    await pipeline.state_writer.close(cleanly=False)
+    del pipeline
     begun = time.perf_counter()
-    again = Line(path, streams)
+    restarted = Pipeline(path, streams)
     figures["restart_seconds"] = time.perf_counter() - begun
-    figures["replayed_events"] = again.recovered.replayed
-    await again.state_writer.close(cleanly=False)
+    figures["replayed_events"] = restarted.recovered.replayed
+    await restarted.state_writer.close(cleanly=False)
     return figures
 
 
@@ -128,7 +129,7 @@ def main() -> None:
         figures = asyncio.run(measure(Path(folder) / "state.db", streams))
     for name, number in figures.items():
         print(f"{name:28} {number:12,.2f}")
-    print(f"kept in {machine.keep('streams', {'streams': streams, **figures})}")
+    print(f"written: {machine.keep('streams', {'streams': streams, **figures})}")
 
 
 if __name__ == "__main__":

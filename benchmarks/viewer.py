@@ -1,7 +1,7 @@
-"""Somebody who looks at the live page, until killed: a headless Chromium, or what that asks for and no more.
+"""Viewer of the live page, until killed: a headless Chromium, or only the requests that the page makes.
 
 python -m benchmarks.viewer http://127.0.0.1:8080/
-python -m benchmarks.viewer http://127.0.0.1:8080/ --asks
+python -m benchmarks.viewer http://127.0.0.1:8080/ --requests
 """
 
 from __future__ import annotations
@@ -21,58 +21,60 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-sync",
 ]
-EVERY_SECONDS = 2.0  # as the page: its list every two looks at the overview
+# As the page: it fetches its list at every second overview, and the details of a stream less often.
+LIST_SECONDS = 2.0
+STREAM_SECONDS = 5.0
 STREAM = "#/stream/"
 
 
 def chromium(playwright: Playwright) -> Browser:
-    """A browser."""
+    """Start a browser."""
     program = shutil.which("chromium")
-    assert program, "chromium is needed: tools/get-programs chromium"
+    assert program, "chromium is not installed: run tools/get-programs chromium"
     return playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
 
 
 def show(url: str) -> None:
-    """Have the page open in a browser."""
+    """Keep the page open in a browser."""
     with sync_playwright() as playwright:
         page = chromium(playwright).new_page()
         page.goto(url)
         page.wait_for_selector(".dot.good")
-        print("looking", flush=True)
+        print("ready", flush=True)
         while True:
             page.wait_for_timeout(1_000)
 
 
-async def ask(url: str) -> None:
-    """Ask for what the page asks for, and draw nothing: so that only the service's part is seen."""
+async def request(url: str) -> None:
+    """Make the page's requests and draw nothing, so that only the service's cost is measured."""
     origin, _, stream = url.partition(STREAM)
     live = {"name": unquote(stream), "layer": "0"} if stream else {}
     async with aiohttp.ClientSession(origin) as session:
 
         async def listen() -> None:
-            async with session.get("/api/live", params=live, timeout=aiohttp.ClientTimeout()) as answer:
-                print("looking", flush=True)
-                async for _ in answer.content.iter_any():
+            async with session.get("/api/live", params=live, timeout=aiohttp.ClientTimeout()) as response:
+                print("ready", flush=True)
+                async for _ in response.content.iter_any():
                     pass
 
         async def get(path: str, **parameters: str) -> None:
-            async with session.get(path, params=parameters) as answer:
-                await answer.read()
+            async with session.get(path, params=parameters) as response:
+                await response.read()
 
         listening = asyncio.create_task(listen())
         while not listening.done():
             if stream:
                 await get("/api/stream", name=unquote(stream), events="0")
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(STREAM_SECONDS)
             else:
                 await get("/api/streams", state="all", sort="odd", offset="0", limit="50")
                 await get("/api/alerts")
-                await asyncio.sleep(EVERY_SECONDS)
+                await asyncio.sleep(LIST_SECONDS)
 
 
 def main() -> None:
-    if "--asks" in sys.argv:
-        asyncio.run(ask(sys.argv[1]))
+    if "--requests" in sys.argv:
+        asyncio.run(request(sys.argv[1]))
     show(sys.argv[1])
 
 

@@ -1,4 +1,4 @@
-"""`python -m stream_lstm` is `stream-lstm`."""
+"""Entry point of `python -m stream_lstm`, the same as `stream-lstm`."""
 
 from stream_lstm.cli import main
 

@@ -1,4 +1,4 @@
-"""What a command found out, for other programs: JSON in ASCII, with null where there is no number."""
+"""JSON output of the commands: ASCII only, null in place of NaN and infinity."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def in_json(found: Any, indent: int | None = None) -> str:
-    """Anything of objects, lists, texts and numbers as JSON, which has no NaN and no infinity."""
-    return json.dumps(plain(found), indent=indent, allow_nan=False)
+def in_json(value: Any, indent: int | None = None) -> str:
+    """Serialise mappings, lists, texts and numbers as JSON, which has no NaN and no infinity."""
+    return json.dumps(without_non_finite(value), indent=indent, allow_nan=False)
 
 
-def plain(found: Any) -> Any:
-    """Numbers that JSON has no word for become null."""
-    if isinstance(found, Mapping):
-        return {name: plain(value) for name, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [plain(value) for value in found]
-    if isinstance(found, float) and not math.isfinite(found):
+def without_non_finite(value: Any) -> Any:
+    """Replace NaN and infinity by None, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: without_non_finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_non_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    return found
+    return value

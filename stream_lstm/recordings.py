@@ -1,4 +1,4 @@
-"""Recorded sensors: what they said, and when to say it again."""
+"""Recordings of sensors: CSV files of `timestamp,value`, and a schedule to replay them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from stream_lstm.errors import SettingsError
 
+# Readings are held in memory as Python objects; a file of more lines is refused before it fills the memory.
 ROWS_MAX = 10_000_000
 
 
@@ -23,19 +24,19 @@ class Reading(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A recorded sensor."""
+    """All readings of one sensor, in the order of the file."""
 
     name: str
     readings: list[Reading]
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Duration, from the first reading to the last."""
         return self.readings[-1].seconds
 
 
 class Due(NamedTuple):
-    """A reading and when it is to be said, in seconds from the start of the show."""
+    """A scheduled reading; `at` is in seconds from the start of the replay."""
 
     at: float
     name: str
@@ -46,7 +47,7 @@ def read(path: Path) -> Recording:
     """Read a CSV file of `timestamp,value`, times in ISO 8601 or epoch seconds, ascending.
 
     Raises:
-        SettingsError: the file cannot be read so; says which line.
+        SettingsError: the file cannot be read or parsed; the message gives the line.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -58,46 +59,53 @@ def read(path: Path) -> Recording:
 def _readings(lines: Iterable[list[str]], name: str) -> Iterator[Reading]:
     start: float | None = None
     for number, line in enumerate(lines, 1):
-        if not line or (number == 1 and _is_head(line)):
+        if not line or (number == 1 and _is_header(line)):
             continue
         if number > ROWS_MAX:
             raise SettingsError(name, f"has more than {ROWS_MAX} lines")
         try:
             time, value = line[0].strip(), float(line[1])
-            moment = epoch(time)
+            seconds = parse_time(time)
         except (ValueError, IndexError):
             raise SettingsError(name, f"line {number} is not timestamp,value") from None
-        start = moment if start is None else start
-        yield Reading(max(moment - start, 0.0), time, value)
+        start = seconds if start is None else start
+        yield Reading(max(seconds - start, 0.0), time, value)
     if start is None:
         raise SettingsError(name, "holds no readings")
 
 
-def _is_head(line: list[str]) -> bool:
+def _is_header(line: list[str]) -> bool:
     return not any(character.isdigit() for character in "".join(line[:2]))
 
 
-def epoch(time: str) -> float:
-    """A time of a recording as epoch seconds; UTC where it names no zone."""
+def parse_time(text: str) -> float:
+    """Parse a recorded time, ISO 8601 or epoch seconds; UTC where it names no zone.
+
+    Returns:
+        Epoch seconds.
+
+    Raises:
+        ValueError: the text is neither.
+    """
     try:
-        return float(time)
+        return float(text)
     except ValueError:
-        moment = datetime.fromisoformat(time)
+        moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def schedule(recordings: Iterable[Recording], *, speed: float | None, seconds: float | None) -> Iterator[Due]:
-    """All readings, in the order in which they are due.
+    """Merge the readings of all recordings in the order in which they are due.
 
     Args:
-        recordings: all start together.
-        speed: how many times faster than recorded; None stretches each over `seconds`.
-        seconds: the length of the show.
+        recordings: all start at the same time.
+        speed: factor relative to the recorded time; None stretches each recording over `seconds`.
+        seconds: duration of the replay.
     """
 
-    def of(recording: Recording) -> Iterator[Due]:
+    def scheduled(recording: Recording) -> Iterator[Due]:
         factor = 1.0 / speed if speed else (seconds or recording.seconds) / max(recording.seconds, 1.0)
         for reading in recording.readings:
             yield Due(reading.seconds * factor, recording.name, reading)
 
-    return heapq.merge(*map(of, recordings), key=lambda due: due.at)
+    return heapq.merge(*map(scheduled, recordings), key=lambda due: due.at)

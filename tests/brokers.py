@@ -1,6 +1,6 @@
-"""A real mosquitto for tests, and its command line clients.
+"""Real mosquitto for tests, and its command line clients.
 
-Looked for on PATH and where `tools/get-programs mosquitto` puts them on machines that have none.
+The programs are searched on PATH and where `tools/get-programs mosquitto` puts them.
 """
 
 from __future__ import annotations
@@ -14,33 +14,36 @@ import time
 from pathlib import Path
 
 PRIVATE = Path(__file__).resolve().parents[1] / ".tools" / "mosquitto" / "bin"
-START_SECONDS_MAX = 10.0
+START_SECONDS_MAX = 10.0  # on a loaded machine; usually some milliseconds
 STARTS_MAX = 5  # a port that was free a moment ago may be taken
 
 
 def find(program: str) -> str:
-    """A program of mosquitto's."""
+    """Path of one of mosquitto's programs."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", str(PRIVATE)])
     if found := shutil.which(program, path=path):
         return found
-    raise FileNotFoundError(f"{program}: run tools/get-programs mosquitto, or install it and its clients")
+    raise FileNotFoundError(
+        f"{program}: run tools/get-programs mosquitto, or install mosquitto and its clients"
+    )
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
+    """TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Mosquitto:
-    """A broker on 127.0.0.1; it keeps port and folder over restarts.
+    """Broker on 127.0.0.1 that keeps port and folder over restarts.
 
     Args:
         folder: for its configuration, log and state.
-        lines: of its configuration, beside the listener's.
-        persistent: it keeps sessions and messages over restarts, even over a SIGKILL within a second.
-        anonymous: no user name is needed.
+        lines: of its configuration, in addition to the listener's.
+        persistent: True to keep sessions and messages over restarts; a SIGKILL may lose the last second.
+        anonymous: True to allow clients without a user name.
+        port: 0 for a free one.
     """
 
     host = "127.0.0.1"
@@ -60,7 +63,7 @@ class Mosquitto:
         if persistent:
             self._lines += ["persistence true", f"persistence_location {folder}/"]
             self._lines += ["autosave_on_changes true", "autosave_interval 1"]
-        if os.geteuid() == 0:  # it would become user `mosquitto`, who may not write to our folder
+        if os.geteuid() == 0:  # it would change to user `mosquitto`, who may not write to the folder
             self._lines.append("user root")
 
     def start(self) -> Mosquitto:
@@ -76,7 +79,7 @@ class Mosquitto:
         program = find("mosquitto")
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text("\n".join([f"listener {self.port} {self.host}", *self._lines, ""]))
-        with (self.folder / "log").open("ab") as log:  # stderr; its own log file is a second behind
+        with (self.folder / "log").open("ab") as log:  # stderr, since its own log file lags by a second
             self._process = subprocess.Popen([program, "-c", str(configuration)], stdout=log, stderr=log)
         until = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < until and self._process.poll() is None:
@@ -92,18 +95,18 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Process id."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Its log so far."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def stop(self) -> None:
-        """SIGTERM: it saves its state, if it is persistent."""
+        """SIGTERM; a persistent broker saves its state."""
         if self._process:
             self._process.terminate()
             self._process.wait(10)
@@ -117,32 +120,32 @@ class Mosquitto:
             self._process = None
 
     def publish(self, topic: str, payload: str, *options: str, qos: int = 1) -> None:
-        """One message by mosquitto_pub."""
+        """Publish one message with mosquitto_pub."""
         program = find("mosquitto_pub")
-        where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
+        connection = ["-V", "5", "-h", self.host, "-p", str(self.port)]
         subprocess.run(
-            [program, *where, "-q", str(qos), "-t", topic, "-m", payload, *options],
+            [program, *connection, "-q", str(qos), "-t", topic, "-m", payload, *options],
             check=True,
             timeout=10,
         )
 
     def publish_lines(self, topic: str, payloads: str, *, qos: int = 1) -> None:
-        """A message for each line, over one connection, by mosquitto_pub."""
+        """Publish a message for each line, over one connection, with mosquitto_pub."""
         program = find("mosquitto_pub")
-        where = ["-V", "5", "-h", self.host, "-p", str(self.port)]
+        connection = ["-V", "5", "-h", self.host, "-p", str(self.port)]
         subprocess.run(
-            [program, *where, "-q", str(qos), "-t", topic, "-l"],
+            [program, *connection, "-q", str(qos), "-t", topic, "-l"],
             input=payloads.encode(),
             check=True,
             timeout=60,
         )
 
     def subscriber(self, topic: str, *options: str, name: str = "watcher") -> subprocess.Popen[str]:
-        """A mosquitto_sub that prints `topic payload` lines, subscribed when this returns."""
+        """Start a mosquitto_sub that prints `topic payload` lines; it has subscribed when this returns."""
         program = find("mosquitto_sub")
-        where = ["-V", "5", "-h", self.host, "-p", str(self.port), "-i", name]
+        connection = ["-V", "5", "-h", self.host, "-p", str(self.port), "-i", name]
         running = subprocess.Popen(
-            [program, *where, "-v", "-t", topic, *options],
+            [program, *connection, "-v", "-t", topic, *options],
             stdout=subprocess.PIPE,
             text=True,
         )

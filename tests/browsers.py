@@ -1,6 +1,6 @@
-"""A real Chromium for tests, headless, driven by Playwright.
+"""Real Chromium for tests, headless, driven by Playwright.
 
-Looked for on PATH and where `tools/get-programs chromium` puts it on machines that have none.
+The program is searched on PATH and where `tools/get-programs chromium` puts it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Playwright, async_playwright
 PRIVATE = Path(__file__).resolve().parents[1] / ".tools" / "chromium"
 ARGUMENTS = [
     "--headless",
-    "--no-sandbox",  # which needs root or user namespaces, and containers have neither
+    "--no-sandbox",  # the sandbox needs root or user namespaces, which containers lack
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -28,7 +28,7 @@ ARGUMENTS = [
 
 
 def find() -> str:
-    """The program."""
+    """Path of the program."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/bin", str(PRIVATE / "bin")])
     if found := shutil.which("chromium", path=path):
         return found
@@ -37,7 +37,7 @@ def find() -> str:
 
 @asynccontextmanager
 async def driver() -> AsyncIterator[Playwright]:
-    """Playwright, whose Node needs a library that not every machine has: see `tools/get-programs`."""
+    """Playwright; its Node needs libatomic, which `tools/get-programs` fetches where it is missing."""
     with pytest.MonkeyPatch.context() as environment:
         if (PRIVATE / "lib").exists():
             environment.setenv("LD_LIBRARY_PATH", str(PRIVATE / "lib"), prepend=os.pathsep)
@@ -50,7 +50,7 @@ async def driver() -> AsyncIterator[Playwright]:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser without any page; its pages are closed with it."""
+    """Browser without pages; closing it closes its pages."""
     program = find()
     async with driver() as playwright:
         browser = await playwright.chromium.launch(

@@ -1,12 +1,13 @@
-"""Kills a real service, or its real broker, again and again under load, and counts what is lost or doubled.
+"""Chaos test: kill -9 a real service, or its real broker, under load; count lost and doubled events.
 
-    make chaos                                  200 kills of the service
+    make chaos                                           200 kills of the service
     python -m tests.chaos --what broker --kills 50
     python -m tests.chaos --what embedded --kills 50     the service on the embedded broker
 
-Sensors publish at QoS 1, each payload with a time. At the end every event has one prediction (copies are
-identical), `seq` has no gap, and the memory of all streams is bit for bit that of an undisturbed fold. Now
-and then the service may catch up, so that the kills hit it at work and not only at the start.
+Sensors publish at QoS 1, each payload with a time. At the end every event must have one prediction (with
+identical duplicates), `seq` must have no gap, and the memory of all streams must equal, bit for bit, a fold
+of the engine over the events without interruption. Every few kills the service may catch up, so that kills
+hit it at work and not only at the start.
 """
 
 from __future__ import annotations
@@ -49,24 +50,25 @@ time = ["t"]
 """
 STATE = "checkpoint_seconds = 0.5"
 BEGIN = 1_700_000_000
-ROUND_SECONDS = 0.01
-LAST_SECONDS_MAX = 60.0
+PUBLISH_SECONDS = 0.01  # between two rounds of publishing
+BATCH_MAX = 1_000  # events of one round, so that a pause is made up for in steps
+CATCH_UP_SECONDS_MAX = 60.0
 CATCH_UP_EVERY = 5  # kills
 UNLIMITED = ("max_queued_messages 0", "max_inflight_messages 0")
 
 
-class Quiet:
-    """An observer with nothing to say."""
+class NoObserver:
+    """Observer that ignores all events of a client."""
 
     def connected(self, verdict: Any) -> None:
-        """Connected."""
+        """Ignore."""
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
-        """Not connected."""
+        """Ignore."""
 
 
 class Embedded:
-    """The broker of the wheel `iotcore`."""
+    """Broker of the package `iotcore`, in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -76,12 +78,12 @@ class Embedded:
         time.sleep(1.0)
 
     def kill(self) -> None:
-        """End it."""
+        """SIGKILL."""
         self._process.kill()
         self._process.wait()
 
 
-def link(port: int, name: str, filters: list[Filter]) -> MqttClient:
+def mqtt_client(port: int, name: str, filters: list[Filter]) -> MqttClient:
     return MqttClient(
         ClientOptions(
             host="127.0.0.1",
@@ -92,7 +94,7 @@ def link(port: int, name: str, filters: list[Filter]) -> MqttClient:
             backoff_seconds_min=0.05,
             backoff_seconds_max=0.2,
         ),
-        observer=Quiet(),
+        observer=NoObserver(),
     )
 
 
@@ -100,7 +102,11 @@ class Chaos:
     """One run.
 
     Args:
-        what: is killed: "service" or "broker"; "embedded": the service, on the embedded broker.
+        what: the program to kill: "service" or "broker"; "embedded" is the service on the embedded broker.
+        kills: number of kills.
+        rate: events per second.
+        streams: number of streams, which take turns.
+        seed: of the times between kills.
     """
 
     def __init__(self, folder: Path, what: str, *, kills: int, rate: int, streams: int, seed: int) -> None:
@@ -111,12 +117,12 @@ class Chaos:
         self._streams = streams
         self._draw = random.Random(seed)
         self.sent: list[float] = []  # event n is of stream n modulo `streams`
-        self.heard: dict[tuple[str, int], bytes] = {}
-        self.copies = self.different = 0
+        self.received: dict[tuple[str, int], bytes] = {}  # predictions by stream and seq
+        self.duplicates = self.differing_duplicates = 0
         self._stop = False
 
     async def run(self) -> bool:
-        """Returns whether all is as it must be."""
+        """Run; returns True if nothing was lost, doubled or changed."""
         persistent = self._what == "broker"
         broker: Any
         if self._what == "embedded":
@@ -127,21 +133,21 @@ class Chaos:
         if persistent:  # a broker may lose predictions of QoS 0 with itself
             settings += "[publish]\nqos = 1\n"
         service = Running(self._folder / "service", settings, state=STATE)
-        mouth = link(broker.port, "sensors", [])
-        ears = link(broker.port, "reader", [Filter("predictions/#", 1)])
-        tasks = [asyncio.create_task(one.run()) for one in (mouth, ears)]
-        tasks.append(asyncio.create_task(self._listen(ears)))
+        sensors = mqtt_client(broker.port, "sensors", [])
+        reader = mqtt_client(broker.port, "reader", [Filter("predictions/#", 1)])
+        tasks = [asyncio.create_task(client.run()) for client in (sensors, reader)]
+        tasks.append(asyncio.create_task(self._receive(reader)))
         try:
             await asyncio.to_thread(service.start)
-            speaking = asyncio.create_task(self._speak(mouth))
+            publishing = asyncio.create_task(self._publish(sensors))
             await (self._kill_broker(broker) if persistent else self._kill_service(service))
             self._stop = True
-            await speaking
-            end = time.monotonic() + LAST_SECONDS_MAX
-            while len(self.heard) < len(self.sent) and time.monotonic() < end:  # noqa: ASYNC110
+            await publishing
+            end = time.monotonic() + CATCH_UP_SECONDS_MAX
+            while len(self.received) < len(self.sent) and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             code = await asyncio.to_thread(service.stop)
-            return self._judge(service.state, code)
+            return self._report(service.state, code)
         finally:
             service.kill()
             for task in tasks:
@@ -149,38 +155,38 @@ class Chaos:
             await asyncio.gather(*tasks, return_exceptions=True)
             broker.kill()
 
-    async def _speak(self, mouth: MqttClient) -> None:
+    async def _publish(self, sensors: MqttClient) -> None:
         number, begun, draw = 0, time.monotonic(), random.Random(7)
         while not self._stop:
             due = int((time.monotonic() - begun) * self._rate)
             batch = []
-            for n in range(len(self.sent), min(due, len(self.sent) + 1_000)):
+            for n in range(len(self.sent), min(due, len(self.sent) + BATCH_MAX)):
                 value = round(draw.gauss(20.0, 3.0), 3)
                 self.sent.append(value)
                 payload = f'{{"v":{value},"t":{BEGIN + n}}}'.encode()
                 batch.append((f"s/d{n % self._streams:04}", payload))
             if batch:
                 number += 1
-                await mouth.deliver(number, batch, [])
-            await asyncio.sleep(ROUND_SECONDS)
-        await mouth.confirm(number)
+                await sensors.deliver(number, batch, [])
+            await asyncio.sleep(PUBLISH_SECONDS)
+        await sensors.confirm(number)
 
-    async def _listen(self, ears: MqttClient) -> None:
+    async def _receive(self, reader: MqttClient) -> None:
         number = 0
         while True:
-            arrivals = await ears.receive(4_096)
+            arrivals = await reader.receive(4_096)
             for arrival in arrivals:
                 for message in arrival.packets:
-                    self._hear(message.payload)
-            await ears.deliver(number, [], arrivals)
+                    self._record(message.payload)
+            await reader.deliver(number, [], arrivals)
 
-    def _hear(self, payload: bytes) -> None:
-        told = msgspec.json.decode(payload)
-        key = told["stream"], told["seq"]
-        if key in self.heard:
-            self.copies += 1
-            self.different += self.heard[key] != payload
-        self.heard[key] = payload
+    def _record(self, payload: bytes) -> None:
+        prediction = msgspec.json.decode(payload)
+        key = prediction["stream"], prediction["seq"]
+        if key in self.received:
+            self.duplicates += 1
+            self.differing_duplicates += self.received[key] != payload
+        self.received[key] = payload
 
     async def _kill_service(self, service: Running) -> None:
         for n in range(self._kills):
@@ -189,12 +195,12 @@ class Chaos:
             await asyncio.to_thread(service.launch)
             if n % CATCH_UP_EVERY == CATCH_UP_EVERY - 1:
                 await self._catch_up()
-                self._tell(n + 1)
+                self._print_progress(n + 1)
         await asyncio.sleep(1.0)
 
     async def _catch_up(self) -> None:
-        end = time.monotonic() + LAST_SECONDS_MAX
-        while len(self.heard) < len(self.sent) - self._rate and time.monotonic() < end:  # noqa: ASYNC110
+        end = time.monotonic() + CATCH_UP_SECONDS_MAX
+        while len(self.received) < len(self.sent) - self._rate and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     async def _kill_broker(self, broker: Mosquitto) -> None:
@@ -203,32 +209,32 @@ class Chaos:
             broker.kill()
             await asyncio.to_thread(broker.start)
             if n % 10 == 9:
-                self._tell(n + 1)
+                self._print_progress(n + 1)
         await asyncio.sleep(3.0)
 
-    def _tell(self, kills: int) -> None:
-        print(f"  {kills} kills: {len(self.sent):,} sent, {len(self.heard):,} predictions", flush=True)
+    def _print_progress(self, kills: int) -> None:
+        print(f"  {kills} kills: {len(self.sent):,} sent, {len(self.received):,} predictions", flush=True)
 
-    def _judge(self, state: Path, code: int) -> bool:
-        wanted = {
+    def _report(self, state: Path, code: int) -> bool:
+        expected = {
             (f"d{n % self._streams:04}:v", n // self._streams + 1): value for n, value in enumerate(self.sent)
         }
-        missing = len(set(wanted) - set(self.heard))
-        doubled = len(set(self.heard) - set(wanted))
-        common = set(wanted) & set(self.heard)
-        wrong = sum(json.loads(self.heard[key])["value"] != wanted[key] for key in common)
+        missing = len(set(expected) - set(self.received))
+        unexpected = len(set(self.received) - set(expected))
+        common = set(expected) & set(self.received)
+        wrong = sum(json.loads(self.received[key])["value"] != expected[key] for key in common)
         differing = self._differing(state)
         print(
             f"{self._kills} kills of {self._what}: {len(self.sent):,} events sent, "
-            f"{len(self.heard):,} predicted; {missing} missing, {doubled} too many, {wrong} of another; "
-            f"{self.copies:,} copies, {self.different} of them different; "
+            f"{len(self.received):,} predicted; {missing} missing, {unexpected} unexpected, {wrong} wrong; "
+            f"{self.duplicates:,} duplicates, {self.differing_duplicates} of them different; "
             f"{differing} of {self._streams:,} memories differ; exit code {code}",
             flush=True,
         )
-        return not (missing or doubled or wrong or self.different or differing or code)
+        return not (missing or unexpected or wrong or self.differing_duplicates or differing or code)
 
     def _differing(self, state: Path) -> int:
-        """Streams whose memory is not that of an undisturbed fold."""
+        """Count the streams whose memory differs from a fold without interruption."""
         model = load_model(None)
         memories = Memories(model.spec, rows_max=self._streams)
         engine = Engine(model, memories)
@@ -256,9 +262,9 @@ def main() -> int:
     )
     parser.add_argument("--what", choices=["service", "broker", "embedded"], default="service")
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--rate", type=int, default=5_000, help="events a second (5,000)")
+    parser.add_argument("--rate", type=int, default=5_000, help="events per second (5,000)")
     parser.add_argument("--streams", type=int, default=1_000)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the times between kills")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         given = {name: getattr(options, name) for name in ("kills", "rate", "streams", "seed")}

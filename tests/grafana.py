@@ -1,7 +1,7 @@
-"""Strict validation of a Grafana dashboard by Grafana's schema.
+"""Strict validation of a Grafana dashboard against Grafana's own schema.
 
-The schema is Grafana's, as generated classes (grafana-foundation-sdk). Their readers accept anything; here
-every key must be in the schema, and every value must have the type that it has there.
+The schema comes as generated classes (grafana-foundation-sdk), which accept anything. Here every key must be
+one of the schema's, and every value must have the schema's type.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of the classic dashboard, which Grafana 12 takes
+    warnings.simplefilter(
+        "ignore", DeprecationWarning
+    )  # the classic dashboard, which Grafana 12 still accepts
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
     from grafana_foundation_sdk.cog.runtime import Runtime
@@ -27,19 +29,19 @@ with warnings.catch_warnings():
 
 register_default_plugins()
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
-CELLS = 24  # a dashboard's width
+COLUMNS = 24  # width of a dashboard's grid
 DATASOURCE = "prometheus"
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every panel, including rows and the panels in them."""
+    """All panels, rows included, also those inside rows."""
     for panel in dashboard["panels"]:
         yield panel
         yield from panel.get("panels", [])
 
 
 def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every query of panels and annotations, with the name of its panel or annotation."""
+    """All queries of panels and annotations, each with a title."""
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
             yield f"{panel['title']} {target['refId']}", target
@@ -49,7 +51,7 @@ def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def faults(dashboard: dict[str, Any]) -> list[str]:
-    """The differences from the schema, and faults of the layout."""
+    """Differences from the schema, one line each; empty if there are none."""
     found = list(_compare(schema.Dashboard, dashboard, "dashboard"))
     if found:
         return found
@@ -97,7 +99,7 @@ def _compare(kind: Any, value: Any, where: str) -> Iterator[str]:
 
 
 def _is(kind: type, value: Any) -> bool:
-    """True if a scalar has the type; a boolean is no number."""
+    """True if a plain value has this type; a bool is not a number."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -124,17 +126,17 @@ def _compare_object(kind: Any, value: Any, where: str) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """A name as both Python and JSON have it: `type_val` and `type`, `iconColor` and `icon_color`."""
+    """Common form of a name in Python and JSON: `type_val` and `type`, `iconColor` and `icon_color`."""
     return name.removesuffix("_val").replace("_", "").lower()
 
 
 def _of(reader: Any) -> Any:
-    """The class of a reader; without a reader no key is allowed."""
+    """Class that this reader belongs to; without a reader, a type that accepts no keys."""
     return reader.__self__ if reader else dict[str, typing.Never]
 
 
 def _custom(custom: Any, config: dict[str, Any], where: str) -> Iterator[str]:
-    """Compare the field settings of one kind of panel, in defaults and overrides."""
+    """Compare field settings of this kind of panel, in the defaults and in overrides."""
     defaults = config.get("defaults", {})
     yield from _compare(custom, defaults.get("custom", {}), f"{where}.defaults.custom")
     settings = [("unit", defaults["unit"])] if "unit" in defaults else []
@@ -151,7 +153,7 @@ def _custom(custom: Any, config: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def _lost(given: Any, read: Any, where: str) -> Iterator[str]:
-    """The parts that the schema's own reader drops or changes; names must match exactly."""
+    """Values that the schema's own reader drops or changes; names must match exactly."""
     if isinstance(given, dict) and isinstance(read, dict):
         for key, value in given.items():
             if key in read:
@@ -166,7 +168,7 @@ def _lost(given: Any, read: Any, where: str) -> Iterator[str]:
 
 
 def _layout(dashboard: dict[str, Any]) -> Iterator[str]:
-    """Check that ids are unique, panels do not overlap, and variables exist."""
+    """Check what types cannot: unique panel ids, no overlapping panels, no unknown variables."""
     taken: dict[tuple[int, int], str] = {}
     ids: set[int] = set()
     for panel in panels(dashboard):
@@ -174,7 +176,7 @@ def _layout(dashboard: dict[str, Any]) -> Iterator[str]:
         if panel["id"] in ids:
             yield f"{name}: {panel['id']} is the number of another panel"
         ids.add(panel["id"])
-        if at["x"] + at["w"] > CELLS:
+        if at["x"] + at["w"] > COLUMNS:
             yield f"{name}: beyond the edge"
         columns, rows = range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])
         for cell in itertools.product(columns, rows):

@@ -1,6 +1,6 @@
-"""A real Prometheus for tests, in a hurry: it asks five times a second, and its alerts wait for seconds.
+"""Real Prometheus for tests, with short intervals: five scrapes a second, alert durations below a second.
 
-Looked for, with promtool, on PATH and where `tools/get-programs` puts them on machines that have none.
+Prometheus and promtool are searched on PATH and where `tools/get-programs prometheus` puts them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PRIVATE = ROOT / ".tools" / "prometheus" / "bin"
 RULES = ROOT / "configs" / "prometheus" / "rules.yml"
 JOB = "stream_lstm"
 START_SECONDS_MAX = 15.0
-UNITS_MS = {"m": 400, "h": 24_000}  # what they shrink to
+UNITS_MS = {"m": 400, "h": 24_000}  # shortened minute and hour
 CONFIGURATION = """
 global:
   scrape_interval: 200ms
@@ -38,7 +38,7 @@ scrape_configs:
 
 
 def find(program: str) -> str:
-    """`prometheus` or `promtool`."""
+    """Path of `prometheus` or `promtool`."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(PRIVATE)])
     if found := shutil.which(program, path=path):
         return found
@@ -46,31 +46,31 @@ def find(program: str) -> str:
 
 
 def promtool(*words: str, stdin: bytes = b"") -> str:
-    """What promtool says; an AssertionError if it finds fault."""
+    """Run promtool; returns its output, and raises AssertionError if it fails."""
     command = [find("promtool"), *words]
     done = subprocess.run(
         command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=RULES.parent, check=False
     )
-    said = done.stdout.decode()
-    assert done.returncode == 0, said
-    return said
+    output = done.stdout.decode()
+    assert done.returncode == 0, output
+    return output
 
 
-def hurried(rules: str) -> str:
-    """The rules with less than half a second for each minute: what they ask stays as it is."""
+def shortened(rules: str) -> str:
+    """Rules with 0.4 s for each minute; the expressions are otherwise unchanged."""
     rules = re.sub(r"(?m)^(\s+for:) \d+[mh]$", r"\1 300ms", rules)
     return re.sub(r"\[(\d+)([mh])\]", lambda found: f"[{int(found[1]) * UNITS_MS[found[2]]}ms]", rules)
 
 
 class Prometheus:
-    """A Prometheus on 127.0.0.1, with the rules that we ship.
+    """Prometheus on 127.0.0.1 with the shipped rules.
 
     Args:
         folder: for its configuration, log and data.
-        names: what services are called as `instance`, whether or not they are there.
+        names: `instance` labels of the services to scrape, running or not.
 
     Attributes:
-        ports: where each of them is asked. Known from the start: new ones it would look for every 5 s.
+        ports: port of each service; fixed at the start, since Prometheus looks for new ones only every 5 s.
     """
 
     def __init__(self, folder: Path, *names: str) -> None:
@@ -82,11 +82,11 @@ class Prometheus:
             {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}}
             for name, port in self.ports.items()
         ]
-        (folder / "rules.yml").write_text(hurried(RULES.read_text()))
+        (folder / "rules.yml").write_text(shortened(RULES.read_text()))
         (folder / "prometheus.yml").write_text(CONFIGURATION.format(job=JOB, targets=json.dumps(targets)))
 
     def start(self) -> Prometheus:
-        """Start it, and wait until it answers."""
+        """Start it and wait until it is ready."""
         for _ in range(STARTS_MAX):  # a port that was free a moment ago may be taken
             self._port = free_port()
             if self._start_once():
@@ -113,7 +113,7 @@ class Prometheus:
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Its log so far."""
         path = self._folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -125,32 +125,32 @@ class Prometheus:
             self._process = None
 
     def ask(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression has now, each with its `metric` and its last `value`."""
+        """Instant query: series with `metric` and `value`."""
         found = self._api("query", query=expression)
         assert found["resultType"] == "vector", expression
         return found["result"]
 
     def ask_range(self, expression: str, *, seconds: float) -> list[dict[str, Any]]:
-        """The series that an expression had of late, each with its `metric` and its `values`."""
+        """Range query over the last seconds: series with `metric` and `values`."""
         now = time.time()
         return self._api("query_range", query=expression, start=now - seconds, end=now, step="1s")["result"]
 
     def labels(self, name: str, metric: str) -> list[str]:
-        """What a label says on a metric's series."""
+        """Values of a label on a metric's series."""
         return self._api(f"label/{name}/values", **{"match[]": metric})
 
     def rules(self) -> list[dict[str, Any]]:
-        """The rules as it has loaded them."""
+        """Loaded rules."""
         return [rule for group in self._api("rules")["groups"] for rule in group["rules"]]
 
     def firing(self, instance: str) -> set[str]:
-        """The alerts that fire about a service."""
+        """Names of the alerts that fire for a service."""
         found = self.ask(f'ALERTS{{alertstate="firing", instance="{instance}"}}')
         return {series["metric"]["alertname"] for series in found}
 
-    def _api(self, what: str, **query: object) -> Any:
+    def _api(self, path: str, **query: object) -> Any:
         try:
-            answer = json.loads(self._get(f"/api/v1/{what}?{urllib.parse.urlencode(query)}"))
+            answer = json.loads(self._get(f"/api/v1/{path}?{urllib.parse.urlencode(query)}"))
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {error.read().decode()}") from None
         assert answer["status"] == "success"

@@ -1,4 +1,4 @@
-"""Findings for programs are JSON that every parser takes."""
+"""JSON output: ASCII, and null in place of NaN and infinity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_lstm.json_output import in_json
 
 
 @pytest.mark.parametrize(
-    ("found", "text"),
+    ("value", "text"),
     [
         (
             {"a": math.nan, "b": [math.inf, 1.5], "c": (1, None, True)},
@@ -20,7 +20,7 @@ from stream_lstm.json_output import in_json
         ({"name": "\x1b[2J\u202eü\x7f"}, '{"name": "\\u001b[2J\\u202e\\u00fc\\u007f"}'),
     ],
 )
-def test_findings(found: object, text: str) -> None:
-    assert in_json(found) == text
+def test_output_is_ascii_json_without_nan_and_infinity(value: object, text: str) -> None:
+    assert in_json(value) == text
     json.loads(text)
     assert in_json([1], indent=1) == "[\n 1\n]"

@@ -1,4 +1,4 @@
-"""Recordings: read as they are, refused with the line that is wrong, and played in order."""
+"""Recordings: parsing, errors that name the line, and the replay schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_lstm.demo.sensors import shipped
 from stream_lstm.errors import SettingsError
 
 
-def test_the_shipped_recordings_include_the_machine_that_failed() -> None:
+def test_six_recordings_are_shipped_one_of_them_a_machine_that_failed() -> None:
     found = {recording.name: recording for recording in shipped()}
     machine = found["machine_temperature_system_failure"]
     assert len(machine.readings) == 22_695
@@ -19,10 +19,10 @@ def test_the_shipped_recordings_include_the_machine_that_failed() -> None:
     assert len(found) == 6
 
 
-@pytest.mark.parametrize("head", ["timestamp,value\n", ""])
-def test_a_head_is_optional(tmp_path: Path, head: str) -> None:
+@pytest.mark.parametrize("header", ["timestamp,value\n", ""])
+def test_a_header_is_optional(tmp_path: Path, header: str) -> None:
     path = tmp_path / "pump.csv"
-    path.write_text(head + "2024-01-01T00:00:00Z,1\n\n1704067260,2.5\n")
+    path.write_text(header + "2024-01-01T00:00:00Z,1\n\n1704067260,2.5\n")
     recording = recordings.read(path)
     assert recording.name == "pump"
     assert [(r.seconds, r.value) for r in recording.readings] == [(0.0, 1.0), (60.0, 2.5)]
@@ -39,19 +39,19 @@ def test_a_head_is_optional(tmp_path: Path, head: str) -> None:
         ("", "holds no readings"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, text: str, words: str) -> None:
+def test_an_error_names_the_line(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "wrong.csv"
     path.write_text(text)
     with pytest.raises(SettingsError, match=words):
         recordings.read(path)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"absent\.csv: cannot be read"):
         recordings.read(tmp_path / "absent.csv")
 
 
-def test_too_long_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_too_many_lines_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "ROWS_MAX", 2)
     path = tmp_path / "long.csv"
     path.write_text("1,1\n2,2\n3,3\n")
@@ -66,11 +66,11 @@ def recording(name: str, *seconds: float) -> recordings.Recording:
 TWO = [recording("a", 0, 100), recording("b", 0, 50)]
 
 
-def test_a_speed_holds_for_all() -> None:
+def test_one_speed_applies_to_all_recordings() -> None:
     dues = list(recordings.schedule(TWO, speed=10.0, seconds=None))
     assert [(due.name, due.at) for due in dues] == [("a", 0.0), ("b", 0.0), ("b", 5.0), ("a", 10.0)]
 
 
-def test_without_a_speed_each_fills_the_time() -> None:
+def test_without_a_speed_each_recording_is_stretched_over_the_given_time() -> None:
     dues = list(recordings.schedule(TWO, speed=None, seconds=30.0))
     assert [due.at for due in dues] == [0.0, 0.0, 30.0, 30.0]

@@ -1,1 +1,1 @@
-"""What is held side by side: each a process that reads sensors/+/telemetry and publishes predictions/…"""
+"""Programs to compare: each subscribes to sensors/+/telemetry and publishes to predictions/…"""

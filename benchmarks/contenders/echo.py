@@ -1,4 +1,4 @@
-"""The service's own MQTT link and no work: every message goes back as it came, and is acknowledged."""
+"""Echo: the MQTT client of the service without an engine. It publishes each payload unchanged."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 EVENTS_MAX = 1_024
 
 
-class Ready:
-    """Says when it listens."""
+class ReadyObserver:
+    """Print `ready` once connected and subscribed."""
 
     def connected(self, verdict: Granted) -> None:
-        """The link has connected."""
+        """Called after the connection is made."""
         print("ready", flush=True)
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
-        """The link is not connected."""
+        """Called after the connection is lost."""
         print(reason, file=sys.stderr, flush=True)
 
 
 async def main(port: int, qos: int) -> None:
     filters = [Filter("sensors/+/telemetry", 1 if qos else 0)]
-    link = MqttClient(
-        ClientOptions(host="127.0.0.1", port=port, client_id="echo", filters=filters), observer=Ready()
+    client = MqttClient(
+        ClientOptions(host="127.0.0.1", port=port, client_id="echo", filters=filters),
+        observer=ReadyObserver(),
     )
-    running = asyncio.create_task(link.run())
+    running = asyncio.create_task(client.run())
     number = 0
     while not running.done():
-        arrivals = await link.receive(EVENTS_MAX)
+        arrivals = await client.receive(EVENTS_MAX)
         number += 1
         answers = [(f"predictions/{m.topic}", m.payload) for arrival in arrivals for m in arrival.packets]
-        await link.deliver(number, answers, arrivals)
+        await client.deliver(number, answers, arrivals)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a user would write in an afternoon: aiomqtt, json, and a PyTorch LSTMCell a message.
+"""Handwritten script, as one would write in an afternoon: aiomqtt, json, and a PyTorch LSTMCell a message.
 
-It keeps a memory for each sensor, and nothing else: no disk, no redelivery, no scaling, no intervals.
+It keeps a memory for each sensor and has nothing else: no disk, no redelivery, no scaling, no intervals.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The service as it is; says when it is ready."""
+"""The service itself; prints `ready` when its /readyz is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 import urllib.request
 
 
-def tell(port: int) -> None:
-    """Wait for /readyz."""
+def print_when_ready(port: int) -> None:
+    """Poll /readyz until it succeeds."""
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
@@ -20,7 +20,7 @@ def tell(port: int) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=tell, args=(int(sys.argv[2]),), daemon=True).start()
+    threading.Thread(target=print_when_ready, args=(int(sys.argv[2]),), daemon=True).start()
     sys.argv = ["stream-lstm", "run", "--config", sys.argv[1]]
     from stream_lstm.cli import main
 

@@ -1,1 +1,1 @@
-"""A wolf or a dog? What was seen a thousand events ago decides."""
+"""Long memory: a cue a thousand events ago decides if a picture shows a wolf or a dog."""

@@ -1,4 +1,4 @@
-"""Draw the accuracies: docs/wolf-and-dog.svg of accuracy.json.
+"""Chart of accuracy by lag: docs/wolf-and-dog.svg from accuracy.json.
 
 python -m examples.wolf_and_dog.draw
 """
@@ -18,9 +18,9 @@ TARGET = Path(__file__).parents[2] / "docs" / "wolf-and-dog.svg"
 
 
 def main() -> None:
-    """Write the figure."""
-    found = json.loads((HERE / "accuracy.json").read_text())
-    lags = found["lags"]
+    """Write the chart."""
+    accuracies = json.loads((HERE / "accuracy.json").read_text())
+    lags = accuracies["lags"]
 
     def x(lag: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * math.log(lag) / math.log(lags[-1])
@@ -28,8 +28,8 @@ def main() -> None:
     def y(share: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - share)
 
-    def text(at: float, down: float, said: str, anchor: str = "middle", color: str = GREY) -> str:
-        return f'<text x="{at:.1f}" y="{down:.1f}" text-anchor="{anchor}" fill="{color}">{said}</text>'
+    def text(left: float, top: float, content: str, anchor: str = "middle", color: str = GREY) -> str:
+        return f'<text x="{left:.1f}" y="{top:.1f}" text-anchor="{anchor}" fill="{color}">{content}</text>'
 
     marks = [text(x(lag), HEIGHT - BOTTOM + 20, f"{lag:,}") for lag in lags]
     marks.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "events between the cue and the picture"))
@@ -42,7 +42,7 @@ def main() -> None:
             f'stroke="{GREY}" stroke-opacity="0.4"{dash}/>'
         )
     for name, (title, color) in LINES.items():
-        points = [(x(lag), y(share)) for lag, share in zip(lags, found[name], strict=True)]
+        points = [(x(lag), y(share)) for lag, share in zip(lags, accuracies[name], strict=True)]
         joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         marks.append(f'<polyline points="{joined}" fill="none" stroke="{color}" stroke-width="2.5"/>')
         marks += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{color}"/>' for a, b in points]

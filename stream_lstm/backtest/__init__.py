@@ -1,1 +1,1 @@
-"""Recorded streams through the engine of the service, held against what simpler methods make of them."""
+"""Backtest: recorded streams through the service's engine, compared with simpler forecasts."""

@@ -1,4 +1,4 @@
-"""Recordings to backtest on: CSV and Parquet files, a column of times and one or more of values."""
+"""Recordings for backtests: CSV and Parquet files with a column of times and one or more of values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.errors import SettingsError
-from stream_lstm.recordings import epoch
+from stream_lstm.recordings import parse_time
 
 Doubles = NDArray[np.float64]
-ROWS_MIN = 3
+ROWS_MIN = 3  # the third event is the first with a prediction interval
 
 
 class Series(NamedTuple):
-    """One stream: times (L,) in epoch seconds and values (L,), in the order of the file."""
+    """One recorded stream: times (L,) in epoch seconds and values (L,), in the order of the file."""
 
     name: str
     times: Doubles
@@ -27,42 +27,42 @@ class Series(NamedTuple):
 
 
 def read(path: Path, *, time: str | None = None, values: Sequence[str] = ()) -> list[Series]:
-    """The streams of a file: one a column, named after the file, and after the column if there are several.
+    """Read the streams of a file: one a column, named after the file, and the column if there are several.
 
     Args:
-        path: ends in .csv, or in .parquet, for which the extra `parquet` is needed.
+        path: a .csv file, or a .parquet file, which needs the extra `parquet`.
         time: the column of times; the first if left out.
         values: the columns of values; all others that hold numbers if left out.
 
     Raises:
-        SettingsError: says which file, column or line cannot be read.
+        SettingsError: a file, column or line cannot be read; the message gives which.
     """
     columns = _parquet(path) if path.suffix == ".parquet" else _csv(path)
-    clock = time or next(iter(columns))
-    for name in (clock, *values):
+    time_column = time or next(iter(columns))
+    for name in (time_column, *values):
         if name not in columns:
             raise SettingsError(str(path), f"has no column {name!r}; there are {', '.join(columns)}")
-    when = _times(columns[clock], path)
-    named = {name: columns[name] for name in values or [name for name in columns if name != clock]}
-    found = {name: _numbers(column) for name, column in named.items()}
+    times = _times(columns[time_column], path)
+    chosen = values or [name for name in columns if name != time_column]
+    parsed = {name: _numbers(columns[name]) for name in chosen}
     for name in values:
-        if found[name] is None:
-            raise SettingsError(str(path), f"column {name!r} holds other things than numbers")
-    usable = {name: numbers for name, numbers in found.items() if numbers is not None}
-    if not usable:
-        raise SettingsError(str(path), "has no column of numbers beside the times")
+        if parsed[name] is None:
+            raise SettingsError(str(path), f"column {name!r} is not numeric")
+    numeric = {name: numbers for name, numbers in parsed.items() if numbers is not None}
+    if not numeric:
+        raise SettingsError(str(path), "has no numeric column beside the times")
     return [
-        _series(path.stem if len(usable) == 1 else f"{path.stem}:{name}", when, numbers, path)
-        for name, numbers in usable.items()
+        _series(path.stem if len(numeric) == 1 else f"{path.stem}:{name}", times, numbers, path)
+        for name, numbers in numeric.items()
     ]
 
 
 def _series(name: str, times: Doubles, values: Doubles, path: Path) -> Series:
-    """Without the rows that hold no value."""
+    """Leave out the rows without a value."""
     known = np.isfinite(values)
     if known.sum() < ROWS_MIN:
         raise SettingsError(
-            str(path), f"{name} has {int(known.sum())} values, at least {ROWS_MIN} are needed"
+            str(path), f"{name} has {int(known.sum())} values; at least {ROWS_MIN} are needed"
         )
     return Series(name, times[known], values[known])
 
@@ -75,16 +75,16 @@ def _csv(path: Path) -> dict[str, list[Any]]:
         raise SettingsError(str(path), f"cannot be read: {error}") from None
     if not lines:
         raise SettingsError(str(path), "is empty")
-    headed = not any(character.isdigit() for character in lines[0][0])
-    unnamed = ["time", "value", *(f"value{n}" for n in range(2, len(lines[0])))]
-    head = lines[0] if headed else unnamed[: len(lines[0])]
-    if len(set(head)) != len(head):
-        raise SettingsError(str(path), "names a column twice")
+    has_header = not any(character.isdigit() for character in lines[0][0])
+    defaults = ["time", "value", *(f"value{n}" for n in range(2, len(lines[0])))]
+    names = lines[0] if has_header else defaults[: len(lines[0])]
+    if len(set(names)) != len(names):
+        raise SettingsError(str(path), "has two columns of one name")
     for number, line in enumerate(lines, 1):
-        if len(line) != len(head):
-            raise SettingsError(str(path), f"line {number} has {len(line)} columns, expected {len(head)}")
-    rows = lines[1:] if headed else lines
-    return {name: [line[n] for line in rows] for n, name in enumerate(head)}
+        if len(line) != len(names):
+            raise SettingsError(str(path), f"line {number} has {len(line)} columns, expected {len(names)}")
+    rows = lines[1:] if has_header else lines
+    return {name: [line[n] for line in rows] for n, name in enumerate(names)}
 
 
 def _parquet(path: Path) -> dict[str, list[Any]]:
@@ -93,33 +93,33 @@ def _parquet(path: Path) -> dict[str, list[Any]]:
     except ImportError:
         raise SettingsError(str(path), "needs pyarrow: pip install 'stream-lstm[parquet]'") from None
     try:
-        found: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+        columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
     except (OSError, ArrowException) as error:
         raise SettingsError(str(path), f"cannot be read: {error}") from None
-    if not found:
+    if not columns:
         raise SettingsError(str(path), "has no columns")
-    return found
+    return columns
 
 
 def _times(column: Sequence[Any], path: Path) -> Doubles:
-    out = np.empty(len(column))
+    times = np.empty(len(column))
     for n, stamp in enumerate(column):
         try:
-            out[n] = epoch(stamp.isoformat() if hasattr(stamp, "isoformat") else str(stamp).strip())
+            times[n] = parse_time(stamp.isoformat() if hasattr(stamp, "isoformat") else str(stamp).strip())
         except ValueError:
-            raise SettingsError(str(path), f"row {n + 1}: {str(stamp)[:40]!r} is no time") from None
-    return out
+            raise SettingsError(str(path), f"row {n + 1}: {str(stamp)[:40]!r} is not a time") from None
+    return times
 
 
 def _numbers(column: Sequence[Any]) -> Doubles | None:
-    """A column as numbers, NaN where there is nothing; None if it holds other things."""
-    out = np.empty(len(column))
+    """Parse a column as numbers, NaN for empty cells; None if a cell is anything else."""
+    numbers = np.empty(len(column))
     for n, value in enumerate(column):
         if value is None or (isinstance(value, str) and not value.strip()):
-            out[n] = math.nan
+            numbers[n] = math.nan
             continue
         try:
-            out[n] = float(value)
+            numbers[n] = float(value)
         except (TypeError, ValueError):
             return None
-    return out
+    return numbers

@@ -1,12 +1,12 @@
-// Draws each stream's course when it comes into view.
+// Draws each stream's chart when it scrolls into view.
 "use strict";
-const courses = JSON.parse(document.getElementById("courses").textContent);
+const charts = JSON.parse(document.getElementById("charts").textContent);
 
-const seen = new IntersectionObserver((entries) => {
+const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
-    seen.unobserve(entry.target);
-    Course.draw(entry.target, courses[Number(entry.target.dataset.course)], { utc: true });
+    observer.unobserve(entry.target);
+    Course.draw(entry.target, charts[Number(entry.target.dataset.chart)], { utc: true });
   }
 }, { rootMargin: "400px" });
-document.querySelectorAll(".plot").forEach((place) => seen.observe(place));
+document.querySelectorAll(".plot").forEach((place) => observer.observe(place));

@@ -1,4 +1,4 @@
-"""A backtest as a page to look at (one file, no network) and as JSON."""
+"""Backtest report: an HTML page (one file, no network) and JSON."""
 
 from __future__ import annotations
 
@@ -14,69 +14,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm import __version__
-from stream_lstm.backtest.figures import FIRST_EVENTS, Course, Figures, median
+from stream_lstm.backtest.evaluation import FIRST_EVENTS, Evaluation, StreamRun, median
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
-from stream_lstm.json_output import in_json, plain
+from stream_lstm.json_output import in_json, without_non_finite
 
-BUCKETS = 1_500  # of a drawn course; each keeps its lowest, its highest and its oddest event
-ALERTS_LISTED_MAX = 1_000
+# Of a long stream's chart; each keeps its lowest, highest and most anomalous event. More than the page has
+# pixels across (72rem in report.css, 1,152), so that thinning out does not show.
+BUCKETS = 1_500
+ALERTS_LISTED_MAX = 1_000  # a stream; bounds the JSON of one that alerts all the time
+BAR_RELATIVE_MAE_MAX = 1.5  # relative error of a full bar; worse forecasts differ by colour and number
 
 
 def as_json(
-    model: str, streams: Sequence[Series], courses: Sequence[Course], figures: Sequence[Figures]
+    model: str, streams: Sequence[Series], runs: Sequence[StreamRun], evaluations: Sequence[Evaluation]
 ) -> str:
-    """Everything that was found, of each stream and in all."""
-    told = [
-        {"name": stream.name, **of._asdict(), "ratio": of.ratio, "alerted": _alerted(stream, course)}
-        for stream, course, of in zip(streams, courses, figures, strict=True)
+    """Report as JSON: every stream, and all streams together."""
+    by_stream = [
+        {"name": stream.name, **evaluation.fields(), "alerted": _alerts(stream, run)}
+        for stream, run, evaluation in zip(streams, runs, evaluations, strict=True)
     ]
-    found = {"version": __version__, "model": model, "all": summary(figures), "streams": told}
-    return in_json(found, indent=1)
+    report = {"version": __version__, "model": model, "all": summary(evaluations), "streams": by_stream}
+    return in_json(report, indent=1)
 
 
-def summary(figures: Sequence[Figures]) -> dict[str, float]:
-    """All streams in a few numbers."""
-    moving = [of for of in figures if of.persistence > 0.0]
-    events = sum(of.events for of in figures)
+def summary(evaluations: Sequence[Evaluation]) -> dict[str, float]:
+    """All streams together; medians over the streams that move. The keys are public."""
+    moving = [each for each in evaluations if each.moves]
+    events = sum(each.events for each in evaluations)
+    alerts = sum(each.alerts for each in evaluations)
+
+    def median_relative(errors: list[float]) -> float:
+        relative = [each.relative(mae) for each, mae in zip(evaluations, errors, strict=True)]
+        return median(relative, evaluations)
+
     return {
-        "streams": len(figures),
+        "streams": len(evaluations),
         "events": events,
-        "median_ratio": median((of.ratio for of in figures), figures),
-        "median_ratio_seasonal": median((of.by_persistence(of.seasonal) for of in figures), figures),
-        "median_ratio_least_squares": median(
-            (of.by_persistence(of.least_squares) for of in figures), figures
-        ),
-        "median_ratio_first_events": median((of.first for of in figures), figures),
-        "better_than_persistence": sum(of.ratio < 1.0 for of in moving),
+        "median_ratio": median_relative([each.mae for each in evaluations]),
+        "median_ratio_seasonal": median_relative([each.seasonal_naive_mae for each in evaluations]),
+        "median_ratio_least_squares": median_relative([each.least_squares_mae for each in evaluations]),
+        "median_ratio_first_events": median((each.first_relative_mae for each in evaluations), evaluations),
+        "better_than_persistence": sum(each.relative_mae < 1.0 for each in moving),
         "moving": len(moving),
-        "median_covered": float(np.nanmedian([of.covered for of in figures])),
-        "well_covered": sum(0.88 <= of.covered <= 0.92 for of in figures),
-        "alerts": sum(of.alerts for of in figures),
-        "alerts_per_1000_events": 1_000.0 * sum(of.alerts for of in figures) / events,
+        "median_covered": float(np.nanmedian([each.coverage for each in evaluations])),
+        "well_covered": sum(each.well_covered for each in evaluations),
+        "alerts": alerts,
+        "alerts_per_1000_events": 1_000.0 * alerts / events,
     }
 
 
 def as_page(
-    title: str, model: str, streams: Sequence[Series], courses: Sequence[Course], figures: Sequence[Figures]
+    title: str,
+    model: str,
+    streams: Sequence[Series],
+    runs: Sequence[StreamRun],
+    evaluations: Sequence[Evaluation],
 ) -> str:
-    """The page."""
-    drawn = [_drawn(stream, course) for stream, course in zip(streams, courses, strict=True)]
-    of = summary(figures)
+    """Report as an HTML page."""
+    charts = [_chart_data(stream, run) for stream, run in zip(streams, runs, strict=True)]
+    numbered = [(n, s.name, e) for n, (s, e) in enumerate(zip(streams, evaluations, strict=True))]
+    total = summary(evaluations)
     own, web = resources.files("stream_lstm.backtest"), resources.files("stream_lstm.web")
     return Template(own.joinpath("report.html").read_text("utf-8")).substitute(
         title=html.escape(title),
         about=html.escape(
-            f"{of['streams']} streams, {of['events']:,} events through model {model}, as the service would "
-            "have predicted them: no event was seen before it came, and none is left out for warming up."
+            f"{total['streams']} streams, {total['events']:,} events, model {model}. Each event is predicted "
+            "from the events before it, as in the service; there is no warm-up."
         ),
-        cards=_cards(of),
-        rows="".join(_row(n, s.name, f) for n, (s, f) in enumerate(zip(streams, figures, strict=True)))
-        + _sum(of),
+        cards=_cards(total),
+        rows="".join(_row(*each) for each in numbered) + _total_row(total),
         first=FIRST_EVENTS,
-        courses="".join(_course(n, s.name, f) for n, (s, f) in enumerate(zip(streams, figures, strict=True))),
+        charts="".join(_chart(*each) for each in numbered),
         footer=html.escape(f"stream-lstm {__version__}; charts by uPlot (MIT)"),
-        data=json.dumps(plain(drawn), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps(without_non_finite(charts), allow_nan=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
         style=own.joinpath("report.css").read_text("utf-8"),
         script=own.joinpath("report.js").read_text("utf-8"),
         library_style=web.joinpath("uPlot.min.css").read_text("utf-8"),
@@ -85,99 +98,104 @@ def as_page(
     )
 
 
-def _cards(of: dict[str, float]) -> str:
-    told = {
-        "median error by “same as last time”": f"{of['median_ratio']:.3f}",
-        "of online least squares": f"{of['median_ratio_least_squares']:.3f}",
-        "of “same as a day ago”": f"{of['median_ratio_seasonal']:.3f}",
-        "streams better than “same as last time”": f"{of['better_than_persistence']} of {of['moving']}",
-        "of values inside the 90 % interval (median)": f"{of['median_covered']:.1%}",
-        "alerts in 1,000 events": f"{of['alerts_per_1000_events']:.2f}",
+def _cards(total: dict[str, float]) -> str:
+    cards = {
+        "median relative error": f"{total['median_ratio']:.3f}",
+        "median relative error of online least squares": f"{total['median_ratio_least_squares']:.3f}",
+        "median relative error of the seasonal naive forecast": f"{total['median_ratio_seasonal']:.3f}",
+        "streams better than the last-value forecast": (
+            f"{total['better_than_persistence']} of {total['moving']}"
+        ),
+        "median coverage of the 90 % interval": f"{total['median_covered']:.1%}",
+        "alerts per 1,000 events": f"{total['alerts_per_1000_events']:.2f}",
     }
-    return "".join(f'<div class="card"><b>{value}</b>{name}</div>' for name, value in told.items())
+    return "".join(f'<div class="card"><b>{value}</b>{name}</div>' for name, value in cards.items())
 
 
-def _row(number: int, name: str, of: Figures) -> str:
-    share = min(of.ratio, 1.5) / 1.5 if math.isfinite(of.ratio) else 1.0
+def _row(number: int, name: str, of: Evaluation) -> str:
+    relative = of.relative_mae
+    share = min(relative, BAR_RELATIVE_MAE_MAX) / BAR_RELATIVE_MAE_MAX if math.isfinite(relative) else 1.0
     cells = (
         f"{of.events:,}",
-        f'<span class="bar{" worse" if of.ratio > 1.0 else ""}"><i style="width:{share:.0%}"></i></span>',
-        *map(
-            _number, (of.ratio, of.by_persistence(of.seasonal), of.by_persistence(of.least_squares), of.first)
-        ),
-        f"{of.covered:.1%}",
+        f'<span class="bar{" worse" if relative > 1.0 else ""}"><i style="width:{share:.0%}"></i></span>',
+        _number(relative),
+        _number(of.relative(of.seasonal_naive_mae)),
+        _number(of.relative(of.least_squares_mae)),
+        _number(of.first_relative_mae),
+        f"{of.coverage:.1%}",
         f"{of.alerts:,}",
     )
     link = f'<a href="#stream-{number}">{html.escape(name)}</a>'
     return f"<tr><td>{link}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _sum(of: dict[str, float]) -> str:
-    ratios = (
+def _total_row(total: dict[str, float]) -> str:
+    medians = (
         "median_ratio",
         "median_ratio_seasonal",
         "median_ratio_least_squares",
         "median_ratio_first_events",
     )
     cells = (
-        f"{of['events']:,}",
+        f"{total['events']:,}",
         "",
-        *(_number(of[name]) for name in ratios),
-        f"{of['median_covered']:.1%}",
-        f"{of['alerts']:,}",
+        *(_number(total[name]) for name in medians),
+        f"{total['median_covered']:.1%}",
+        f"{total['alerts']:,}",
     )
-    return f'<tr class="sum"><td>median</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return f'<tr class="total"><td>median</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _number(ratio: float) -> str:
-    return f"{ratio:.3f}" if math.isfinite(ratio) else "–"
+def _number(relative_mae: float) -> str:
+    return f"{relative_mae:.3f}" if math.isfinite(relative_mae) else "–"
 
 
-def _course(number: int, name: str, of: Figures) -> str:
+def _chart(number: int, name: str, of: Evaluation) -> str:
     return (
         f'<h3 id="stream-{number}">{html.escape(name)}</h3>'
-        f'<div class="quiet">error {_number(of.ratio)} of “same as last time”, {of.covered:.1%} inside the '
-        f"interval, {of.alerts} alerts; the model’s share in the last prediction is {of.trust:.0%}</div>"
-        f'<div class="plot" id="plot-{number}" data-course="{number}" role="img" '
+        f'<div class="quiet">relative error {_number(of.relative_mae)}, coverage {of.coverage:.1%}, '
+        f"{of.alerts} alerts; weight of the model in the last prediction {of.model_weight:.0%}</div>"
+        f'<div class="plot" id="plot-{number}" data-chart="{number}" role="img" '
         f'aria-label="Values, predictions and anomalies of {html.escape(name)}"></div>'
     )
 
 
-def _alerted(stream: Series, course: Course) -> list[dict[str, Any]]:
-    """When incidents were told, and why."""
+def _alerts(stream: Series, run: StreamRun) -> list[dict[str, Any]]:
+    """Time, anomaly score and kind of each alert."""
     return [
-        {"time": stream.times[n], "anomaly": course.anomaly[n], "kind": KINDS[course.kind[n]]}
-        for n in np.flatnonzero(course.alert)[:ALERTS_LISTED_MAX]
+        {"time": stream.times[n], "anomaly": run.anomaly[n], "kind": KINDS[run.kind[n]]}
+        for n in np.flatnonzero(run.alert)[:ALERTS_LISTED_MAX]
     ]
 
 
-def _drawn(stream: Series, course: Course) -> dict[str, Any]:
-    """A course as it is drawn: all of it, or of each bucket what stands out."""
-    chosen = _standing_out(stream.values, course.anomaly)
+def _chart_data(stream: Series, run: StreamRun) -> dict[str, Any]:
+    """Columns of a chart, thinned out if the stream is long."""
+    chosen = _drawn_events(stream.values, run.anomaly)
     order = chosen[np.argsort(stream.times[chosen], kind="stable")]
     columns = {
         "time": stream.times,
         "value": stream.values,
-        "expected": course.expected,
-        "low": course.low,
-        "high": course.high,
-        "anomaly": course.anomaly,
+        "expected": run.expected,
+        "low": run.low,
+        "high": run.high,
+        "anomaly": run.anomaly,
     }
     drawn = {name: [_short(x) for x in column[order].tolist()] for name, column in columns.items()}
-    return drawn | {"alerts": stream.times[course.alert].tolist(), "threshold": ALERT_THRESHOLD}
+    return drawn | {"alerts": stream.times[run.alert].tolist(), "threshold": ALERT_THRESHOLD}
 
 
-def _standing_out(values: NDArray[np.float64], anomaly: NDArray[np.float64]) -> NDArray[np.intp]:
+def _drawn_events(values: NDArray[np.float64], anomaly: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Events to draw: all, or of each bucket the lowest, the highest and the most anomalous."""
     count = len(values)
     if count <= 3 * BUCKETS:
         return np.arange(count)
     edges = np.linspace(0, count, BUCKETS + 1).astype(np.intp)
-    kept = {int(n) for n in (0, count - 1)}
+    chosen = {0, count - 1}
     for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         piece = values[start:end]
-        kept |= {start + int(piece.argmin()), start + int(piece.argmax())}
-        kept.add(start + int(np.nan_to_num(anomaly[start:end]).argmax()))
-    return np.array(sorted(kept), np.intp)
+        chosen |= {start + int(piece.argmin()), start + int(piece.argmax())}
+        chosen.add(start + int(np.nan_to_num(anomaly[start:end]).argmax()))
+    return np.array(sorted(chosen), np.intp)
 
 
 def _short(number: float) -> float:

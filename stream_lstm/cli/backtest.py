@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stream_lstm.backtest import files, report
-from stream_lstm.backtest.figures import Course, Figures, follow, judge
+from stream_lstm.backtest.evaluation import Evaluation, StreamRun, evaluate_stream, run_streams
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.model.file import Model
 from stream_lstm.errors import SettingsError
@@ -36,11 +36,11 @@ def backtest(
     streams = [series for path in paths for series in files.read(path, time=time, values=values)]
     total = sum(len(stream.values) for stream in streams)
     with click.progressbar(length=total, label="predicting", file=sys.stderr) as bar:
-        courses = follow(model, streams, bar.update)
+        courses = run_streams(model, streams, bar.update)
     with click.progressbar(length=total, label="comparing", file=sys.stderr) as bar:
         figures = []
         for stream, course in zip(streams, courses, strict=True):
-            figures.append(judge(stream, course))
+            figures.append(evaluate_stream(stream, course))
             bar.update(len(stream.values))
     click.echo("\n".join(table(streams, figures)))
     for path, text in _reports(model, streams, courses, figures, page, numbers):
@@ -54,8 +54,8 @@ def backtest(
 def _reports(
     model: Model,
     streams: Sequence[Series],
-    courses: Sequence[Course],
-    figures: Sequence[Figures],
+    courses: Sequence[StreamRun],
+    figures: Sequence[Evaluation],
     page: Path | None,
     numbers: Path | None,
 ) -> list[tuple[Path, str]]:
@@ -67,17 +67,17 @@ def _reports(
     return out
 
 
-def table(streams: Sequence[Series], figures: Sequence[Figures]) -> list[str]:
+def table(streams: Sequence[Series], figures: Sequence[Evaluation]) -> list[str]:
     """The figures in lines."""
     lines = [
         f"{'stream':{NAME_WIDTH}} {'events':>9} {'ours':>7} {'day ago':>8} {'squares':>8} {'first 50':>9} "
         f"{'covered':>8} {'alerts':>7}"
     ]
     for stream, of in zip(streams, figures, strict=True):
-        day, squares = of.by_persistence(of.seasonal), of.by_persistence(of.least_squares)
+        day, squares = of.relative(of.seasonal_naive_mae), of.relative(of.least_squares_mae)
         lines.append(
-            f"{stream.name[-NAME_WIDTH:]:{NAME_WIDTH}} {of.events:9,} {of.ratio:7.3f} {day:8.3f} "
-            f"{squares:8.3f} {of.first:9.3f} {of.covered:8.1%} {of.alerts:7,}"
+            f"{stream.name[-NAME_WIDTH:]:{NAME_WIDTH}} {of.events:9,} {of.relative_mae:7.3f} {day:8.3f} "
+            f"{squares:8.3f} {of.first_relative_mae:9.3f} {of.coverage:8.1%} {of.alerts:7,}"
         )
     all_ = report.summary(figures)
     lines.append(

@@ -91,7 +91,7 @@ def train(
         )
     _write(output, content)
     if as_json:
-        click.echo(in_json({"file": str(output), **judged.told()}))
+        click.echo(in_json({"file": str(output), **judged.fields()}))
     else:
         click.echo("\n".join(judged.lines()))
 

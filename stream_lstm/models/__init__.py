@@ -1,1 +1,1 @@
-"""Models that are shipped: `default.safetensors`; its card is docs/model.md."""
+"""Shipped model files. `default.safetensors` is described in docs/model.md."""

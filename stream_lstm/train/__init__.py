@@ -1,4 +1,4 @@
-"""Where weights come from: offline, over recordings and generated streams, with core's own scaling and cell.
+"""Offline training and conversion of models, with the core's own scaling and cell inputs.
 
-Only `fit` needs PyTorch (the extra `train`); nothing in here is used by the running service.
+Only `fit` needs PyTorch (the extra `train`). The running service uses nothing from here.
 """

@@ -1,7 +1,8 @@
-"""Streams as sensors make them, out of a random number generator, for what no recording happens to show.
+"""Synthetic streams for training, drawn at random, for patterns that no recording happens to show.
 
-Each stream is a sum of a few habits (seasons, drift, noise, steps, spikes, regimes), seen through what
-sensors and gateways do to it (rounding, sticking, saturating, counting up).
+Each stream is a sum of a few components (seasons, drift, noise, level shifts, spikes, regimes), followed by
+effects of sensors and gateways (rounding, sticking, saturating, counting up). The order of the draws is part
+of a model's recipe: the same seed must give the same streams.
 """
 
 from __future__ import annotations
@@ -17,39 +18,39 @@ Doubles = NDArray[np.float64]
 
 INTERVAL_SECONDS = (1.0, 10.0, 60.0, 300.0, 300.0, 600.0, 900.0, 3_600.0)
 DAY_SECONDS = 86_400.0
-START_SECONDS = 1.4e9, 1.8e9
+START_SECONDS = 1.4e9, 1.8e9  # epoch seconds: from 2014 to 2027, so that every weekday and hour occurs
 
 
-class GeneratedStream(NamedTuple):
+class TimeSeries(NamedTuple):
     """Times (L,) in epoch seconds, ascending, and values (L,)."""
 
     times: Doubles
     values: Doubles
 
 
-def stream(rng: Generator, length: int) -> GeneratedStream:
-    """One stream of so many events."""
+def generate_stream(rng: Generator, length: int) -> TimeSeries:
+    """Draw one stream of `length` events."""
     interval = float(rng.choice(INTERVAL_SECONDS))
     gaps = np.full(length, interval)
     if rng.random() < 0.3:
         gaps *= rng.uniform(0.5, 1.5, length)
-    if rng.random() < 0.2:  # missing stretches
+    if rng.random() < 0.2:  # outages
         gaps[rng.integers(0, length, 3)] *= rng.uniform(10, 300, 3)
     times = rng.uniform(*START_SECONDS) + np.cumsum(gaps)
     values = np.zeros(length)
-    for habit, chance in HABITS:
+    for component, chance in COMPONENTS:
         if rng.random() < chance:
-            values += habit(rng, times) * np.exp(rng.normal(0.0, 0.8))
+            values += component(rng, times) * np.exp(rng.normal(0.0, 0.8))
     if not values.any():
         values = noise(rng, times)
-    for change, chance in SEEN_THROUGH:
+    for effect, chance in SENSOR_EFFECTS:
         if rng.random() < chance:
-            values = change(rng, values)
-    return GeneratedStream(times, values)
+            values = effect(rng, values)
+    return TimeSeries(times, values)
 
 
 def _wave(rng: Generator, phase: Doubles) -> Doubles:
-    """A periodic shape: sines, a square, a sawtooth, or a bell once a period."""
+    """Draw a periodic shape: sines, a square, a sawtooth, or a bell once a period."""
     kind = rng.integers(4)
     turn = (phase + rng.random()) % 1.0
     if kind == 0:
@@ -63,15 +64,15 @@ def _wave(rng: Generator, phase: Doubles) -> Doubles:
     return np.asarray(2 * np.exp(-(((turn - 0.5) / rng.uniform(0.03, 0.2)) ** 2)))
 
 
-def daily(rng: Generator, times: Doubles) -> Doubles:
-    """What repeats by the day, perhaps other at weekends."""
+def daily_season(rng: Generator, times: Doubles) -> Doubles:
+    """Daily season; in some streams weaker on two days of the week."""
     wave = _wave(rng, times / DAY_SECONDS)
-    weekend = (times // DAY_SECONDS) % 7 < 2
-    return np.where(weekend, wave * rng.uniform(0, 1), wave) if rng.random() < 0.4 else wave
+    days_off = (times // DAY_SECONDS) % 7 < 2
+    return np.where(days_off, wave * rng.uniform(0, 1), wave) if rng.random() < 0.4 else wave
 
 
 def season(rng: Generator, times: Doubles) -> Doubles:
-    """What repeats every 4 to 400 events."""
+    """Season with a period of 4 to 400 events."""
     period = np.exp(rng.uniform(np.log(4), np.log(400)))
     wobble = np.cumsum(rng.normal(0, rng.choice([0.0, 0.01]), len(times)))
     return _wave(rng, np.arange(len(times)) / period + wobble)
@@ -88,7 +89,7 @@ def noise(rng: Generator, times: Doubles) -> Doubles:
 
 
 def drift(rng: Generator, times: Doubles) -> Doubles:
-    """Noise with a memory, up to a random walk."""
+    """Autoregressive noise of order 1, up to a random walk."""
     keep = 1.0 - np.exp(rng.uniform(np.log(1e-3), np.log(0.7)))
     steps = rng.normal(0, np.sqrt(1 - keep**2), len(times))
     values = np.empty(len(times))
@@ -99,8 +100,8 @@ def drift(rng: Generator, times: Doubles) -> Doubles:
     return values
 
 
-def steps(rng: Generator, times: Doubles) -> Doubles:
-    """Levels that last."""
+def level_shifts(rng: Generator, times: Doubles) -> Doubles:
+    """Piecewise constant levels."""
     changes = rng.random(len(times)) < rng.uniform(0.0005, 0.01)
     return np.asarray(
         np.cumsum(np.where(changes, rng.normal(0, 2, len(times)), 0.0)) * rng.choice([0.3, 1.0])
@@ -108,40 +109,43 @@ def steps(rng: Generator, times: Doubles) -> Doubles:
 
 
 def regimes(rng: Generator, times: Doubles) -> Doubles:
-    """Two habits in turn, each for a while."""
+    """Two components in alternation, each for a while."""
     turns = np.cumsum(rng.random(len(times)) < rng.uniform(0.001, 0.01)) % 2
-    first, second = rng.choice(len(PLAIN), 2)
-    return np.asarray(np.where(turns == 0, PLAIN[first](rng, times), 2 * PLAIN[second](rng, times)))
+    first, second = rng.choice(len(REGIME_COMPONENTS), 2)
+    return np.asarray(
+        np.where(turns == 0, REGIME_COMPONENTS[first](rng, times), 2 * REGIME_COMPONENTS[second](rng, times))
+    )
 
 
 def spikes(rng: Generator, times: Doubles) -> Doubles:
-    """Rare bursts that die away within a few events."""
+    """Rare spikes that decay within a few events."""
     starts = np.where(rng.random(len(times)) < rng.uniform(0.001, 0.03), rng.exponential(4, len(times)), 0.0)
     decay = rng.uniform(0.0, 0.9)
     kernel = decay ** np.arange(12)
     return np.asarray(np.convolve(starts, kernel)[: len(times)] * rng.choice([-1, 1, 1]))
 
 
-PLAIN: tuple[Callable[[Generator, Doubles], Doubles], ...] = (daily, season, noise, drift)
-HABITS = (
-    (daily, 0.5),
+REGIME_COMPONENTS: tuple[Callable[[Generator, Doubles], Doubles], ...] = (daily_season, season, noise, drift)
+# Each with the share of streams that have it.
+COMPONENTS = (
+    (daily_season, 0.5),
     (season, 0.35),
     (noise, 0.7),
     (drift, 0.5),
-    (steps, 0.2),
+    (level_shifts, 0.2),
     (regimes, 0.15),
     (spikes, 0.25),
 )
 
 
 def rounded(rng: Generator, values: Doubles) -> Doubles:
-    """As coarse as its display."""
-    grain = max(float(np.std(values)), 1e-6) * rng.choice([0.05, 0.2, 0.5, 1.0])
-    return np.asarray(np.round(values / grain) * grain)
+    """Round to the resolution of a sensor."""
+    resolution = max(float(np.std(values)), 1e-6) * rng.choice([0.05, 0.2, 0.5, 1.0])
+    return np.asarray(np.round(values / resolution) * resolution)
 
 
 def stuck(rng: Generator, values: Doubles) -> Doubles:
-    """The same value for a while."""
+    """Repeat one value for a while, one to three times."""
     values = values.copy()
     for _ in range(rng.integers(1, 4)):
         start = rng.integers(len(values))
@@ -150,21 +154,22 @@ def stuck(rng: Generator, values: Doubles) -> Doubles:
 
 
 def saturated(rng: Generator, values: Doubles) -> Doubles:
-    """No further than the sensor reaches."""
+    """Clip to a sensor's range."""
     low, high = np.quantile(values, [rng.uniform(0.0, 0.2), rng.uniform(0.6, 1.0)])
     return values.clip(low, high)
 
 
 def positive(rng: Generator, values: Doubles) -> Doubles:
-    """Counts and rates: never below zero, and the noisier the larger."""
+    """Make positive, with noise that grows with the level, as counts and rates have."""
     spread = max(float(np.std(values)), 1e-6)
     return np.asarray(np.exp((values - values.mean()) / spread * rng.uniform(0.3, 1.2)))
 
 
-def counted(rng: Generator, values: Doubles) -> Doubles:
-    """A meter that counts up and starts again."""
+def counter(rng: Generator, values: Doubles) -> Doubles:
+    """Add up like a meter that overflows and starts again."""
     total = np.cumsum(np.abs(values))
     return np.asarray(total % (total[-1] / rng.uniform(1, 30) + 1e-9))
 
 
-SEEN_THROUGH = ((positive, 0.3), (counted, 0.05), (saturated, 0.1), (rounded, 0.3), (stuck, 0.1))
+# Each with the share of streams that it applies to, in the order of their application.
+SENSOR_EFFECTS = ((positive, 0.3), (counter, 0.05), (saturated, 0.1), (rounded, 0.3), (stuck, 0.1))

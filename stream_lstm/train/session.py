@@ -1,4 +1,4 @@
-"""One training run from recordings to a model file, and what can be said of it."""
+"""One training run: recordings in; a model file and its evaluation out."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream_lstm.backtest import figures as judging
-from stream_lstm.backtest.figures import Figures
+from stream_lstm.backtest import evaluation
+from stream_lstm.backtest.evaluation import Evaluation
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.model import file as model_file
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, fit
-from stream_lstm.train.recordings import Named
+from stream_lstm.train.recordings import RecordedStream
 
 
 class Part(NamedTuple):
-    """Recordings, and a figure each."""
+    """Recordings, either held out or trained on, and the evaluation of each."""
 
-    recordings: Sequence[Named]
-    figures: Sequence[Figures]
+    recordings: Sequence[RecordedStream]
+    evaluations: Sequence[Evaluation]
 
     def lines(self, title: str) -> list[str]:
-        """For people."""
-        lines = [f"{title:60} {'events':>7} {'error':>7} {'covered':>8} {'alerts':>7}"]
-        for recording, of in zip(self.recordings, self.figures, strict=True):
-            lines.append(f"{recording.name:60} {of.events:7} {of.ratio:7.3f} {of.covered:8.1%} {of.alerts:7}")
-        lines.append(f"{'median':60} {'':7} {judging.median_ratio(self.figures):7.3f}")
-        lines.append("error: mean |value - expected| by that of 'same as last time'")
+        """Table for the terminal."""
+        lines = [f"{title:60} {'events':>7} {'error':>7} {'coverage':>8} {'alerts':>7}"]
+        for recording, of in zip(self.recordings, self.evaluations, strict=True):
+            lines.append(
+                f"{recording.name:60} {of.events:7} {of.relative_mae:7.3f} {of.coverage:8.1%} {of.alerts:7}"
+            )
+        lines.append(f"{'median':60} {'':7} {evaluation.median_relative_mae(self.evaluations):7.3f}")
+        lines.append("error: mean absolute error relative to the last-value forecast; 1.0 is no better")
         return lines
 
-    def told(self) -> dict[str, Any]:
-        """For programs."""
+    def fields(self) -> dict[str, Any]:
+        """Names and values for JSON output; the names are public."""
         streams = [
-            {"name": r.name, **of._asdict(), "ratio": of.ratio}
-            for r, of in zip(self.recordings, self.figures, strict=True)
+            {"name": recording.name, **of.fields()}
+            for recording, of in zip(self.recordings, self.evaluations, strict=True)
         ]
-        return {"median_ratio": judging.median_ratio(self.figures), "streams": streams}
+        return {"median_ratio": evaluation.median_relative_mae(self.evaluations), "streams": streams}
 
 
-class Judged(NamedTuple):
-    """How good a model is.
+class TrainingReport(NamedTuple):
+    """Evaluation of a trained model.
 
     Attributes:
         model: its id.
@@ -51,15 +53,15 @@ class Judged(NamedTuple):
     parts: dict[str, Part]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Tables for the terminal."""
         lines = [f"model {self.model}"]
         for title, part in self.parts.items():
             lines += part.lines(title.replace("_", " "))
         return lines
 
-    def told(self) -> dict[str, Any]:
-        """For programs."""
-        return {"model": self.model, **{title: part.told() for title, part in self.parts.items()}}
+    def fields(self) -> dict[str, Any]:
+        """Names and values for JSON output; the names are public."""
+        return {"model": self.model, **{title: part.fields() for title, part in self.parts.items()}}
 
 
 def train(
@@ -70,32 +72,36 @@ def train(
     steps: int,
     units: int,
     progress: Callable[[], None] = lambda: None,
-) -> tuple[bytes, Judged]:
-    """Train, then judge on the recordings that were held out.
+) -> tuple[bytes, TrainingReport]:
+    """Train a model, then evaluate it on the recordings that were held out and on the others.
 
     Args:
-        folder: of recordings; None trains on generated streams alone.
+        folder: recordings; None trains on generated streams alone.
+        progress: called after each step of the optimizer.
 
     Returns:
-        The model file, and how good it is.
+        The model file, and its evaluation.
     """
     recipe = Recipe(name=name, seed=seed, steps=steps, units=units)
-    found = recordings.load(folder) if folder else []
-    made = {
+    recorded = recordings.load(folder) if folder else []
+    held_out = [each for each in recorded if each.held_out]
+    trained_on = [each for each in recorded if not each.held_out]
+    provenance = {
         "command": f"stream-lstm train --name {name} --seed {seed} --steps {steps} --units {units}"
         + (" --recordings DIR" if folder else ""),
-        "trained_on": ", ".join(r.name for r in found if not r.held_out) or "generated streams alone",
-        "held_out": ", ".join(r.name for r in found if r.held_out),
+        "trained_on": ", ".join(each.name for each in trained_on) or "generated streams alone",
+        "held_out": ", ".join(each.name for each in held_out),
     }
-    used = [r.stream for r in found if not r.held_out]
-    content = fit(recipe, used, made=made, progress=lambda step, loss: progress())
-    made_of = model_file.from_bytes(content)
+    content = fit(
+        recipe,
+        [each.series for each in trained_on],
+        provenance=provenance,
+        progress=lambda step, loss: progress(),
+    )
+    model = model_file.from_bytes(content)
     parts = {
-        title: Part(part, judging.evaluate(made_of, [Series(r.name, *r.stream) for r in part]))
-        for title, part in (
-            ("held_out", [r for r in found if r.held_out]),
-            ("trained_on", [r for r in found if not r.held_out]),
-        )
+        title: Part(part, evaluation.evaluate(model, [Series(each.name, *each.series) for each in part]))
+        for title, part in (("held_out", held_out), ("trained_on", trained_on))
         if part
     }
-    return content, Judged(made_of.id, parts)
+    return content, TrainingReport(model.id, parts)

@@ -1,4 +1,4 @@
-"""What can be backtested on, and what is said of files that cannot be read."""
+"""Recordings for backtests: columns and times of CSV and Parquet files, and errors that name the fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def written(folder: Path, text: str, name: str = "pump.csv") -> Path:
     return path
 
 
-def test_a_plain_recording_is_one_stream_named_after_its_file(tmp_path: Path) -> None:
+def test_a_file_with_one_column_of_values_is_one_stream_named_after_the_file(tmp_path: Path) -> None:
     (series,) = read(
         written(tmp_path, "timestamp,value\n2024-01-01 00:00:00,1\n2024-01-01 00:01:00,2.5\n60,3\n")
     )
@@ -27,13 +27,13 @@ def test_a_plain_recording_is_one_stream_named_after_its_file(tmp_path: Path) ->
     assert series.values.tolist() == [1.0, 2.5, 3.0]
 
 
-def test_a_file_without_a_head_is_read_too(tmp_path: Path) -> None:
+def test_a_header_is_optional(tmp_path: Path) -> None:
     first, second = read(written(tmp_path, "0,1,5\n60,2,6\n120,3,7\n"))
     assert (first.name, second.name) == ("pump:value", "pump:value2")
     assert second.values.tolist() == [5.0, 6.0, 7.0]
 
 
-def test_each_column_of_numbers_is_a_stream_and_gaps_are_left_out(tmp_path: Path) -> None:
+def test_each_numeric_column_is_a_stream_without_its_empty_cells(tmp_path: Path) -> None:
     text = "id,ts,t,p\na,0,1,\nb,60,2,5\nc,120,3,6\nd,180,nan,7\n"
     first, second = read(written(tmp_path, text), time="ts")
     assert (first.name, first.values.tolist()) == ("pump:t", [1.0, 2.0, 3.0])
@@ -47,21 +47,23 @@ def test_each_column_of_numbers_is_a_stream_and_gaps_are_left_out(tmp_path: Path
     [
         ("", "is empty", {}),
         ("t,v\n0,1\n60\n", "line 3 has 1 columns, expected 2", {}),
-        ("t,v,v\n0,1,2\n", "names a column twice", {}),
-        ("t,v\n0,1\n60,2\n", "has 2 values, at least 3", {}),
-        ("t,v\n0,a\n60,b\n120,c\n", "no column of numbers", {}),
-        ("t,v\nyesterday,1\n60,2\n120,3\n", "row 1: 'yesterday' is no time", {}),
+        ("t,v,v\n0,1,2\n", "has two columns of one name", {}),
+        ("t,v\n0,1\n60,2\n", "has 2 values; at least 3", {}),
+        ("t,v\n0,a\n60,b\n120,c\n", "no numeric column", {}),
+        ("t,v\nyesterday,1\n60,2\n120,3\n", "row 1: 'yesterday' is not a time", {}),
         ("t,v\n0,1\n60,2\n120,3\n", "has no column 'x'; there are t, v", {"time": "x"}),
         ("t,v\n0,1\n60,2\n120,3\n", "has no column 'x'", {"values": ["x"]}),
-        ("t,v,w\n0,1,a\n60,2,b\n120,3,c\n", "'w' holds other things than numbers", {"values": ["w"]}),
+        ("t,v,w\n0,1,a\n60,2,b\n120,3,c\n", "'w' is not numeric", {"values": ["w"]}),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, text: str, words: str, options: dict[str, object]) -> None:
+def test_an_unreadable_file_is_rejected_with_the_reason(
+    tmp_path: Path, text: str, words: str, options: dict[str, object]
+) -> None:
     with pytest.raises(SettingsError, match=words):
         read(written(tmp_path, text), **options)  # type: ignore[arg-type]
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="cannot be read"):
@@ -85,7 +87,7 @@ def test_parquet_is_read_with_its_own_times(tmp_path: Path) -> None:
         read(tmp_path / "none.parquet")
 
 
-def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -75,7 +75,7 @@ def test_the_page_stands_alone_and_the_json_is_plain(tmp_path: Path) -> None:
     read.feed(page.read_text())
     assert all(link.startswith("#") for link in read.links)
     assert "http://" not in page.read_text().replace("http://www.w3.org/", "")
-    (course,) = json.loads(read.data["courses"])
+    (course,) = json.loads(read.data["charts"])
     assert len(course["time"]) == len(course["value"]) == len(course["anomaly"]) == 4_000
     assert course["low"][1] is None
     assert course["alerts"]
@@ -87,7 +87,7 @@ def test_long_streams_are_drawn_by_what_stands_out(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["backtest", str(file), "--report", str(page)]).exit_code == 0
     read = Reader()
     read.feed(page.read_text())
-    (course,) = json.loads(read.data["courses"])
+    (course,) = json.loads(read.data["charts"])
     assert BUCKETS < len(course["time"]) <= 3 * BUCKETS + 2
     assert 90.0 in course["value"]
     assert course["time"] == sorted(course["time"])

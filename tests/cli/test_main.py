@@ -14,7 +14,7 @@ import safetensors.numpy
 from click.testing import CliRunner, Result
 
 from stream_lstm import cli
-from stream_lstm.train.session import Judged
+from stream_lstm.train.session import TrainingReport
 from tests.brokers import Mosquitto
 from tests.service.running import Running
 from tests.train import states
@@ -288,9 +288,9 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_what_was_trained_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(folder: Path | None, **options: Any) -> tuple[bytes, Judged]:
+    def train(folder: Path | None, **options: Any) -> tuple[bytes, TrainingReport]:
         options["progress"]()
-        return b"weights", Judged("mine:0", {})
+        return b"weights", TrainingReport("mine:0", {})
 
     monkeypatch.setattr("stream_lstm.train.session.train", train)
     made = tmp_path / "m.safetensors"

@@ -1,4 +1,4 @@
-"""State dicts of `torch.nn.LSTM` and `torch.nn.Linear`, made without torch: the same numbers everywhere."""
+"""State dicts of `torch.nn.LSTM` and `torch.nn.Linear`, drawn without torch, the same on every machine."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ State = dict[str, NDArray[np.float32]]
 def state(
     layers: int, units: int, *, features: int = FEATURES, outputs: int = OUTPUTS, seed: int = 0
 ) -> State:
-    """Weights as torch draws them: uniform within one over the root of the number of units."""
+    """Weights drawn as torch does: uniform within 1 / sqrt(units)."""
     rng = np.random.default_rng([seed, layers, units])
     bound = units**-0.5
 
     def drawn(*shape: int) -> NDArray[np.float32]:
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
-    made: State = {}
+    weights: State = {}
     for n in range(layers):
-        made[f"lstm.weight_ih_l{n}"] = drawn(4 * units, units if n else features)
-        made[f"lstm.weight_hh_l{n}"] = drawn(4 * units, units)
-        made[f"lstm.bias_ih_l{n}"] = drawn(4 * units)
-        made[f"lstm.bias_hh_l{n}"] = drawn(4 * units)
-    made["head.weight"] = drawn(outputs, units)
-    made["head.bias"] = drawn(outputs)
-    return made
+        weights[f"lstm.weight_ih_l{n}"] = drawn(4 * units, units if n else features)
+        weights[f"lstm.weight_hh_l{n}"] = drawn(4 * units, units)
+        weights[f"lstm.bias_ih_l{n}"] = drawn(4 * units)
+        weights[f"lstm.bias_hh_l{n}"] = drawn(4 * units)
+    weights["head.weight"] = drawn(outputs, units)
+    weights["head.bias"] = drawn(outputs)
+    return weights
 
 
 def events(*, features: int = FEATURES, seed: int = 1) -> NDArray[np.float32]:
-    """(STEPS, features): what goes in."""
+    """Inputs, (STEPS, features)."""
     return np.random.default_rng(seed).normal(0, 1, (STEPS, features)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Conversion: torch's numbers through our cell, and what cannot be converted refused with a remedy."""
+"""Conversion from PyTorch: the same outputs as torch, and errors that give the remedy."""
 
 from __future__ import annotations
 
@@ -22,48 +22,48 @@ NAMES = [f"f{n}" for n in range(FEATURES)]
 GOLDEN = safetensors.numpy.load_file(Path(__file__).parent / "golden" / "golden.safetensors")
 
 
-def converted(made: State, **changes: Any) -> model_file.Model:
+def converted(weights: State, **changes: Any) -> model_file.Model:
     options: dict[str, Any] = {
         "source": "pump.safetensors",
         "name": "pump",
         "features": NAMES,
         "targets": [f"t{n}" for n in range(OUTPUTS)],
     }
-    return model_file.from_bytes(convert(safetensors.numpy.save(made), **(options | changes)))
+    return model_file.from_bytes(convert(safetensors.numpy.save(weights), **(options | changes)))
 
 
-def said(made: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the engine predicts for one stream, event by event."""
-    memories = Memories(made.spec, rows_max=1)
-    engine = Engine(made, memories)
+def predicted(model: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The engine's predictions for one stream, event by event."""
+    memories = Memories(model.spec, rows_max=1)
+    engine = Engine(model, memories)
     rows = np.full(len(values), memories.admit("s", 1))
     return engine.apply(Batch.timed(rows, np.arange(len(values)) + 1e9, values.astype(np.float64))).prediction
 
 
 @pytest.mark.parametrize(("layers", "units"), SHAPES)
-def test_a_thousand_steps_are_torchs_within_1e_5(layers: int, units: int) -> None:
-    ours = said(converted(state(layers, units)), events())
+def test_every_50th_of_a_thousand_outputs_is_within_1e_5_of_torch(layers: int, units: int) -> None:
+    ours = predicted(converted(state(layers, units)), events())
     assert np.abs(ours[::50] - GOLDEN[f"{layers}x{units}"]).max() <= 1e-5
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("layers", "units"), SHAPES)
-def test_every_one_of_a_thousand_steps_is_torchs_within_1e_5(layers: int, units: int) -> None:
+def test_every_one_of_a_thousand_outputs_is_within_1e_5_of_torch(layers: int, units: int) -> None:
     from tests.train.golden.make import outputs
 
-    ours, theirs = said(converted(state(layers, units)), events()), outputs(layers, units)
+    ours, theirs = predicted(converted(state(layers, units)), events()), outputs(layers, units)
     assert np.abs(ours - theirs).max() <= 1e-5
     assert np.abs(ours[0] - theirs[0]).max() <= 1e-6
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("units", [8, 100, 256])
-def test_one_step_from_any_memory_is_torchs_within_1e_6(units: int) -> None:
+def test_one_step_from_any_memory_is_within_1e_6_of_torch(units: int) -> None:
     import torch
 
     from stream_lstm.core.model import cell
 
-    made = converted(state(1, units))
+    model = converted(state(1, units))
     torch_cell = torch.nn.LSTMCell(FEATURES, units)
     names = {
         "weight_ih": "weight_ih_l0",
@@ -78,14 +78,14 @@ def test_one_step_from_any_memory_is_torchs_within_1e_6(units: int) -> None:
     rng = np.random.default_rng(3)
     ltm, stm = (rng.normal(0, 1, (16, units)).astype(np.float32) for _ in range(2))
     event = rng.normal(0, 1, (16, FEATURES)).astype(np.float32)
-    after = cell.step(cell.Memory(ltm[None], np.tanh(stm)[None]), event[None], made.layers[0])
+    after = cell.step(cell.Memory(ltm[None], np.tanh(stm)[None]), event[None], model.layers[0])
     with torch.no_grad():
         theirs = torch_cell(torch.from_numpy(event), (torch.from_numpy(np.tanh(stm)), torch.from_numpy(ltm)))
     assert np.abs(after.stm[0] - theirs[0].numpy()).max() <= 1e-6
     assert np.abs(after.ltm[0] - theirs[1].numpy()).max() <= 1e-6
 
 
-def test_scaling_goes_in_and_comes_out() -> None:
+def test_features_are_scaled_and_outputs_scaled_back() -> None:
     plain, values = converted(state(1, 8)), events()[:20]
     scaled = converted(
         state(1, 8),
@@ -94,64 +94,66 @@ def test_scaling_goes_in_and_comes_out() -> None:
         target_mean=[5.0] * OUTPUTS,
         target_deviation=[3.0] * OUTPUTS,
     )
-    assert np.allclose(said(scaled, values * 2 + 10), said(plain, values) * 3 + 5, atol=1e-5)
+    assert np.allclose(predicted(scaled, values * 2 + 10), predicted(plain, values) * 3 + 5, atol=1e-5)
 
 
-def test_labels_make_a_classifying_model() -> None:
-    made = converted(state(1, 8), targets=[], labels=["wolf", "dog"])
-    assert (made.spec.readout, made.spec.labels) == ("classes", ["wolf", "dog"])
+def test_labels_give_a_classifying_model() -> None:
+    model = converted(state(1, 8), targets=[], labels=["wolf", "dog"])
+    assert (model.spec.readout, model.spec.labels) == ("classes", ["wolf", "dog"])
 
 
 def test_without_targets_the_features_are_predicted() -> None:
-    made = converted(state(1, 8, outputs=FEATURES), targets=[])
-    assert made.spec.targets == NAMES
+    model = converted(state(1, 8, outputs=FEATURES), targets=[])
+    assert model.spec.targets == NAMES
 
 
 def test_missing_biases_are_zero() -> None:
     without = {name: values for name, values in state(1, 8).items() if "bias" not in name}
     zero = {name: values * ("bias" not in name) for name, values in state(1, 8).items()}
-    assert np.array_equal(said(converted(without), events()[:9]), said(converted(zero), events()[:9]))
+    assert np.array_equal(
+        predicted(converted(without), events()[:9]), predicted(converted(zero), events()[:9])
+    )
 
 
-def test_any_prefix_is_found_and_several_are_told_apart() -> None:
+def test_any_prefix_is_found_and_several_need_an_option() -> None:
     one = {name.replace("lstm.", "").replace("head.", "out."): v for name, v in state(1, 8).items()}
     several = {f"net.{name}": v for name, v in state(1, 8).items()} | {
         f"old.{n}": v for n, v in state(1, 8).items()
     }
-    plain = said(converted(state(1, 8)), events()[:9])
-    assert np.array_equal(said(converted(one), events()[:9]), plain)
+    plain = predicted(converted(state(1, 8)), events()[:9])
+    assert np.array_equal(predicted(converted(one), events()[:9]), plain)
     chosen = converted(several, lstm="net.lstm", linear="net.head")
-    assert np.array_equal(said(chosen, events()[:9]), plain)
+    assert np.array_equal(predicted(chosen, events()[:9]), plain)
     with pytest.raises(ModelError, match=r"net\.lstm\., old\.lstm\..*choose with --lstm"):
         converted(several)
     with pytest.raises(ModelError, match="choose with --linear"):
         converted(several, lstm="net.lstm.")
-    with pytest.raises(ModelError, match="no LSTM named 'other'"):
+    with pytest.raises(ModelError, match="no LSTM with prefix 'other'"):
         converted(several, lstm="other")
 
 
 def changed(**changes: Any) -> State:
-    made: dict[str, Any] = state(1, 8)
+    weights: dict[str, Any] = state(1, 8)
     for name, value in changes.items():
         key = name.replace("__", ".")
         if value is None:
-            del made[key]
+            del weights[key]
         else:
-            made[key] = value
-    return made
+            weights[key] = value
+    return weights
 
 
 def zeros(*shape: int, kind: Any = np.float32) -> NDArray[Any]:
     return np.zeros(shape, kind)
 
 
-REFUSED = [
+UNSUPPORTED = [
     (changed(lstm__weight_ih_l0_reverse=zeros(32, 3)), "bidirectional"),
     (changed(lstm__weight_hr_l0=zeros(4, 8)), "proj_size"),
-    (changed(lstm__weight_ih_l0=zeros(24, 3), lstm__weight_hh_l0=zeros(24, 8)), "is no LSTM"),
-    (changed(lstm__weight_ih_l0=None), "holds no LSTM"),
-    (changed(head__weight=None), "holds no linear layer"),
-    (changed(head__weight=zeros(2, 9)), "reads an LSTM of 8 units"),
+    (changed(lstm__weight_ih_l0=zeros(24, 3), lstm__weight_hh_l0=zeros(24, 8)), "is not an LSTM"),
+    (changed(lstm__weight_ih_l0=None), "has no LSTM"),
+    (changed(head__weight=None), "has no linear layer"),
+    (changed(head__weight=zeros(2, 9)), "does not fit an LSTM of 8 units"),
     (
         changed(lstm__bias_ih_l0=zeros(31), lstm__bias_hh_l0=zeros(31)),
         "bias_ih_l0 has shape",
@@ -162,35 +164,35 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("made", "words"), REFUSED, ids=[words for _, words in REFUSED])
-def test_what_cannot_be_converted_is_refused_with_a_reason(made: State, words: str) -> None:
+@pytest.mark.parametrize(("weights", "words"), UNSUPPORTED, ids=[words for _, words in UNSUPPORTED])
+def test_an_unsupported_state_dict_is_rejected_with_a_reason(weights: State, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        converted(made)
+        converted(weights)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"features": ["a"]}, "takes 3 numbers an event, but 1 features"),
-        ({"targets": ["a"]}, "gives 2 numbers, but 1 targets"),
-        ({"targets": [], "labels": ["a", "b", "c"]}, "gives 2 numbers, but 3 labels"),
+        ({"features": ["a"]}, "3 inputs, but 1 features"),
+        ({"targets": ["a"]}, "2 outputs, but 1 targets"),
+        ({"targets": [], "labels": ["a", "b", "c"]}, "2 outputs, but 3 labels"),
         ({"deviation": [0.0] * FEATURES}, "deviation > 0"),
         ({"mean": [1.0]}, "fixed scaling"),
         ({"name": "a b"}, "the name must be"),
     ],
 )
-def test_names_that_do_not_fit_are_refused(changes: dict[str, Any], words: str) -> None:
+def test_names_that_do_not_fit_the_tensors_are_rejected(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words):
         converted(state(1, 8), **changes)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])
-def test_other_floats_become_float32(kind: Any) -> None:
-    made = {name: values.astype(kind) for name, values in state(1, 8).items()}
-    assert converted(made).layers[0].event.dtype == np.float32  # type: ignore[arg-type]
+def test_float16_and_float64_become_float32(kind: Any) -> None:
+    weights = {name: values.astype(kind) for name, values in state(1, 8).items()}
+    assert converted(weights).layers[0].event.dtype == np.float32  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 9, b"\x80\x04pickle"])
-def test_other_files_are_refused_with_the_line_that_makes_the_right_one(content: bytes) -> None:
+def test_other_files_are_rejected_with_the_call_that_saves_the_right_one(content: bytes) -> None:
     with pytest.raises(ModelError, match="save_file"):
         convert(content, source="x", name="x", features=["a"])

@@ -1,4 +1,4 @@
-"""Makes golden.safetensors with PyTorch (2.13.0, as checked in): `python -m tests.train.golden.make`."""
+"""Compute golden.safetensors with PyTorch (2.13.0, as checked in): `python -m tests.train.golden.make`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ KEPT = slice(None, None, 50)  # every 50th of 1,000 outputs
 
 
 def outputs(layers: int, units: int) -> np.ndarray:
-    """What torch says to `events()`, (STEPS, OUTPUTS)."""
-    made = {name: torch.from_numpy(values) for name, values in state(layers, units).items()}
+    """Outputs of torch for `events()`, (STEPS, OUTPUTS)."""
+    weights = {name: torch.from_numpy(values) for name, values in state(layers, units).items()}
     lstm = torch.nn.LSTM(FEATURES, units, layers)
-    lstm.load_state_dict({name[5:]: values for name, values in made.items() if name.startswith("lstm.")})
+    lstm.load_state_dict({name[5:]: values for name, values in weights.items() if name.startswith("lstm.")})
     with torch.no_grad():
         stm, _ = lstm(torch.from_numpy(events())[:, None])
-        said = stm[:, 0] @ made["head.weight"].T + made["head.bias"]
-    return np.asarray(said.numpy())
+        predicted = stm[:, 0] @ weights["head.weight"].T + weights["head.bias"]
+    return np.asarray(predicted.numpy())
 
 
 if __name__ == "__main__":
