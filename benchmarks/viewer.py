@@ -65,7 +65,7 @@ async def ask(url: str) -> None:
                 await get("/api/stream", name=unquote(stream), events="0")
                 await asyncio.sleep(5.0)
             else:
-                await get("/api/streams", state="all", sort="odd", offset="0", limit="50")
+                await get("/api/streams", state="all", sort="anomaly", offset="0", limit="50")
                 await get("/api/alerts")
                 await asyncio.sleep(EVERY_SECONDS)
 
