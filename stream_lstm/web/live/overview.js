@@ -55,7 +55,7 @@ function latest(now) {
 export function overview(main, feed) {
   let now = Date.now() / 1e3;
   const events = card("Events a second", "Events received over the last five seconds, rejected ones included");
-  const latency = card("Latency", "From a message's arrival to its prediction's write, over the last five seconds: p50, and p99 below");
+  const latency = card("Latency", "From a message's arrival to its prediction's write, over the last five seconds");
   const known = card("Streams", "Streams in memory and on disk; active: with an event in the last minute");
   const anomalous = card("Anomalous", "Streams with an anomalous event in the last minutes");
   const stale = card("Stale", "Streams without events for longer than their usual gap");
@@ -77,7 +77,7 @@ export function overview(main, feed) {
     setText(events.more, `${count(o.predictions)} predictions`);
     spark.add(o.events_per_second);
     setText(latency.main, span(o.latency.median_seconds));
-    setText(latency.more, o.latency.p99_seconds === null ? "no events in the last seconds" : `p99 ${span(o.latency.p99_seconds)}`);
+    setText(latency.more, o.latency.p99_seconds === null ? "no events in the last seconds" : `p50 (p99: ${span(o.latency.p99_seconds)})`);
     setText(known.main, count(o.streams.known));
     setText(known.more, `${count(o.streams.active)} active${o.streams.disk ? `, ${count(o.streams.disk)} on disk` : ""}`);
     setText(anomalous.main, count(o.streams.odd));

@@ -103,7 +103,7 @@ export function stream(main, feed, name) {
       ["Error relative to the last-value forecast", ratio(about.error_ratio)],
       [`Coverage of the ${percent(about.interval_share)} interval`, typeof about.covered === "number" ? percent(about.covered) : number(about.covered)],
       ["Usual gap", span(about.usual_gap_seconds)],
-      ["Newest event time", time(last?.time ?? about.time)],
+      ["Event time", time(last?.time ?? about.time)],
       ["Last seen", ago(about.seen, now)],
     ];
     if (last?.label) rows.splice(2, 1, ["Label", `${last.label} (${percent(last.probabilities[last.label])})`]);
