@@ -67,7 +67,7 @@ async def request(url: str) -> None:
                 await get("/api/stream", name=unquote(stream), events="0")
                 await asyncio.sleep(STREAM_SECONDS)
             else:
-                await get("/api/streams", state="all", sort="odd", offset="0", limit="50")
+                await get("/api/streams", state="all", sort="anomaly", offset="0", limit="50")
                 await get("/api/alerts")
                 await asyncio.sleep(LIST_SECONDS)
 

@@ -169,8 +169,8 @@ def test_every_path_and_parameter_of_the_api_is_documented() -> None:
         for parameter in endpoint.parameters:
             for choice in filter(None, parameter.choices):
                 assert f"`{choice}`" in text, choice
-            if parameter.most and parameter.name not in ("offset", "layer"):
-                assert f"default {parameter.default}, at most {parameter.most:,}" in text
+            if parameter.maximum and parameter.name not in ("offset", "layer"):
+                assert f"default {parameter.default}, at most {parameter.maximum:,}" in text
 
 
 def test_the_documented_limits_of_the_api_match_the_code() -> None:
@@ -186,7 +186,7 @@ def test_the_documented_limits_of_the_api_match_the_code() -> None:
         f"{history.KEYFRAMES_BYTES_MAX // 2**20} MB of records",
         f"There are {app.CONNECTIONS_BESIDE_VIEWERS} more connections",
         f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a complete request",
-        f"or {server.TAKEN_SECONDS_MAX:.0f} in which the client reads nothing",
+        f"or {server.STALL_SECONDS_MAX:.0f} in which the client reads nothing",
         f"headers have up to {server.HEADER_BYTES_MAX // 1024} kB",
         f"more than {live_feed.BUSY_MESSAGES} messages wait",
         f"more than {live_feed.EVENTS_MAX} events came",
@@ -196,7 +196,7 @@ def test_the_documented_limits_of_the_api_match_the_code() -> None:
     ]:
         assert said in text, said
     assert (cpu_budget.SHARE, live_feed.SHARE, live_feed.SHARE_BUSY) == (1 / 20, 1 / 20, 1 / 100)
-    assert (cpu_budget.SAVED_SECONDS_MAX, cpu_budget.PATIENCE_SECONDS, recorder.EXAMPLES_MAX) == (
+    assert (cpu_budget.SAVED_SECONDS_MAX, cpu_budget.WAIT_SECONDS_MAX, recorder.EXAMPLES_MAX) == (
         0.5,
         5.0,
         10,

@@ -165,7 +165,7 @@ class Service:
             lambda: self._status.obstacles(),
             credentials=http.credentials() if http.enabled else (),
             hosts=AllowedHosts(http.names) if http.checks_host else None,
-            site=self._routes,
+            routes=self._routes,
             connections_max=http.viewers_max + CONNECTIONS_BESIDE_VIEWERS,
         )
 
@@ -242,7 +242,7 @@ class Service:
             state_writer=runtime.state_writer,
             freezer=self._tools.freezer,
             counters=self._tools.counters,
-            present=runtime.gauges,
+            gauges=runtime.gauges,
             obstacles=runtime.obstacles,
         )
 

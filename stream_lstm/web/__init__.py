@@ -1,1 +1,1 @@
-"""What browsers get; uPlot (https://github.com/leeoniya/uPlot) is vendored as released, 1.6.32, MIT."""
+"""Files for browsers; uPlot (https://github.com/leeoniya/uPlot) is vendored as released, 1.6.32, MIT."""

@@ -1,13 +1,13 @@
-// A stream's course as two charts, one above the other: value, expected and interval; and how odd each event was.
-// Used by the live page and by the backtest's report; drawn by uPlot.
+// Chart of a stream, in two parts: value, forecast and prediction interval; below, the anomaly of each event.
+// Used by the live page and by the backtest report; drawn by uPlot.
 "use strict";
 const Course = (() => {
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
   const axis = (more) => ({ stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") }, ...more });
-  const WIDTH_MIN = 280, UPPER = 230, LOWER = 100;
+  const WIDTH_MIN = 280, UPPER_HEIGHT = 230, LOWER_HEIGHT = 100; // pixels; the width of a small phone
 
-  // Upright lines, where an alert was or where somebody looks.
+  // Vertical lines, at alerts or at the marked event.
   function lines(times, name) {
     return (chart) => {
       const { ctx, bbox } = chart;
@@ -21,7 +21,7 @@ const Course = (() => {
     };
   }
 
-  // course: { time, value, expected, low, high, anomaly, alerts }, each a list; and perhaps { ahead, marked }.
+  // course: lists { time, value, expected, low, high, anomaly, alerts }, and optionally { ahead, marked }.
   function draw(place, course, { utc = false, choose = null } = {}) {
     let shown = course;
     const width = Math.max(place.clientWidth, WIDTH_MIN);
@@ -31,17 +31,17 @@ const Course = (() => {
     };
     const drawClear = [lines(() => shown.alerts, "alert"), lines(() => shown.marked ?? [], "marked")];
     const upper = new uPlot({
-      ...common, height: UPPER, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => short.format(m)) })],
+      ...common, height: UPPER_HEIGHT, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => short.format(m)) })],
       bands: [{ series: [4, 3], fill: color("band") }],
       series: [{}, { label: "value", stroke: color("value"), width: 1 },
-        { label: "expected", stroke: color("expected"), width: 1 },
-        { label: "from", stroke: "transparent", points: { show: false } },
-        { label: "to", stroke: "transparent", points: { show: false } },
-        ...(course.ahead ? [{ label: "ahead", stroke: color("expected"), width: 1, dash: [4, 4] }] : [])],
+        { label: "forecast", stroke: color("expected"), width: 1 },
+        { label: "lower end", stroke: "transparent", points: { show: false } },
+        { label: "upper end", stroke: "transparent", points: { show: false } },
+        ...(course.ahead ? [{ label: "forecast ahead", stroke: color("expected"), width: 1, dash: [4, 4] }] : [])],
       hooks: { drawClear },
     }, upperColumns(shown), place);
     const lower = new uPlot({
-      ...common, height: LOWER, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => m.toFixed(1)) })],
+      ...common, height: LOWER_HEIGHT, axes: [axis({ space: 80 }), axis({ size: 64, values: (_, marks) => marks.map((m) => m.toFixed(1)) })],
       scales: { y: { range: [0, 1] } }, legend: { show: false },
       series: [{}, { label: "anomaly", stroke: color("alert"), fill: color("alert"), width: 1 }],
       hooks: { drawClear: [drawClear[1]] },
@@ -51,7 +51,7 @@ const Course = (() => {
     }
     const sized = new ResizeObserver(() => {
       const now = Math.max(place.clientWidth, WIDTH_MIN);
-      if (now !== upper.width) { upper.setSize({ width: now, height: UPPER }); lower.setSize({ width: now, height: LOWER }); }
+      if (now !== upper.width) { upper.setSize({ width: now, height: UPPER_HEIGHT }); lower.setSize({ width: now, height: LOWER_HEIGHT }); }
     });
     sized.observe(place);
     return {
@@ -60,7 +60,7 @@ const Course = (() => {
         const zoomed = before.length > 1 && course.time.length > 1 && (min > before[0] || max < before.at(-1));
         shown = course;
         for (const [chart, columns] of [[upper, upperColumns(course)], [lower, [course.time, course.anomaly]]]) {
-          chart.setData(columns, !zoomed); // who has zoomed stays there, until a double click
+          chart.setData(columns, !zoomed); // a zoom is kept until a double click
           if (zoomed) chart.setScale("x", { min, max });
         }
       },

@@ -1,4 +1,4 @@
-"""A service between a real mosquitto and sensors that speak all the time."""
+"""A service with a real mosquitto and sensors that publish continuously."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def service(broker: Mosquitto, tmp_path: Path) -> Iterator[Running]:
 
 
 def reading(sensor: int, n: int) -> float:
-    """A wave of its own for each; the first sensor jumps now and then."""
+    """A sine for each sensor, with its own period; sensor 0 also jumps now and then."""
     jump = 30.0 if sensor == 0 and n % 150 > 140 else 0.0
     return round(20.0 + sensor + 3.0 * math.sin(n / (6.0 + sensor)) + 0.1 * math.sin(n * 1.7) + jump, 3)
 
 
-async def speak(port: int, enough: asyncio.Event) -> None:
-    """Until it is enough; not until cancelled, which Python 3.11's `wait_for`, in `publish`, may swallow."""
+async def publish_readings(port: int, stop: asyncio.Event) -> None:
+    """Publish until `stop` is set; Python 3.11's `wait_for`, in `publish`, may swallow a cancellation."""
     async with aiomqtt.Client("127.0.0.1", port, identifier="sensors") as client:
         for n in itertools.count():
-            if enough.is_set():
+            if stop.is_set():
                 return
             for sensor in range(SENSORS):
-                said = {"time": 1.7e9 + 60.0 * n, "value": reading(sensor, n)}
-                await client.publish(f"sensors/pump{sensor}", json.dumps(said), qos=1)
+                payload = {"time": 1.7e9 + 60.0 * n, "value": reading(sensor, n)}
+                await client.publish(f"sensors/pump{sensor}", json.dumps(payload), qos=1)
             await asyncio.sleep(PAUSE_SECONDS if n > 40 else 0.0)
 
 
 @pytest_asyncio.fixture
-async def speaking(broker: Mosquitto, service: Running) -> AsyncIterator[Running]:
-    """The service, with sensors that speak."""
-    enough = asyncio.Event()
-    talk = asyncio.create_task(speak(broker.port, enough))
+async def active_service(broker: Mosquitto, service: Running) -> AsyncIterator[Running]:
+    """The service, with sensors that publish."""
+    stop = asyncio.Event()
+    publishing = asyncio.create_task(publish_readings(broker.port, stop))
     yield service
-    enough.set()
+    stop.set()
     async with asyncio.timeout(20):
-        await talk
+        await publishing

@@ -1,7 +1,7 @@
-"""The live page, and the read-only API behind it: what the service sees, and its memory at work.
+"""HTTP: the live page, its read-only API, metrics and health checks.
 
-Whoever looks gets copies of what is there anyway. Nothing here changes a memory, and what all who look cost
-together is bounded (`purse`).
+Handlers read the pipeline's state and copy what they show; they never change a stream's memory. A CPU budget
+bounds the cost of all requests together.
 """
 
 from stream_lstm.service.http.context import HttpContext

@@ -1,13 +1,13 @@
-"""The read-only API: what can be asked, what comes back, and who answers."""
+"""The read-only API: its endpoints, their parameters, and the methods that answer them."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.memory import row_type
 from stream_lstm.core.model.spec import LAYERS_MAX
 from stream_lstm.events import REASONS
@@ -15,7 +15,6 @@ from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import CpuBudget
 from stream_lstm.service.http.live_feed import LiveFeed
-from stream_lstm.service.http.naming import Naming
 from stream_lstm.service.http.overview import OverviewBuilder
 from stream_lstm.service.http.parameters import Parameter
 from stream_lstm.service.http.stream_detail import EVENTS_MAX, INSIDES_MAX, StreamDetail
@@ -23,196 +22,216 @@ from stream_lstm.service.http.stream_list import LIMIT_MAX, ListQuery, Sort, Sta
 from stream_lstm.service.pipeline.recorder import RecordedAlert, RejectedExample
 from stream_lstm.service.settings import masked
 
-OFFSET_MAX = 100_000_000
-Reply = Callable[[dict[str, Any]], Awaitable[Any]]
+OFFSET_MAX = 100_000_000  # ten times the most streams that limits.streams_max allows
 
 
 class Endpoint(NamedTuple):
-    """Something that can be asked.
+    """A path of the API.
 
     Attributes:
         summary: what it answers, in a sentence.
-        answer: the shape of that.
-        unknown: whether what is named may not be there.
+        answer: type of the answer.
+        not_found: True if it answers 404 for a stream that does not exist.
     """
 
     path: str
     summary: str
     answer: Any
     parameters: tuple[Parameter, ...] = ()
-    unknown: bool = False
+    not_found: bool = False
 
 
-NAME = Parameter("name", "the stream's name")
+NAME = Parameter("name", "name of the stream")
 LAYER = Parameter(
     "layer",
-    "of the cell, counted from 0; the last is the one that the prediction is read from",
+    "layer of the cell, counted from 0; predictions are read from the last one",
     0,
-    most=LAYERS_MAX - 1,
+    maximum=LAYERS_MAX - 1,
 )
 LIVE = Endpoint(
     "/api/live",
-    "Server-sent events: `overview` each second, and of one stream `news` as they come (or `gone`).",
+    "Server-sent events: `overview` each second; for one stream `news` when there are new events, or `gone`.",
     None,
-    (Parameter("name", "the stream to tell of; none: only how the service fares", ""), LAYER),
+    (Parameter("name", "name of the stream to follow; empty: overviews only", ""), LAYER),
 )
 ENDPOINTS = {
     "overview": Endpoint(
-        "/api/overview", "How the service fares, and what it has seen since its start.", schemas.Overview
+        "/api/overview",
+        "State of the service: rates over the last seconds, counts since the start.",
+        schemas.Overview,
     ),
     "streams": Endpoint(
         "/api/streams",
-        "The streams in memory by the page: searched, filtered, sorted.",
+        "Streams in memory: searched, filtered, sorted, in pages.",
         schemas.Streams,
         (
-            Parameter("search", "text that the name holds, in any case", ""),
-            Parameter("state", "only those that are so", "all", get_args(State)),
-            Parameter("sort", "what they are sorted by", "odd", get_args(Sort)),
+            Parameter("search", "text that the stream's name contains, ignoring case", ""),
+            Parameter(
+                "state",
+                "only streams in this state; `worse`: predicted worse than by the last-value forecast",
+                "all",
+                get_args(State),
+            ),
+            Parameter(
+                "sort",
+                "sort key; `error`: relative error, `covered`: coverage, `seen`: arrival of the last event",
+                "anomaly",
+                get_args(Sort),
+            ),
             Parameter(
                 "order",
-                "the larger first, or the smaller; left out: names from A on, all else the larger",
+                "sort order; empty: ascending for names, descending for all other keys",
                 "",
                 ("", "ascending", "descending"),
             ),
-            Parameter("offset", "how many to skip", 0, most=OFFSET_MAX),
-            Parameter("limit", "how many to give", 50, least=1, most=LIMIT_MAX),
+            Parameter("offset", "streams to skip", 0, maximum=OFFSET_MAX),
+            Parameter("limit", "streams to return at most", 50, minimum=1, maximum=LIMIT_MAX),
         ),
     ),
     "stream": Endpoint(
         "/api/stream",
         "One stream and its last events.",
         schemas.Stream,
-        (NAME, Parameter("events", "how many of the last, as far as they are kept", 300, most=EVENTS_MAX)),
-        unknown=True,
+        (
+            NAME,
+            Parameter("events", "last events to return, as far as they are kept", 300, maximum=EVENTS_MAX),
+        ),
+        not_found=True,
     ),
     "insides": Endpoint(
         "/api/stream/insides",
-        "A stream's memory, and what the four gates did with its last events.",
+        "A stream's LTM and STM, and what the four gates did with its last events.",
         schemas.Insides,
         (
             NAME,
             LAYER,
-            Parameter("events", "how many of the last, as far as they can be told", 96, most=INSIDES_MAX),
+            Parameter(
+                "events", "last events to return, as far as they can be traced", 96, maximum=INSIDES_MAX
+            ),
         ),
-        unknown=True,
+        not_found=True,
     ),
     "alerts": Endpoint("/api/alerts", "The latest alerts, newest first.", schemas.Alerts),
     "rejected": Endpoint(
-        "/api/rejected", "What was refused, by reason, with the latest examples.", schemas.Rejected
+        "/api/rejected", "Rejections since the start by reason, with the latest examples.", schemas.Rejected
     ),
-    "model": Endpoint("/api/model", "The model in use: what goes in and comes out.", schemas.Card),
-    "settings": Endpoint("/api/settings", "The settings in force, secrets as stars.", schemas.Settings),
+    "model": Endpoint("/api/model", "The model in use.", schemas.Card),
+    "settings": Endpoint(
+        "/api/settings", "The settings in force; secrets are shown as asterisks.", schemas.Settings
+    ),
 }
 
 
 class Api:
-    """Answers; one function an endpoint."""
+    """Answers requests: a method for each of `ENDPOINTS`, with its parameters as arguments."""
 
-    def __init__(self, view: HttpContext) -> None:
-        self._view = view
-        self._naming = Naming(view.engine.model.spec)
-        budget = CpuBudget()
-        self._watcher = OverviewBuilder(view)
-        self._listing = StreamList(view, budget)
-        self._teller = StreamDetail(view, budget)
-        self.budget = budget
-        self.feed = LiveFeed(self._watcher, self._teller, budget, viewers_max=view.settings.http.viewers_max)
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._naming = Naming(context.engine.model.spec)
+        self.budget = CpuBudget()
+        self._overviews = OverviewBuilder(context)
+        self._stream_list = StreamList(context, self.budget)
+        self._detail = StreamDetail(context, self.budget)
+        self.feed = LiveFeed(
+            self._overviews, self._detail, self.budget, viewers_max=context.settings.http.viewers_max
+        )
 
     async def close(self) -> None:
-        """Send everybody away."""
+        """Disconnect all viewers and end the thread."""
         await self.feed.close()
-        self._listing.close()
+        self._stream_list.close()
 
     @property
     def layers(self) -> int:
-        """Of the model."""
-        return self._view.engine.model.spec.layers
+        """Number of layers of the model."""
+        return self._context.engine.model.spec.layers
 
     async def overview(self) -> schemas.Overview:
-        """How the service fares."""
-        with self.budget.spending():
-            return self._watcher.overview(viewers=self.feed.viewers)
+        """`/api/overview`."""
+        with self.budget.charged():
+            return self._overviews.overview(viewers=self.feed.viewers)
 
     async def streams(
         self, *, search: str, state: State, sort: Sort, order: str, offset: int, limit: int
     ) -> schemas.Streams:
-        """A page of the list."""
+        """`/api/streams`."""
         ascending = order == "ascending" if order else sort == "name"
-        return await self._listing.page(ListQuery(search, state, sort, ascending), offset=offset, limit=limit)
+        query = ListQuery(search, state, sort, ascending)
+        return await self._stream_list.page(query, offset=offset, limit=limit)
 
     async def stream(self, *, name: str, events: int) -> schemas.Stream:
-        """One stream."""
-        return await self._teller.stream(name, events=events)
+        """`/api/stream`."""
+        return await self._detail.stream(name, events=events)
 
     async def insides(self, *, name: str, layer: int, events: int) -> schemas.Insides:
-        """A stream's cell."""
-        return await self._teller.insides(name, layer=layer, events=events)
+        """`/api/stream/insides`."""
+        return await self._detail.insides(name, layer=layer, events=events)
 
     async def alerts(self) -> schemas.Alerts:
-        """The latest alerts."""
-        with self.budget.spending():
-            told = [self._alert(incident) for incident in reversed(self._view.recorder.alerts)]
-        return schemas.Alerts(self._view.counters.alerts_total, told)
+        """`/api/alerts`."""
+        with self.budget.charged():
+            alerts = [self._alert(alert) for alert in reversed(self._context.recorder.alerts)]
+        return schemas.Alerts(self._context.counters.alerts_total, alerts)
 
-    def _alert(self, incident: RecordedAlert) -> schemas.Alert:
+    def _alert(self, alert: RecordedAlert) -> schemas.Alert:
         return schemas.Alert(
-            name=incident.stream,
-            seq=incident.seq,
-            time=incident.time,
-            at=incident.at,
-            anomaly=round(incident.anomaly, 3),
-            kind=incident.kind,
-            value=self._naming.value(incident.value),
-            expected=self._naming.target(incident.expected),
+            name=alert.stream,
+            seq=alert.seq,
+            time=alert.time,
+            at=alert.at,
+            anomaly=round(alert.anomaly, 3),
+            kind=alert.kind,
+            value=self._naming.value(alert.value),
+            expected=self._naming.target(alert.expected),
         )
 
     async def rejected(self) -> schemas.Rejected:
-        """What was refused."""
-        counts, refusals = self._view.counters.rejected_total, self._view.recorder.rejections
-        with self.budget.spending():
+        """`/api/rejected`."""
+        counts, rejections = self._context.counters.rejected_total, self._context.recorder.rejections
+        with self.budget.charged():
             reasons = [
-                schemas.Refusals(reason, meaning, counts[reason], _examples(refusals[reason]))
+                schemas.Refusals(reason, meaning, counts[reason], _examples(reversed(rejections[reason])))
                 for reason, meaning in REASONS.items()
             ]
         return schemas.Rejected(sum(counts.values()), reasons)
 
     async def model(self) -> schemas.Card:
-        """The model in use."""
-        model, path = self._view.engine.model, self._view.settings.model.path
-        of = model.spec
+        """`/api/model`."""
+        model, path = self._context.engine.model, self._context.settings.model.path
+        spec = model.spec
         arrays = [array for layer in model.layers for array in layer] + list(model.readout)
         return schemas.Card(
             id=model.id,
-            name=of.name,
-            source=str(path) if path else "the default model inside",
-            readout=of.readout,
-            scaling=of.scaling,
-            features=of.features,
-            targets=of.targets,
-            labels=of.labels,
-            inputs=of.inputs,
-            layers=of.layers,
-            units=of.units,
-            horizon=of.horizon,
+            name=spec.name,
+            source=str(path) if path else "the built-in default model",
+            readout=spec.readout,
+            scaling=spec.scaling,
+            features=spec.features,
+            targets=spec.targets,
+            labels=spec.labels,
+            inputs=spec.inputs,
+            layers=spec.layers,
+            units=spec.units,
+            horizon=spec.horizon,
             weights=int(np.sum([array.size for array in arrays])),
-            memory_bytes_per_stream=row_type(of).itemsize,
-            made=of.made,
+            memory_bytes_per_stream=row_type(spec).itemsize,
+            made=spec.made,
         )
 
     async def settings(self) -> schemas.Settings:
-        """The settings in force."""
-        return masked(self._view.settings)
+        """`/api/settings`."""
+        return masked(self._context.settings)
 
 
-def _examples(refusals: deque[RejectedExample]) -> list[schemas.Example]:
-    """The newest first, as text."""
+def _examples(rejections: Iterable[RejectedExample]) -> list[schemas.Example]:
+    """Rejected messages as text."""
     return [
         schemas.Example(
-            time=refusal.time,
-            topic=refusal.topic,
-            detail=refusal.detail,
-            payload=refusal.payload.decode("utf-8", "backslashreplace"),
-            payload_bytes=refusal.payload_bytes,
+            time=rejection.time,
+            topic=rejection.topic,
+            detail=rejection.detail,
+            payload=rejection.payload.decode("utf-8", "backslashreplace"),
+            payload_bytes=rejection.payload_bytes,
         )
-        for refusal in reversed(refusals)
+        for rejection in rejections
     ]

@@ -1,7 +1,8 @@
-"""What is looked at: the parts of a running line."""
+"""HttpContext: the parts of a running service that the API reads."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,11 +18,13 @@ from stream_lstm.service.state.writer import StateWriter
 
 @dataclass(frozen=True)
 class HttpContext:
-    """The parts of a running pipeline.
+    """The parts of a running service that the API reads.
 
     Attributes:
-        present: what is so at the moment.
-        obstacles: why the service is not ready.
+        gauges: levels at this moment.
+        obstacles: why the service is not ready; empty when it is.
+        clock: seconds, monotonic.
+        wall_clock: epoch seconds.
     """
 
     settings: Settings
@@ -31,5 +34,7 @@ class HttpContext:
     state_writer: StateWriter
     freezer: Freezer
     counters: Counters
-    present: Callable[[], Gauges]
+    gauges: Callable[[], Gauges]
     obstacles: Callable[[], list[str]]
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time

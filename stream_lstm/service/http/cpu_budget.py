@@ -1,88 +1,86 @@
-"""What looking may cost: a share of the time, saved up to a bound.
+"""CPU budget of the HTTP API: a token bucket of processor seconds that all clients share.
 
-All who look pay from one purse, so that however many there are and whatever they ask for, the line keeps
-nearly all of its core. They come one after another, so that the line has its turn between them; who comes
-when the purse is empty waits, and is sent away if that would take too long.
+However many clients ask, and whatever they ask for, the pipeline keeps nearly all of its core. Requests take
+turns, and the event loop runs other tasks between two of them. A request that finds the budget overdrawn
+waits; one that would wait too long is rejected, with the time to try again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-SHARE = 0.05  # of the time, in all
-SAVED_SECONDS_MAX = 0.5
-PATIENCE_SECONDS = 5.0
+from stream_lstm.service.token_bucket import TokenBucket
+
+SHARE = 0.05  # of a core: the API may slow the pipeline by a twentieth at most
+SAVED_SECONDS_MAX = 0.5  # after a pause: the page opens at once, and the pipeline is delayed no longer
+WAIT_SECONDS_MAX = 5.0  # a person waits that long for a page; a client that waits longer has often left
 
 
 class BudgetExhausted(Exception):
-    """Others look so much that this would have to wait for long."""
+    """The budget is overdrawn, and a request would wait too long for it.
+
+    Attributes:
+        seconds: time until it is no longer overdrawn.
+    """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"too much is asked at once; try again in {seconds:.0f} s")
+        super().__init__(f"the API's CPU budget is used up; try again in {seconds:.0f} s")
         self.seconds = seconds
 
 
 class CpuBudget:
-    """Fills with time, and is spent from.
+    """Processor seconds, which requests spend and time refills.
 
     Args:
-        clock: seconds, by which it fills.
-        meter: seconds of the processor that this thread has had: where others keep it busy, who looks pays
-            no more for it.
+        clock: seconds, monotonic.
+        meter: processor seconds of this thread; time in which other threads ran does not count.
+        sleep: waits for so many seconds.
 
     Attributes:
-        spent: seconds, in all.
+        spent: processor seconds since the start.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         meter: Callable[[], float] = time.thread_time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._clock = clock
+        self._bucket = TokenBucket(SHARE, SAVED_SECONDS_MAX, clock)
         self._meter = meter
+        self._sleep = sleep
         self._turn = asyncio.Lock()
-        self._left = SAVED_SECONDS_MAX
-        self._filled = clock()
         self.spent = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Take out what something took; it may be more than is there."""
-        now = self._clock()
-        self._left = min(self._left + (now - self._filled) * SHARE, SAVED_SECONDS_MAX) - seconds
-        self._filled = now
+        """Charge processor seconds; the budget may become overdrawn."""
+        self._bucket.spend(seconds)
         self.spent += seconds
 
     @contextmanager
-    def spending(self) -> Iterator[None]:
-        """Take out what is done inside, which does not wait for anything."""
+    def charged(self) -> Iterator[None]:
+        """Charge the processor time of the block, which must not await."""
         begun = self._meter()
         try:
             yield
         finally:
             self.spend(self._meter() - begun)
 
-    @property
-    def owed_seconds(self) -> float:
-        """How long it takes until there is something in it again."""
-        self.spend(0.0)
-        return max(-self._left / SHARE, 0.0)
-
-    async def afford(self) -> None:
-        """Wait until there is something in it, and all who came before have had their turn.
+    async def acquire(self) -> None:
+        """Wait for this request's turn, and until the budget is no longer overdrawn.
 
         Raises:
-            Busy: that would take too long.
+            BudgetExhausted: that takes longer than `WAIT_SECONDS_MAX`.
         """
-        if (owed := self.owed_seconds) > PATIENCE_SECONDS:
-            raise BudgetExhausted(owed)
+        if (overdrawn := self._bucket.overdrawn_seconds) > WAIT_SECONDS_MAX:
+            raise BudgetExhausted(overdrawn)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
-                await asyncio.sleep(0)
-                while (owed := self.owed_seconds) > 0.0:  # noqa: ASYNC110 (others spend meanwhile)
-                    await asyncio.sleep(owed)
+            async with asyncio.timeout(WAIT_SECONDS_MAX), self._turn:
+                await self._sleep(0)
+                while (overdrawn := self._bucket.overdrawn_seconds) > 0.0:  # others spend meanwhile
+                    await self._sleep(overdrawn)
         except TimeoutError:
-            raise BudgetExhausted(max(self.owed_seconds, 1.0)) from None
+            raise BudgetExhausted(max(self._bucket.overdrawn_seconds, 1.0)) from None

@@ -1,8 +1,8 @@
-"""What is new, told live to all who look: made once for all of them, and not at all where there is nobody.
+"""Live feed: server-sent events, made once for all viewers, and only while there are viewers.
 
-Each who looks gets the newest of each kind. Who is slow misses what was overtaken meanwhile, and sees that by
-the numbers: neither the line nor anybody else waits. Format: server-sent events, section 9.2 of the HTML
-standard (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+Each viewer receives the newest message of each kind. A slow viewer skips messages that newer ones replaced,
+and notices by the sequence numbers; it delays neither the pipeline nor other viewers. Format: section 9.2 of
+the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 """
 
 from __future__ import annotations
@@ -22,73 +22,73 @@ from stream_lstm.service.http.overview import OverviewBuilder
 from stream_lstm.service.http.stream_detail import StreamDetail, UnknownStream
 from stream_lstm.service.log import Throttle, logger
 
-TICK_SECONDS = 0.5
-PAUSE_SECONDS_MIN = 0.05
-OVERVIEW_TICKS = 2  # every second one
-SHARE = 0.05  # of the time, for a tick at most …
-SHARE_BUSY = 0.01  # … and where the line has its hands full:
-BUSY_MESSAGES = 256  # so many wait
-EVENTS_MAX = 500  # told of a stream in a tick; of more, the last
-INSIDES_MAX = 64  # likewise of its gates; from record to record at once, so in some 32 steps of the engine
+TICK_SECONDS = 0.5  # charts look continuous; a shorter tick costs more and shows no more
+PAUSE_SECONDS_MIN = 0.05  # between two ticks: other tasks run even if ticks take long
+OVERVIEW_TICKS = 2  # ticks from one overview to the next: one a second
+SHARE = 0.05  # of a core for all ticks, as for requests (`cpu_budget.SHARE`)
+SHARE_BUSY = 0.01  # of a core while the pipeline has a backlog: it needs the time more
+BUSY_MESSAGES = 256  # a backlog: the pipeline keeps up while fewer wait
+EVENTS_MAX = 500  # of a stream in one message, the last; the API has the others
+INSIDES_MAX = 64  # likewise; segments between keyframes run together, so it takes some 32 engine steps
 
 
 class TooManyViewers(Exception):
-    """As many look as may."""
+    """The feed has as many viewers as it may have."""
 
 
 class Viewer:
-    """One who looks."""
+    """The receiving end of the feed: holds the newest message of each kind."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, bytes] = {}
+        self._messages: dict[str, bytes] = {}  # by kind
         self._wake = asyncio.Event()
-        self._left = False
+        self._closed = False
 
-    def tell(self, kind: str, message: bytes) -> None:
-        """Hand over a message, in the place of one of its kind that was not fetched yet."""
-        self._waiting[kind] = message
+    def send(self, kind: str, message: bytes) -> None:
+        """Hand over a message; it replaces one of its kind that was not received yet."""
+        self._messages[kind] = message
         self._wake.set()
 
-    def dismiss(self) -> None:
-        """There is nothing more to come."""
-        self._left = True
+    def close(self) -> None:
+        """End the feed for this viewer."""
+        self._closed = True
         self._wake.set()
 
-    async def fetch(self) -> bytes:
-        """What is new, as soon as there is something; nothing at the end."""
+    async def receive(self) -> bytes:
+        """Wait for messages; returns all of them, or nothing at the end of the feed."""
         await self._wake.wait()
         self._wake.clear()
-        out = b"".join(self._waiting.values())
-        self._waiting.clear()
-        if self._left:
+        out = b"".join(self._messages.values())
+        self._messages.clear()
+        if self._closed:
             self._wake.set()
         return out
 
 
 @dataclass
 class _Watch:
-    """A stream that somebody looks at."""
+    """A layer of a stream, and its viewers."""
 
     name: str
     layer: int
     viewers: set[Viewer] = field(default_factory=set)
-    stream: int = 0  # its number: another one's may have its name by now
-    after: int | None = None  # the last event that was told
-    since: Keyframe | None = None  # where the next telling begins
+    stream: int = 0  # number of the stream: the name may pass to another one
+    after: int | None = None  # seq of the last event sent; None until the stream was first found
+    keyframe: Keyframe | None = None  # the record after that event, where the next trace begins
 
 
 class LiveFeed:
-    """Ticks while somebody looks.
+    """Sends overviews and news of streams, in ticks, while there are viewers.
 
     Args:
-        viewers_max: at once.
+        viewers_max: viewers at once.
     """
 
     def __init__(
-        self, watcher: OverviewBuilder, teller: StreamDetail, budget: CpuBudget, *, viewers_max: int
+        self, overviews: OverviewBuilder, detail: StreamDetail, budget: CpuBudget, *, viewers_max: int
     ) -> None:
-        self._watcher = watcher
-        self._teller = teller
+        self._overviews = overviews
+        self._detail = detail
         self._budget = budget
         self._viewers_max = viewers_max
         self._viewers: set[Viewer] = set()
@@ -99,29 +99,33 @@ class LiveFeed:
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """Viewers at this moment."""
         return len(self._viewers)
 
     def join(self, name: str | None, *, layer: int) -> Viewer:
-        """Look: at all, and at one stream if it is named.
+        """Add a viewer.
+
+        Args:
+            name: of the stream to send news of; None: overviews only.
+            layer: of its cell, counted from 0.
 
         Raises:
-            Full: as many look as may.
+            TooManyViewers: the feed has as many viewers as it may have.
         """
         if len(self._viewers) >= self._viewers_max:
             raise TooManyViewers
         viewer = Viewer()
-        viewer.tell("overview", self._overview(self.viewers + 1))
+        viewer.send("overview", self._overview(self.viewers + 1))
         self._viewers.add(viewer)
         if name is not None:
             watch = self._watches.setdefault((name, layer), _Watch(name, layer))
             watch.viewers.add(viewer)
         if self._ticking is None or self._ticking.done():
-            self._ticking = asyncio.create_task(self._tick_for_ever(), name="feed")
+            self._ticking = asyncio.create_task(self._run(), name="live feed")
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """Look no more."""
+        """Remove a viewer; one that has left is ignored."""
         self._viewers.discard(viewer)
         for key, watch in list(self._watches.items()):
             watch.viewers.discard(viewer)
@@ -129,80 +133,85 @@ class LiveFeed:
                 del self._watches[key]
 
     async def close(self) -> None:
-        """Send everybody away, and let nobody in."""
+        """Close all viewers and accept no more."""
         self._viewers_max = 0
         for viewer in list(self._viewers):
-            viewer.dismiss()
+            viewer.close()
         if self._ticking:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
 
-    async def _tick_for_ever(self) -> None:
-        """Tick until nobody looks."""
+    async def _run(self) -> None:
+        """Tick until the last viewer has left."""
         while self._viewers:
             begun, before = time.perf_counter(), self._budget.spent
-            await self._harmless(self._tick())
+            await self._isolated(self._tick())
             await asyncio.sleep(self._pause(time.perf_counter() - begun, self._budget.spent - before))
 
     def _pause(self, took: float, spent: float) -> float:
-        """How long to wait after a tick, seconds."""
-        share = SHARE if self._watcher.waiting < BUSY_MESSAGES else SHARE_BUSY
+        """Time until the next tick, seconds.
+
+        Args:
+            took: time that the last tick took, seconds.
+            spent: processor seconds that it spent.
+        """
+        share = SHARE if self._overviews.backlog_messages < BUSY_MESSAGES else SHARE_BUSY
         return max(TICK_SECONDS - took, spent / share, PAUSE_SECONDS_MIN)
 
-    async def _harmless(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something; a fault in what is only looked at must not end the feed, nor the line."""
+    async def _isolated(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await work; log its failure, which must end neither the feed nor the service."""
         try:
             await work
         except Exception:
-            if self._throttle.allow("stumbled") is not None:
-                logger.exception("the live page's feed stumbled")
+            if self._throttle.allow("feed") is not None:
+                logger.exception("live feed tick failed, continuing")
 
     async def _tick(self) -> None:
         self._ticks += 1
         for watch in list(self._watches.values()):
-            await self._harmless(self._watch(watch))
+            await self._isolated(self._update(watch))
         if self._ticks % OVERVIEW_TICKS == 0:
             message = self._overview(self.viewers)
             for viewer in self._viewers:
-                viewer.tell("overview", message)
+                viewer.send("overview", message)
 
     def _overview(self, viewers: int) -> bytes:
-        with self._budget.spending():
-            return _event("overview", self._watcher.overview(viewers=viewers))
+        with self._budget.charged():
+            return _event("overview", self._overviews.overview(viewers=viewers))
 
-    async def _watch(self, watch: _Watch) -> None:
-        """Tell those who look at a stream what is new of it."""
-        teller = self._teller
+    async def _update(self, watch: _Watch) -> None:
+        """Send the news of a stream to its viewers."""
+        detail = self._detail
         try:
-            found = await teller.find(watch.name)
-        except UnknownStream:
-            self._tell(watch, "gone", schemas.Problem(f"there is no stream {watch.name!r}", "name"))
-            watch.after, watch.since = 0, None  # should it come, all of it is new
+            found = await detail.find(watch.name)
+        except UnknownStream as error:
+            self._send(watch, "gone", schemas.Problem(str(error), "name"))
+            watch.after, watch.keyframe = 0, None  # if the stream appears, all of it is news
             return
         if watch.after is None:
-            start = teller.anchor(found)
-            watch.stream, watch.after, watch.since = found.stream, start.seq if start else 0, start
+            start = detail.keyframe(found)
+            watch.stream, watch.after, watch.keyframe = found.stream, start.seq if start else 0, start
             return
-        if watch.stream != found.stream:  # forgotten, and come again
-            watch.stream, watch.after, watch.since = found.stream, 0, None
-        with self._budget.spending():
-            events = teller.events(found.stream, after=watch.after, most=EVENTS_MAX)
+        if watch.stream != found.stream:  # expired, and a new stream has its name
+            watch.stream, watch.after, watch.keyframe = found.stream, 0, None
+        with self._budget.charged():
+            events = detail.events(found.stream, after=watch.after, limit=EVENTS_MAX)
         if not events:
             return
-        telling = await teller.tell(
-            found.stream, after=watch.after, most=INSIDES_MAX, layer=watch.layer, since=watch.since
+        trace = await detail.trace(
+            found.stream, after=watch.after, limit=INSIDES_MAX, layer=watch.layer, keyframe=watch.keyframe
         )
-        with self._budget.spending():
-            news = schemas.News(watch.name, watch.after, events, telling.insides, telling.forecast)
-            self._tell(watch, "news", news)
-            watch.after, watch.since = events[-1].seq, telling.end or teller.anchor(found)
+        with self._budget.charged():
+            news = schemas.News(watch.name, watch.after, events, trace.insides, trace.forecast)
+            self._send(watch, "news", news)
+            watch.after, watch.keyframe = events[-1].seq, trace.end or detail.keyframe(found)
 
-    def _tell(self, watch: _Watch, kind: str, news: schemas.Answer) -> None:
-        message = _event(kind, news)
+    def _send(self, watch: _Watch, kind: str, answer: schemas.Answer) -> None:
+        message = _event(kind, answer)
         for viewer in watch.viewers:
-            viewer.tell("news", message)
+            viewer.send("news", message)
 
 
-def _event(kind: str, told: schemas.Answer) -> bytes:
-    """A message as it goes over the wire; JSON has no line feeds of its own."""
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(told))
+def _event(kind: str, answer: schemas.Answer) -> bytes:
+    """A server-sent event; its JSON contains no line feed, so one line of data is enough."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(answer))

@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0), made of what is served."""
+"""OpenAPI 3.1 document of the API (https://spec.openapis.org/oas/v3.1.0), generated from its endpoints."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from stream_lstm.service.http import schemas
 from stream_lstm.service.http.api import ENDPOINTS, LIVE, Endpoint
 
 TITLE = "stream_lstm"
-ABOUT = (
-    "What a running service sees, and its memory at work; read-only. Times are epoch seconds. Where a token "
-    "or a password is set, it is asked for in the header Authorization. All who ask together get a twentieth "
-    "of a core: who asks for more waits, or is told to come again (503)."
+DESCRIPTION = (
+    "State, streams and predictions of a running service; read-only. Times are epoch seconds, durations "
+    "seconds. If a token or a password is set, the header Authorization is required. All clients together "
+    "get a twentieth of a core: beyond that, requests wait, or fail with status 503 and the header "
+    "Retry-After."
 )
-STREAMED = (schemas.Overview, schemas.News, schemas.Problem)
+LIVE_ANSWERS = (schemas.Overview, schemas.News, schemas.Problem)
 
 
 def document() -> dict[str, Any]:
-    """The whole description."""
-    shapes = [endpoint.answer for endpoint in ENDPOINTS.values()] + list(STREAMED)
-    schemas, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
+    """The document, as JSON values."""
+    answers = [endpoint.answer for endpoint in ENDPOINTS.values()] + list(LIVE_ANSWERS)
+    found, components = msgspec.json.schema_components(answers, ref_template="#/components/schemas/{name}")
     paths = {
         endpoint.path: _path(endpoint, {"application/json": {"schema": schema}})
-        for endpoint, schema in zip(ENDPOINTS.values(), schemas, strict=False)
+        for endpoint, schema in zip(ENDPOINTS.values(), found, strict=False)
     }
     paths[LIVE.path] = _path(LIVE, {"text/event-stream": {"schema": {"type": "string"}}})
     return {
@@ -33,7 +34,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": TITLE,
             "version": __version__,
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -50,15 +51,19 @@ def document() -> dict[str, Any]:
 
 
 def _path(endpoint: Endpoint, content: dict[str, Any]) -> dict[str, Any]:
+    """The path item of an endpoint, with the content of its 200 response."""
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    told = {
+    responses = {
         "200": {"description": endpoint.summary, "content": content},
-        "400": {"description": "a parameter is wrong: which, and what it may be", "content": problem},
-        "401": {"description": "a token or a password is wanted", "content": problem},
-        "503": {"description": "memory is being restored, or too much is asked at once", "content": problem},
+        "400": {"description": "a parameter is missing, unknown or wrong", "content": problem},
+        "401": {"description": "authentication is required", "content": problem},
+        "503": {
+            "description": "the service is starting or stopping, or the API is overloaded",
+            "content": problem,
+        },
     }
-    if endpoint.unknown:
-        told["404"] = {"description": "there is no such stream", "content": problem}
+    if endpoint.not_found:
+        responses["404"] = {"description": "the stream does not exist", "content": problem}
     operation = {
         "operationId": endpoint.path.removeprefix("/api/").replace("/", "_"),
         "summary": endpoint.summary,
@@ -66,12 +71,12 @@ def _path(endpoint: Endpoint, content: dict[str, Any]) -> dict[str, Any]:
             {
                 "name": parameter.name,
                 "in": "query",
-                "description": parameter.about,
+                "description": parameter.description,
                 "required": parameter.default is None,
                 "schema": parameter.schema(),
             }
             for parameter in endpoint.parameters
         ],
-        "responses": dict(sorted(told.items())),
+        "responses": dict(sorted(responses.items())),
     }
     return {"get": operation}

@@ -1,8 +1,7 @@
-"""How the service fares, in one answer; rates and delays over the last seconds."""
+"""Overview of the service: rates and latency over the last seconds, levels, counts since the start."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,15 +12,15 @@ from stream_lstm import __version__
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
-from stream_lstm.service.metrics.counters import LATENCY_SECONDS, Counters
+from stream_lstm.service.metrics.counters import LATENCY_SECONDS
 from stream_lstm.service.metrics.exporter import Gauges
 
-OVER_SECONDS = 5.0  # rates are taken over so long, or what comes nearest
-BETWEEN_SECONDS = 0.4  # between two looks that are remembered
-ACTIVE_SECONDS = 60
+RATE_SECONDS = 5.0  # that rates cover: longer lags behind, shorter is too unsteady to read
+SAMPLE_SECONDS_MIN = 0.4  # between two kept samples: 13 cover RATE_SECONDS, however often clients ask
+ACTIVE_SECONDS = 60  # streams with an event in the last minute count as active
 
 
-class _Look(NamedTuple):
+class _Sample(NamedTuple):
     """The counters at one moment."""
 
     at: float  # seconds, monotonic
@@ -32,97 +31,116 @@ class _Look(NamedTuple):
 
 
 class OverviewBuilder:
-    """Makes overviews, and remembers the counters of the last ones."""
+    """Builds overviews, and keeps samples of the counters for their rates."""
 
-    def __init__(self, view: HttpContext) -> None:
-        self._view = view
-        self._looks: deque[_Look] = deque([_Look(time.monotonic(), *_counted(view.counters))])
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._samples: deque[_Sample] = deque([self._sample()])
 
     def overview(self, *, viewers: int) -> schemas.Overview:
-        """How things stand now."""
-        view, m, now = self._view, self._view.counters, time.time()
-        present = view.present()
-        before, after = self._looked()
+        """The overview at this moment.
+
+        Args:
+            viewers: of the live feed.
+        """
+        context, counters, now = self._context, self._context.counters, self._context.wall_clock()
+        gauges = context.gauges()
+        before, after = self._window()
         seconds = after.at - before.at
         latency = [b - a for a, b in zip(before.latency, after.latency, strict=True)]
-        obstacles = view.obstacles()
+        obstacles = context.obstacles()
         return schemas.Overview(
             version=__version__,
-            model=present.model,
+            model=gauges.model,
             now=now,
-            started=m.started_seconds,
+            started=counters.started_seconds,
             ready=not obstacles,
             obstacles=obstacles,
-            connected=present.broker_connected,
-            broker=view.settings.mqtt.url,
+            connected=gauges.broker_connected,
+            broker=context.settings.mqtt.url,
             over_seconds=round(seconds, 3),
             events_per_second=(after.events - before.events) / seconds,
             predictions_per_second=(after.predictions - before.predictions) / seconds,
             rejected_per_second=(after.rejected - before.rejected) / seconds,
             latency=schemas.Latency(quantile(latency, 0.5), quantile(latency, 0.99)),
-            streams=self._counts(present, now),
-            events=m.events_total,
-            predictions=m.predictions_total,
-            alerts=m.alerts_total,
-            rejected={reason: count for reason, count in sorted(m.rejected_total.items()) if count},
-            redelivered=m.duplicates_total,
-            late=m.late_total,
-            backlog_seconds=max(now - m.newest_time, 0.0) if m.newest_time else None,
-            inbox_messages=present.inbox_messages,
-            unacknowledged=present.unacknowledged,
-            reading_paused=present.reading_paused,
-            error_ratio=m.error_sum / m.persistence_sum if m.persistence_sum else None,
-            covered=m.covered_total / m.judged_total if m.judged_total else None,
-            interval=view.settings.model.interval,
+            streams=self._counts(gauges, now),
+            events=counters.events_total,
+            predictions=counters.predictions_total,
+            alerts=counters.alerts_total,
+            rejected={reason: count for reason, count in sorted(counters.rejected_total.items()) if count},
+            redelivered=counters.duplicates_total,
+            late=counters.late_total,
+            backlog_seconds=max(now - counters.newest_time, 0.0) if counters.newest_time else None,
+            inbox_messages=gauges.inbox_messages,
+            unacknowledged=gauges.unacknowledged,
+            reading_paused=gauges.reading_paused,
+            error_ratio=counters.relative_error,
+            covered=counters.coverage,
+            interval=context.settings.model.interval,
             alert_from=ALERT_THRESHOLD,
-            checkpoint_age_seconds=max(now - m.checkpoint_time, 0.0),
-            state_bytes=present.state_bytes,
+            checkpoint_age_seconds=max(now - counters.checkpoint_time, 0.0),
+            state_bytes=gauges.state_bytes,
             viewers=viewers,
         )
 
     @property
-    def waiting(self) -> int:
-        """How many messages wait to be applied."""
-        return self._view.present().inbox_messages
+    def backlog_messages(self) -> int:
+        """Messages received and not yet applied."""
+        return self._context.gauges().inbox_messages
 
-    def _looked(self) -> tuple[_Look, _Look]:
-        """The counters now, and those of some seconds ago."""
-        looks, now = self._looks, _Look(time.monotonic(), *_counted(self._view.counters))
-        while len(looks) > 1 and _off(looks[1], now) <= _off(looks[0], now):
-            looks.popleft()
-        before = looks[0]
-        if now.at - looks[-1].at >= BETWEEN_SECONDS:
-            looks.append(now)
+    def _sample(self) -> _Sample:
+        counters = self._context.counters
+        return _Sample(
+            self._context.clock(),
+            counters.events_total,
+            counters.predictions_total,
+            sum(counters.rejected_total.values()),
+            list(counters.latency.counts),
+        )
+
+    def _window(self) -> tuple[_Sample, _Sample]:
+        """Two samples for rates: the kept one whose age is nearest to `RATE_SECONDS`, and one of now."""
+        samples, now = self._samples, self._sample()
+        while len(samples) > 1 and _distance(samples[1], now) <= _distance(samples[0], now):
+            samples.popleft()
+        before = samples[0]
+        if now.at - samples[-1].at >= SAMPLE_SECONDS_MIN:
+            samples.append(now)
         return before, now._replace(at=max(now.at, before.at + 1e-3))
 
-    def _counts(self, present: Gauges, now: float) -> schemas.Counts:
-        view, registry = self._view, self._view.registry
-        rows = view.engine.memories.taken()
-        odd, much = view.recorder.recent_anomalies(now)
-        of_late = registry.anomaly[rows].astype(np.float32) >= ALERT_THRESHOLD
-        before = ~(registry.anomaly[odd[much >= ALERT_THRESHOLD]].astype(np.float32) >= ALERT_THRESHOLD)
+    def _counts(self, gauges: Gauges, now: float) -> schemas.Counts:
+        context, registry = self._context, self._context.registry
+        rows = context.engine.memories.taken()
+        recent, scores = context.recorder.recent_anomalies(now)
+        # Each stream counts once: for its last event, or else for a recent one.
+        last = registry.anomaly[rows].astype(np.float32) >= ALERT_THRESHOLD
+        before = ~(registry.anomaly[recent[scores >= ALERT_THRESHOLD]].astype(np.float32) >= ALERT_THRESHOLD)
         return schemas.Counts(
-            known=present.streams + present.streams_on_disk,
-            memory=present.streams,
-            disk=present.streams_on_disk,
+            known=gauges.streams + gauges.streams_on_disk,
+            memory=gauges.streams,
+            disk=gauges.streams_on_disk,
             active=int(np.count_nonzero(registry.seen[rows] >= max(now - ACTIVE_SECONDS, 0))),
-            stale=present.streams_stale,
-            odd=int(np.count_nonzero(of_late) + np.count_nonzero(before)),
-            frozen_filters=present.freezes,
+            stale=gauges.streams_stale,
+            odd=int(np.count_nonzero(last) + np.count_nonzero(before)),
+            frozen_filters=gauges.freezes,
         )
 
 
-def _off(look: _Look, now: _Look) -> float:
-    """How far a look is from being as old as it should."""
-    return abs(now.at - look.at - OVER_SECONDS)
-
-
-def _counted(m: Counters) -> tuple[int, int, int, list[int]]:
-    return m.events_total, m.predictions_total, sum(m.rejected_total.values()), list(m.latency.counts)
+def _distance(sample: _Sample, now: _Sample) -> float:
+    """Difference between a sample's age and `RATE_SECONDS`, seconds."""
+    return abs(now.at - sample.at - RATE_SECONDS)
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """A quantile of the delay, seconds, within its bucket by the rule of three; None of nothing."""
+    """Quantile of the latency, seconds, by linear interpolation within its bucket.
+
+    Args:
+        counts: events by bucket of `LATENCY_SECONDS`.
+        share: 0.99 for p99.
+
+    Returns:
+        None without events; the last bound for events beyond it.
+    """
     total, below = sum(counts), 0
     if not total:
         return None

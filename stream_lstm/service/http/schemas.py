@@ -1,7 +1,9 @@
-"""What the API answers: the shapes of its JSON, of which `openapi` makes the description.
+"""Schemas of the API's JSON answers; `openapi` generates the description from them.
 
-Times are epoch seconds, durations seconds. A number is null where there is none: a prediction before the
-first event, a ratio of nothing. Of a model with several features or targets a value is an object by name.
+Times are epoch seconds, durations seconds. A number is null where it is unknown: a prediction before the
+first event, a ratio of nothing. With several features or targets a value is an object by name. "Relative
+error" is the mean error relative to the last-value forecast; 1.0 is no better. "Coverage" is the share of
+values inside their prediction interval.
 """
 
 from __future__ import annotations
@@ -10,53 +12,53 @@ from typing import Any
 
 import msgspec
 
-Numbers = float | dict[str, float | None] | None
-Interval = tuple[float, float] | dict[str, tuple[float, float] | None] | None
-Layer = list[float]
+from stream_lstm.core.codec.naming import Interval, Numbers
+
+Layer = list[float]  # (H,) a number a unit
 
 
 class Answer(msgspec.Struct, gc=False):
-    """One of the shapes below."""
+    """Base of all answers."""
 
 
 class Problem(Answer):
-    """Why there is no answer."""
+    """Why a request failed, and which parameter is wrong."""
 
     error: str
     parameter: str | None = None
 
 
 class Counts(Answer):
-    """How many streams there are."""
+    """Numbers of streams."""
 
-    known: int
+    known: int  # in memory and on disk
     memory: int
-    disk: int  # wait there for their next event
-    active: int  # heard of within the last minute
-    stale: int  # silent for longer than they should be
-    odd: int  # within the last minutes
+    disk: int  # read back with their next event
+    active: int  # with an event in the last minute
+    stale: int  # without events for longer than their usual gap
+    odd: int  # anomalous now, or in the last minutes
     frozen_filters: int
 
 
 class Latency(Answer):
-    """From a message's arrival to its prediction's write, over the last seconds."""
+    """Latency from a message's arrival to its prediction's write, over the last seconds."""
 
-    median_seconds: float | None
+    median_seconds: float | None  # p50
     p99_seconds: float | None
 
 
 class Overview(Answer):
-    """How the service fares, and what it has seen since its start."""
+    """State of the service: rates over the last seconds, levels now, counts since the start."""
 
     version: str
     model: str
     now: float
     started: float
     ready: bool
-    obstacles: list[str]
+    obstacles: list[str]  # why it is not ready
     connected: bool
     broker: str
-    over_seconds: float  # what the rates are taken over
+    over_seconds: float  # that the rates cover
     events_per_second: float
     predictions_per_second: float
     rejected_per_second: float
@@ -66,60 +68,60 @@ class Overview(Answer):
     predictions: int
     alerts: int
     rejected: dict[str, int]  # by reason
-    redelivered: int
+    redelivered: int  # duplicates, dropped
     late: int
-    backlog_seconds: float | None  # now minus the newest event time seen
-    inbox_messages: int
+    backlog_seconds: float | None  # age of the newest event, by event time
+    inbox_messages: int  # received and not yet applied
     unacknowledged: int
-    reading_paused: bool
-    error_ratio: float | None  # mean error by that of "same as last time", since the start
-    covered: float | None  # share of values inside their interval, since the start
-    interval: float  # the share that is meant
-    alert_from: float  # an anomaly from here on is odd
+    reading_paused: bool  # backpressure
+    error_ratio: float | None  # relative error since the start
+    covered: float | None  # coverage since the start
+    interval: float  # intended coverage
+    alert_from: float  # anomalous from this score on
     checkpoint_age_seconds: float
     state_bytes: int
     viewers: int
 
 
 class Line(Answer):
-    """A stream in a line of the list."""
+    """A stream in the list."""
 
     name: str
     events: int
     time: float  # of the newest event
-    seen: float  # when it was last heard of
+    seen: float  # arrival of the last event
     value: Numbers
     prediction: Numbers  # for the next event
     interval: Interval
     anomaly: float | None  # of the last event
-    odd: float  # how odd it is, or still is from the last minutes
-    error_ratio: float | None  # mean error by that of "same as last time", of late; the worst target's
-    covered: float | None  # share of values inside their interval, of late; the worst target's
+    odd: float  # anomaly of the last event, or faded of one in the last minutes, whichever is larger
+    error_ratio: float | None  # recent relative error of the worst target
+    covered: float | None  # recent coverage of the target farthest from the intended one
     warm: bool
     stale: bool
 
 
 class Streams(Answer):
-    """A page of the list."""
+    """A page of the list of streams."""
 
-    total: int  # that match
-    memory: int  # that there are, in memory
-    disk: int  # that wait on disk, and are not listed
+    total: int  # matching streams
+    memory: int  # streams in memory
+    disk: int  # streams on disk, which are not listed
     offset: int
     streams: list[Line]
 
 
 class Event(Answer):
-    """An event, what was expected of it, and what is expected after it."""
+    """An event, the prediction for it, and the prediction after it."""
 
     seq: int
     time: float
     clock: str
     value: Numbers
-    expected: Numbers  # for this event
-    expected_interval: Interval  # likewise
-    prediction: Numbers  # for the next one
-    interval: Interval  # likewise
+    expected: Numbers  # prediction for this event
+    expected_interval: Interval
+    prediction: Numbers  # for the next event
+    interval: Interval
     anomaly: float | None
     kind: str | None
     alert: bool
@@ -129,20 +131,20 @@ class Event(Answer):
 
 
 class Stream(Answer):
-    """One stream, and its last events, oldest first."""
+    """One stream and its last events, oldest first."""
 
     name: str
     where: str  # memory, or disk
     events_total: int
-    time: float
-    seen: float
+    time: float  # of the newest event
+    seen: float  # arrival of the last event
     value: Numbers
     prediction: Numbers
     interval: Interval
-    anomaly: float | None
-    odd: float
-    error_ratio: Numbers
-    covered: Numbers
+    anomaly: float | None  # of the last event
+    odd: float  # as in Line
+    error_ratio: Numbers  # recent relative error
+    covered: Numbers  # recent coverage
     mean: Numbers
     deviation: Numbers
     usual_gap_seconds: float
@@ -152,8 +154,8 @@ class Stream(Answer):
     features: list[str]
     targets: list[str]
     labels: list[str]
-    alert_from: float  # an anomaly from here on is odd
-    interval_share: float  # of the values that are to lie inside their interval
+    alert_from: float  # anomalous from this score on
+    interval_share: float  # intended coverage
     events: list[Event]
 
 
@@ -162,17 +164,17 @@ class Inside(Answer):
 
     seq: int
     time: float
-    event: list[float]  # what entered the first layer
-    forget: Layer  # share of the LTM that was kept
-    learn: Layer  # share of the news that counted
-    news: Layer  # what was new in STM and event, -1 to 1
-    use: Layer  # share of the new LTM that was shown
-    ltm: Layer  # after the event
-    stm: Layer  # after the event
+    event: list[float]  # input of the first layer
+    forget: Layer  # share of the LTM (cell state) that was kept
+    learn: Layer  # input gate: share of the news that counted
+    news: Layer  # candidate: news in STM and event, -1 to 1
+    use: Layer  # output gate: share of the new LTM that was shown
+    ltm: Layer  # cell state after the event
+    stm: Layer  # hidden state after the event
 
 
 class Ahead(Answer):
-    """What is expected some events ahead."""
+    """Prediction for some events ahead."""
 
     ahead: int
     value: Numbers
@@ -180,14 +182,14 @@ class Ahead(Answer):
 
 
 class Insides(Answer):
-    """A stream's cell at work on its last events, oldest first; and its memory now."""
+    """One layer of a stream's cell: its gates at the last events, oldest first, and its memory now."""
 
     name: str
     layer: int
     layers: int
     units: int
-    entering: list[str]  # names of what enters the first layer
-    seq: int  # of the event that LTM and STM stand after
+    entering: list[str]  # names of the first layer's inputs
+    seq: int  # of the event after which LTM and STM are given
     ltm: Layer
     stm: Layer
     events: list[Inside]
@@ -195,17 +197,17 @@ class Insides(Answer):
 
 
 class News(Answer):
-    """What is new of a stream since the last time, for those who look at it live."""
+    """New events of a stream, for viewers of the live feed."""
 
     name: str
-    after: int  # the seq up to which this was told before
+    after: int  # seq of the last event that was sent before
     events: list[Event]
     insides: list[Inside]
     forecast: list[Ahead]
 
 
 class Example(Answer):
-    """A message that was refused; shortened, and as text."""
+    """A rejected message, shortened, as text."""
 
     time: float
     topic: str
@@ -215,7 +217,7 @@ class Example(Answer):
 
 
 class Refusals(Answer):
-    """What was refused for one reason since the start, with the latest examples, newest first."""
+    """Rejections for one reason since the start, with the latest examples, newest first."""
 
     reason: str
     meaning: str
@@ -224,19 +226,19 @@ class Refusals(Answer):
 
 
 class Rejected(Answer):
-    """What was refused, by reason."""
+    """Rejections since the start, by reason."""
 
     total: int
     reasons: list[Refusals]
 
 
 class Alert(Answer):
-    """An incident that began, or got far worse."""
+    """The first event of an incident, or one at which it became far worse."""
 
     name: str
     seq: int
     time: float  # of the event
-    at: float  # when it was predicted
+    at: float  # of the prediction
     anomaly: float
     kind: str
     value: Numbers

@@ -1,4 +1,4 @@
-"""The page's files, as they lie in the package; read once, when somebody first asks for one."""
+"""Static files of the live page, from the package `stream_lstm.web`; read once, at the first request."""
 
 from __future__ import annotations
 
@@ -8,38 +8,43 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-KINDS = {
+CONTENT_TYPES = {  # by file name extension
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
     "txt": "text/plain; charset=utf-8",
 }
-SQUEEZED_BYTES_MIN = 1_024
+COMPRESSED_BYTES_MIN = 1_024  # smaller files fit in one packet as they are
 
 
 class File(NamedTuple):
-    """A file to be served."""
+    """A static file.
 
-    kind: str
+    Attributes:
+        compressed: the content, gzipped; None for a small file.
+        etag: changes with the content.
+    """
+
+    content_type: str
     content: bytes
-    squeezed: bytes | None  # the same, gzipped
-    tag: str  # changes with the content
+    compressed: bytes | None
+    etag: str
 
 
 @cache
 def files() -> dict[str, File]:
-    """All of them by name; `index.html` is the page."""
+    """All files by name; `index.html` is the page."""
     web = resources.files("stream_lstm.web")
     found = {}
     for folder in (web, web.joinpath("live")):
         for path in folder.iterdir():
-            kind = KINDS.get(path.name.rpartition(".")[2])
-            if kind and path.is_file():
-                found[path.name] = _file(kind, path.read_bytes())
+            content_type = CONTENT_TYPES.get(path.name.rpartition(".")[2])
+            if content_type and path.is_file():
+                found[path.name] = _file(content_type, path.read_bytes())
     return found
 
 
-def _file(kind: str, content: bytes) -> File:
-    squeezed = gzip.compress(content, mtime=0) if len(content) >= SQUEEZED_BYTES_MIN else None
-    return File(kind, content, squeezed, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+def _file(content_type: str, content: bytes) -> File:
+    compressed = gzip.compress(content, mtime=0) if len(content) >= COMPRESSED_BYTES_MIN else None
+    return File(content_type, content, compressed, f'"{hashlib.sha256(content).hexdigest()[:16]}"')

@@ -1,13 +1,12 @@
-"""One stream's story: its last events, and its cell at work on them.
+"""StreamDetail: one stream's state, its last events, and a trace of its gates.
 
-What the gates did is told again from a record that is kept here and there, and the events behind it
-(`stream_lstm.core.views.gate_trace`); of a stream that is looked at live, from where the last telling ended.
+The trace of the gates is recomputed from a keyframe, a record that the history keeps, and the events after it
+(`stream_lstm.core.views.gate_trace`); for the live feed, from the record at which the last trace ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.codec.encoder import CLOCKS
+from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import inputs
@@ -27,25 +27,37 @@ from stream_lstm.events import CLOCK_BITS, FROZEN, Batch
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import CpuBudget
-from stream_lstm.service.http.naming import Naming
 from stream_lstm.service.state.registry import Registry
 
-EVENTS_MAX = 2_000
-INSIDES_MAX = 256
-EVENT_NUMBERS_MAX = 100_000  # of an answer: fewer events of many features
-INSIDE_NUMBERS_MAX = 300_000  # of a telling: fewer events of a wide layer
-DIGITS = 3
+EVENTS_MAX = 2_000  # an answer; more than a chart has pixels
+INSIDES_MAX = 256  # an answer; each has six numbers a unit, and costs an engine step
+EVENT_NUMBERS_MAX = 100_000  # an answer, 2 MB of JSON at most: fewer events of many features
+INSIDE_NUMBERS_MAX = 300_000  # an answer, likewise at three digits each: fewer events of a wide layer
+DIGITS = 3  # of shares, anomalies and gates, after the point: more than a chart shows
+FETCH_SECONDS = 5e-4  # charged for a read from disk, which the thread of the commits does
+ROWS_PER_UNIT = 6  # numbers a unit has for each event: four gates, LTM and STM
+NAME_SHOWN_MAX = 200  # characters of a stream's name that an error repeats; names may be much longer
 NAN = float("nan")
-FETCH_SECONDS = 5e-4  # what a look on disk costs the thread that commits
-GATES = 6  # rows of numbers a unit has for each event: four gates, LTM and STM
 
 
 class UnknownStream(Exception):
-    """There is no such stream."""
+    """The stream does not exist.
+
+    Args:
+        name: that was asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"stream {name[:NAME_SHOWN_MAX]!r} does not exist")
 
 
 class TraceAnswer(NamedTuple):
-    """A stream's events told again, and where the next telling can begin."""
+    """The gates at a stream's last events.
+
+    Attributes:
+        forecast: after the last event; empty if a newer one has come.
+        end: the record after the last event, where the next trace can begin; None if a newer one has come.
+    """
 
     insides: list[schemas.Inside]
     forecast: list[schemas.Ahead]
@@ -53,7 +65,12 @@ class TraceAnswer(NamedTuple):
 
 
 class FoundStream(NamedTuple):
-    """A stream, and where its memory is: a row of the service's own, or of a copy that was read from disk."""
+    """A stream, and where its state is: a row of the service's own memories, or of a copy read from disk.
+
+    Attributes:
+        stream: its number.
+        seen: arrival of its last event, epoch seconds.
+    """
 
     name: str
     stream: int
@@ -65,37 +82,40 @@ class FoundStream(NamedTuple):
 
 
 class StreamDetail:
-    """Tells of single streams."""
+    """Answers questions about single streams."""
 
-    def __init__(self, view: HttpContext, budget: CpuBudget) -> None:
-        self._view = view
+    def __init__(self, context: HttpContext, budget: CpuBudget) -> None:
+        self._context = context
         self._budget = budget
-        self._described = view.engine.model.spec
-        self._naming = Naming(self._described)
-        self._blank = Keyframe(
-            0, bytes(view.engine.memories.row_type.itemsize)
-        )  # of a stream before its first event
-        numbers = len(self._described.features) + 6 * len(self._described.targets)
-        self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._described.labels)), 1)
+        self._spec = context.engine.model.spec
+        self._naming = Naming(self._spec)
+        # A stream before its first event.
+        self._empty = Keyframe(0, bytes(context.engine.memories.row_type.itemsize))
+        numbers = len(self._spec.features) + 6 * len(self._spec.targets)
+        self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._spec.labels)), 1)
+
+    @property
+    def _interval(self) -> float:
+        return self._context.settings.model.interval
 
     async def find(self, name: str) -> FoundStream:
-        """A stream by its name.
+        """Find a stream by name, in memory or on disk.
 
         Raises:
-            Unknown: there is none.
+            UnknownStream: it does not exist.
         """
-        engine = self._view.engine
+        engine = self._context.engine
         (row,) = engine.memories.rows([name])
         if row is not None:
-            stream, registry = int(engine.memories.ids[row]), self._view.registry
+            stream, registry = int(engine.memories.ids[row]), self._context.registry
             return FoundStream(name, stream, "memory", engine, registry, row, float(registry.seen[row]))
-        if not self._view.present().streams_on_disk:
+        if not self._context.gauges().streams_on_disk:
             raise UnknownStream(name)
         self._budget.spend(FETCH_SECONDS)
-        rows = await self._view.state_writer.fetch([name])
+        rows = await self._context.state_writer.fetch([name])
         if not rows.keys:
             raise UnknownStream(name)
-        copy = Engine(engine.model, Memories(self._described, rows_max=1), interval=self._interval)
+        copy = Engine(engine.model, Memories(self._spec, rows_max=1), interval=self._interval)
         row = copy.memories.restore(name, int(rows.ids[0]), rows.records)
         return FoundStream(
             name, int(rows.ids[0]), "disk", copy, Registry(rows_max=1), row, float(rows.seen[0])
@@ -105,73 +125,78 @@ class StreamDetail:
         """A stream and its last events.
 
         Raises:
-            Unknown: there is none of this name.
+            UnknownStream: it does not exist.
         """
         found = await self.find(name)
-        with self._budget.spending():
-            return self._described_now(found, self.events(found.stream, after=0, most=events))
+        with self._budget.charged():
+            return self._stream(found, self.events(found.stream, after=0, limit=events))
 
-    def _described_now(self, found: FoundStream, events: list[schemas.Event]) -> schemas.Stream:
+    def _stream(self, found: FoundStream, events: list[schemas.Event]) -> schemas.Stream:
         naming, rows = self._naming, np.array([found.row], np.intp)
-        seen, recorder = summarize(found.engine, rows), self._view.recorder
-        anomaly, oddness = float(found.registry.anomaly[found.row]), 0.0
+        summary, recorder = summarize(found.engine, rows), self._context.recorder
+        anomaly, score = float(found.registry.anomaly[found.row]), 0.0
         if found.where == "memory":
-            oddness = float(recorder.anomaly_scores(rows, recorder.recent_anomalies(time.time()))[0])
-        prediction, half_width = seen.prediction[0].tolist(), seen.half_width[0].tolist()
-        frozen = self._view.freezer.frozen([found.name])
+            recent = recorder.recent_anomalies(self._context.wall_clock())
+            score = float(recorder.anomaly_scores(rows, recent)[0])
+        prediction, half_width = summary.prediction[0].tolist(), summary.half_width[0].tolist()
+        frozen = self._context.freezer.frozen([found.name])
         return schemas.Stream(
             name=found.name,
             where=found.where,
-            events_total=int(seen.seq[0]),
-            time=float(seen.time[0]),
+            events_total=int(summary.seq[0]),
+            time=float(summary.time[0]),
             seen=found.seen,
-            value=naming.value(seen.value[0].tolist()),
+            value=naming.value(summary.value[0].tolist()),
             prediction=naming.target(prediction),
             interval=naming.interval(prediction, half_width),
             anomaly=None if anomaly != anomaly else round(anomaly, DIGITS),
-            odd=round(oddness, DIGITS),
-            error_ratio=naming.target(seen.relative_mae[0].round(DIGITS).tolist()),
-            covered=naming.target(seen.covered[0].round(DIGITS).tolist()),
-            mean=naming.value(seen.mean[0].tolist()),
-            deviation=naming.value(seen.deviation[0].tolist()),
-            usual_gap_seconds=float(seen.usual_seconds[0]),
-            warm=bool(seen.seq[0] >= WARM_EVENTS),
+            odd=round(score, DIGITS),
+            error_ratio=naming.target(summary.relative_mae[0].round(DIGITS).tolist()),
+            covered=naming.target(summary.covered[0].round(DIGITS).tolist()),
+            mean=naming.value(summary.mean[0].tolist()),
+            deviation=naming.value(summary.deviation[0].tolist()),
+            usual_gap_seconds=float(summary.usual_seconds[0]),
+            warm=bool(summary.seq[0] >= WARM_EVENTS),
             stale=bool(found.registry.stale[found.row]),
             frozen=bool(frozen and frozen[0]),
-            features=list(self._described.features),
-            targets=list(self._described.targets),
-            labels=list(self._described.labels),
+            features=list(self._spec.features),
+            targets=list(self._spec.targets),
+            labels=list(self._spec.labels),
             alert_from=ALERT_THRESHOLD,
             interval_share=self._interval,
             events=events,
         )
 
-    @property
-    def _interval(self) -> float:
-        return self._view.settings.model.interval
+    def events(self, stream: int, *, after: int, limit: int) -> list[schemas.Event]:
+        """The last events of a stream, oldest first.
 
-    def events(self, stream: int, *, after: int, most: int) -> list[schemas.Event]:
-        """The last events of a stream that came after its `after`-th, oldest first."""
-        most = min(most, self._events_max)
-        came = self._view.recorder.history.events_of(stream, most + 1)
-        begin = int(np.searchsorted(came["seq"], after, side="right"))
-        begin = max(begin, len(came) - most)
-        columns = [came[name].tolist() for name in came.dtype.names or ()]
-        return [self._event(columns, n) for n in range(begin, len(came))]
+        Args:
+            stream: its number.
+            after: seq; only events after this one.
+            limit: events at most.
+        """
+        limit = min(limit, self._events_max)
+        history = self._context.recorder.history.events_of(stream, limit + 1)  # one more, for `expected`
+        begin = int(np.searchsorted(history["seq"], after, side="right"))
+        begin = max(begin, len(history) - limit)
+        columns = [history[name].tolist() for name in history.dtype.names or ()]
+        return [self._event(columns, n) for n in range(begin, len(history))]
 
     def _event(self, columns: Sequence[list[Any]], n: int) -> schemas.Event:
-        naming, labels = self._naming, self._described.labels
-        seq, when, mark, kind, alert, anomaly, value, prediction, half_width, odds = (
+        """The n-th event of the history's columns; the event before it has the prediction for it."""
+        naming, labels = self._naming, self._spec.labels
+        seq, time, mark, kind, alert, anomaly, value, prediction, half_width, probabilities = (
             column[n] for column in columns
         )
-        seqs, predictions, reaches = columns[0], columns[7], columns[8]
+        seqs, predictions, half_widths = columns[0], columns[7], columns[8]
         known = n > 0 and seqs[n - 1] == seq - 1
-        nothing = [NAN] * len(prediction)
-        expected, around = (predictions[n - 1], reaches[n - 1]) if known else (nothing, nothing)
-        odd = anomaly == anomaly and anomaly >= ALERT_THRESHOLD
+        unknown = [NAN] * len(prediction)
+        expected, around = (predictions[n - 1], half_widths[n - 1]) if known else (unknown, unknown)
+        anomalous = anomaly == anomaly and anomaly >= ALERT_THRESHOLD
+        shares = {label: round(p, DIGITS) for label, p in zip(labels, probabilities, strict=True)}
         return schemas.Event(
             seq=seq,
-            time=when,
+            time=time,
             clock=CLOCKS[mark & CLOCK_BITS],
             value=naming.value(value),
             expected=naming.target(expected),
@@ -179,126 +204,125 @@ class StreamDetail:
             prediction=naming.target(prediction),
             interval=naming.interval(prediction, half_width),
             anomaly=None if anomaly != anomaly else round(anomaly, DIGITS),
-            kind=KINDS[kind] if odd else None,
+            kind=KINDS[kind] if anomalous else None,
             alert=alert,
             frozen=bool(mark & FROZEN),
-            label=labels[odds.index(max(odds))] if labels else None,
-            probabilities={label: round(p, DIGITS) for label, p in zip(labels, odds, strict=True)} or None,
+            label=labels[probabilities.index(max(probabilities))] if labels else None,
+            probabilities=shares or None,
         )
 
     async def insides(self, name: str, *, layer: int, events: int) -> schemas.Insides:
-        """The cell of a stream at work on its last events, and its memory now.
+        """One layer of a stream's cell: its gates at the last events, and its memory now.
 
         Raises:
-            Unknown: there is none of this name.
+            UnknownStream: the stream does not exist.
         """
-        found, described = await self.find(name), self._described
+        found, spec = await self.find(name), self._spec
         memories = found.engine.memories
-        # Before anything is waited for: the row may be another stream's afterwards.
+        # Copied before the first await: afterwards the row may be another stream's.
         seq = int(memories.column("seq", np.array([found.row]))[0])
         ltm, stm = _rounded(memories.ltm[found.row, layer]), _rounded(memories.stm[found.row, layer])
-        telling = await self.tell(found.stream, after=0, most=events, layer=layer, since=None)
+        trace = await self.trace(found.stream, after=0, limit=events, layer=layer, keyframe=None)
         return schemas.Insides(
             name=name,
             layer=layer,
-            layers=described.layers,
-            units=described.units,
-            entering=inputs.columns(described.inputs, described.features),
+            layers=spec.layers,
+            units=spec.units,
+            entering=inputs.columns(spec.inputs, spec.features),
             seq=seq,
             ltm=ltm,
             stm=stm,
-            events=telling.insides,
-            forecast=telling.forecast,
+            events=trace.insides,
+            forecast=trace.forecast,
         )
 
-    def anchor(self, found: FoundStream) -> Keyframe | None:
-        """A stream's record as it is now, for the next telling to begin with; None if it has left memory."""
+    def keyframe(self, found: FoundStream) -> Keyframe | None:
+        """A stream's record now, for the next trace to begin with; None if the stream has left memory."""
         memories, rows = found.engine.memories, np.array([found.row], np.intp)
         if memories.ids[found.row] != found.stream:
             return None
         return Keyframe(int(memories.column("seq", rows)[0]), memories.records(rows)[0])
 
-    async def tell(
-        self, stream: int, *, after: int, most: int, layer: int, since: Keyframe | None
+    async def trace(
+        self, stream: int, *, after: int, limit: int, layer: int, keyframe: Keyframe | None
     ) -> TraceAnswer:
-        """What the gates did with a stream's events after its `after`-th: the last of them, as far as known.
+        """What the gates did with the last events of a stream, as far as they can be traced.
 
         Args:
-            since: a record to begin with, beside those that are kept.
+            stream: its number.
+            after: seq; only events after this one.
+            limit: events at most.
+            layer: of the cell, counted from 0.
+            keyframe: another record to begin with, beside those that the history keeps.
         """
-        most = min(most, INSIDES_MAX, max(INSIDE_NUMBERS_MAX // (GATES * self._described.units), 1))
-        recent = self._view.recorder.history
-        with self._budget.spending():
-            came = recent.events_of(stream, most + KEYFRAME_EVENTS)
-            anchors = [self._blank, *recent.keyframes(stream, len(came) // KEYFRAME_EVENTS + 2)]
-            anchors += [since] if since else []
-            parts = list(_parts(came, sorted(anchors), after=after))
+        limit = min(limit, INSIDES_MAX, max(INSIDE_NUMBERS_MAX // (ROWS_PER_UNIT * self._spec.units), 1))
+        history = self._context.recorder.history
+        with self._budget.charged():
+            events = history.events_of(stream, limit + KEYFRAME_EVENTS)
+            keyframes = [self._empty, *history.keyframes(stream, len(events) // KEYFRAME_EVENTS + 2)]
+            keyframes += [keyframe] if keyframe else []
+            parts = list(_segments(events, sorted(keyframes), after=after))
         if not parts:
             return TraceAnswer([], [], None)
-        segments = [gate_trace.Segment(a.record, _batch(part)) for a, part in parts]
-        steps = gate_trace.trace(self._view.engine.model, segments, interval=self._interval)
-        told = None
-        while told is None:
-            with self._budget.spending():
-                told = next(steps)
-            await asyncio.sleep(0)
-        with self._budget.spending():
-            return self._telling(told, np.concatenate([part for _, part in parts]), came, after, most, layer)
+        segments = [gate_trace.Segment(start.record, _batch(part)) for start, part in parts]
+        steps = gate_trace.trace(self._context.engine.model, segments, interval=self._interval)
+        trace = None
+        while trace is None:
+            with self._budget.charged():
+                trace = next(steps)
+            await asyncio.sleep(0)  # the pipeline runs between two steps
+        with self._budget.charged():
+            traced = np.concatenate([part for _, part in parts])
+            is_newest = traced["seq"][-1] == events["seq"][-1]
+            begin = max(int(np.searchsorted(traced["seq"], after, side="right")), len(traced) - limit)
+            return TraceAnswer(
+                insides=_insides(trace.insides, traced, begin=begin, layer=layer),
+                forecast=self._forecast(trace) if is_newest else [],
+                end=Keyframe(int(traced["seq"][-1]), trace.record) if is_newest else None,
+            )
 
-    def _telling(
-        self,
-        told: gate_trace.Trace,
-        events: NDArray[Any],
-        came: NDArray[Any],
-        after: int,
-        most: int,
-        layer: int,
-    ) -> TraceAnswer:
-        begin = max(int(np.searchsorted(events["seq"], after, side="right")), len(events) - most)
-        insides, last = told.insides, int(events["seq"][-1])
-        gates = [_rounded(column[begin:, layer]) for column in insides[1:]]
-        columns = zip(
-            events["seq"][begin:].tolist(),
-            events["time"][begin:].tolist(),
-            _rounded(insides.event[begin:]),
-            *gates,
-            strict=True,
-        )
-        newest = last == came["seq"][-1]
-        return TraceAnswer(
-            insides=[schemas.Inside(*column) for column in columns],
-            forecast=self._ahead(told) if newest else [],
-            end=Keyframe(last, told.record) if newest else None,
-        )
-
-    def _ahead(self, told: gate_trace.Trace) -> list[schemas.Ahead]:
-        """What is expected after the last event that was told."""
-        values, reaches = told.predictions.forecast[-1].tolist(), told.predictions.half_width[-1].tolist()
-        naming, horizon = self._naming, self._described.horizon
+    def _forecast(self, trace: gate_trace.Trace) -> list[schemas.Ahead]:
+        """The predictions for the horizon after the last traced event."""
+        naming, horizon, predictions = self._naming, self._spec.horizon, trace.predictions
+        values, half_widths = predictions.forecast[-1].tolist(), predictions.half_width[-1].tolist()
         return [
             schemas.Ahead(ahead, naming.target(value), naming.interval(value, half_width))
-            for ahead, value, half_width in zip(horizon, values, reaches, strict=True)
+            for ahead, value, half_width in zip(horizon, values, half_widths, strict=True)
             if value
         ]
 
 
-def _parts(
-    came: NDArray[Any], anchors: Sequence[Keyframe], *, after: int
+def _segments(
+    events: NDArray[Any], keyframes: Sequence[Keyframe], *, after: int
 ) -> Iterator[tuple[Keyframe, NDArray[Any]]]:
-    """The events behind each anchor, up to a gap or the next one; those that reach beyond `after`."""
-    for n, anchor in enumerate(anchors):
-        part = came[came["seq"] > anchor.seq][: 2 * KEYFRAME_EVENTS]
-        if n + 1 < len(anchors):
-            part = part[part["seq"] <= anchors[n + 1].seq]
-        follows = part["seq"] == anchor.seq + 1 + np.arange(len(part))
+    """The events after each keyframe, up to a gap or the next keyframe, if the last is after `after`."""
+    for n, keyframe in enumerate(keyframes):
+        part = events[events["seq"] > keyframe.seq][: 2 * KEYFRAME_EVENTS]
+        if n + 1 < len(keyframes):
+            part = part[part["seq"] <= keyframes[n + 1].seq]
+        follows = part["seq"] == keyframe.seq + 1 + np.arange(len(part))
         part = part[: int(np.argmin(follows)) if not follows.all() else len(part)]
         if len(part) and part["seq"][-1] > after:
-            yield anchor, part
+            yield keyframe, part
 
 
 def _batch(part: NDArray[Any]) -> Batch:
-    """Events of history as the gate trace takes them, whose streams are the segments."""
+    """Events of the history as a batch; the gate trace numbers its streams itself."""
     return Batch(np.zeros(len(part), np.intp), part["time"], part["mark"], part["value"])
+
+
+def _insides(
+    gates: gate_trace.GateTrace, events: NDArray[Any], *, begin: int, layer: int
+) -> list[schemas.Inside]:
+    """The gates of one layer at the traced events, from the one at `begin` on."""
+    columns = zip(
+        events["seq"][begin:].tolist(),
+        events["time"][begin:].tolist(),
+        _rounded(gates.event[begin:]),
+        *(_rounded(column[begin:, layer]) for column in gates[1:]),
+        strict=True,
+    )
+    return [schemas.Inside(*column) for column in columns]
 
 
 def _rounded(column: NDArray[np.float32]) -> Any:

@@ -1,7 +1,8 @@
-"""The list of streams: searched, filtered, sorted, by the page; the oddest first.
+"""StreamList: the streams in memory, searched, filtered and sorted, in pages; the most anomalous first.
 
-An order is worked out for all streams, in a thread and in small pieces, and holds for a moment: for as long
-as it keeps its cost below a hundredth of the time. So pages behind it are quick, and many viewers share it.
+An order covers all streams. It is computed in a thread or in small pieces, so that the pipeline runs
+meanwhile, and cached until its cost is below a hundredth of the time. Pages of one order are quick and
+consistent, and clients share it.
 """
 
 from __future__ import annotations
@@ -12,220 +13,231 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.codec.naming import Naming, worst
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.core.views.summary import summarize
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
-from stream_lstm.service.http.cpu_budget import PATIENCE_SECONDS, BudgetExhausted, CpuBudget
-from stream_lstm.service.http.naming import Naming, worst
+from stream_lstm.service.http.cpu_budget import WAIT_SECONDS_MAX, BudgetExhausted, CpuBudget
 from stream_lstm.service.pipeline.recorder import RecentAnomalies
 
-HOLDS_SECONDS = 0.9
-HOLDS_SHARE = 0.01
-ORDERS_MAX = 32  # that are remembered …
-ROWS_MAX = 4_000_000  # … with so many rows in all, but always one
-AT_ONCE = 1_024  # names looked at before others have their turn
-LIMIT_MAX = 500
-NUMBERS_MAX = 100_000  # of a page: fewer streams of many features
+ORDER_SECONDS_MIN = 0.9  # that an order is cached: just under a second, after which `watch` refreshes
+ORDER_SHARE = 0.01  # of the time that computing an order may take, in the long run
+ORDERS_MAX = 32  # cached orders: several viewers, each with a search of its own
+ORDER_ROWS_MAX = 4_000_000  # of all cached orders, 32 MB; the newest is kept whatever its size
+CHUNK_ROWS = 1_024  # names read or sorted before other tasks run: fewer would cost more in switching
+LIMIT_MAX = 500  # streams a page: ten times what the live page asks for at once
+NUMBERS_MAX = 100_000  # a page, 2 MB of JSON at most: fewer streams of many features
 
-State = Literal["all", "odd", "stale", "cold", "worse"]
-Sort = Literal["odd", "name", "error", "seen", "events", "covered"]
+State = Literal["all", "anomalous", "stale", "cold", "worse"]
+Sort = Literal["anomaly", "name", "error", "seen", "events", "covered"]
+Rows = NDArray[np.intp]
 
 
 class ListQuery(msgspec.Struct, frozen=True):
-    """Which streams, and in which order."""
+    """Which streams to list, and in which order.
+
+    Attributes:
+        search: text that the names contain, ignoring case.
+    """
 
     search: str = ""
     state: State = "all"
-    sort: Sort = "odd"
+    sort: Sort = "anomaly"
     ascending: bool = False
 
 
 class _Order(NamedTuple):
+    """The rows of the matching streams, sorted."""
+
     rows: NDArray[np.uint32]
-    streams: NDArray[np.uint32]  # that were in them
-    until: float  # monotonic
+    streams: NDArray[np.uint32]  # numbers of the streams that were in these rows
+    until: float  # cached until then; seconds, monotonic
 
 
 class StreamList:
     """Lists the streams in memory."""
 
-    def __init__(self, view: HttpContext, budget: CpuBudget) -> None:
-        self._view = view
+    def __init__(self, context: HttpContext, budget: CpuBudget) -> None:
+        self._context = context
         self._budget = budget
-        self._memories = view.engine.memories
-        self._registry = view.registry
-        described = view.engine.model.spec
-        self._naming = Naming(described)
-        self._lines_max = max(NUMBERS_MAX // (len(described.features) + 3 * len(described.targets)), 1)
+        self._memories = context.engine.memories
+        self._registry = context.registry
+        spec = context.engine.model.spec
+        self._naming = Naming(spec)
+        self._limit_max = max(NUMBERS_MAX // (len(spec.features) + 3 * len(spec.targets)), 1)
         self._orders: OrderedDict[ListQuery, _Order] = OrderedDict()
-        self._working = asyncio.Lock()  # one order is worked out at a time
-        self._thread = ThreadPoolExecutor(1, "listing")
+        self._computing = asyncio.Lock()  # one order at a time
+        self._thread = ThreadPoolExecutor(1, "stream-list")
 
     def close(self) -> None:
-        """Let go of the thread."""
+        """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def page(self, wanted: ListQuery, *, offset: int, limit: int) -> schemas.Streams:
+    async def page(self, query: ListQuery, *, offset: int, limit: int) -> schemas.Streams:
         """A page of the list.
 
         Raises:
-            Busy: others look so much that this would have to wait for long.
+            BudgetExhausted: the request would wait too long.
         """
-        order = self._remembered(wanted)
+        order = self._cached(query)
         if order is None:
-            await self._budget.afford()
+            await self._budget.acquire()
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._working.acquire()
+                async with asyncio.timeout(WAIT_SECONDS_MAX):
+                    await self._computing.acquire()
             except TimeoutError:
-                raise BudgetExhausted(PATIENCE_SECONDS) from None
+                raise BudgetExhausted(WAIT_SECONDS_MAX) from None
             try:
-                order = self._remembered(wanted) or await self._ordered(wanted)
+                order = self._cached(query) or await self._compute(query)
             finally:
-                self._working.release()
-        with self._budget.spending():
-            present, here = self._view.present(), slice(offset, offset + min(limit, self._lines_max))
+                self._computing.release()
+        with self._budget.charged():
+            gauges, here = self._context.gauges(), slice(offset, offset + min(limit, self._limit_max))
             rows = order.rows[here].astype(np.intp)
-            same = self._memories.ids[rows] == order.streams[here]  # not gone, nor another's row by now
+            present = self._memories.ids[rows] == order.streams[here]  # others have left memory since
             return schemas.Streams(
                 total=len(order.rows),
-                memory=present.streams,
-                disk=present.streams_on_disk,
+                memory=gauges.streams,
+                disk=gauges.streams_on_disk,
                 offset=offset,
-                streams=self._lines(rows[same]),
+                streams=self._lines(rows[present]),
             )
 
-    def _remembered(self, wanted: ListQuery) -> _Order | None:
-        order = self._orders.get(wanted)
-        return None if order is None or order.until < time.monotonic() else order
+    def _cached(self, query: ListQuery) -> _Order | None:
+        order = self._orders.get(query)
+        return None if order is None or order.until < self._context.clock() else order
 
-    async def _ordered(self, wanted: ListQuery) -> _Order:
+    async def _compute(self, query: ListQuery) -> _Order:
+        """Compute an order, charge its cost, and cache it."""
         spent = 0.0
         rows = self._memories.taken()
         streams = self._memories.ids[: int(rows.max(initial=0)) + 1].copy()
-        if wanted.search:
-            rows, took = await self._found(rows, wanted.search.casefold())
+        if query.search:
+            rows, took = await self._search(rows, query.search.casefold())
             spent += took
-        odd = self._view.recorder.recent_anomalies(time.time())
+        recent = self._recent_anomalies()
         loop = asyncio.get_running_loop()
-        rows, took = await loop.run_in_executor(self._thread, self._metered, rows, wanted, odd)
+        rows, took = await loop.run_in_executor(self._thread, self._timed_select, rows, query, recent)
         spent += took
-        if wanted.sort == "name":
-            rows, took = await self._by_name(rows, reverse=not wanted.ascending)
+        if query.sort == "name":
+            rows, took = await self._sort_by_name(rows, reverse=not query.ascending)
             spent += took
         self._budget.spend(spent)
-        until = time.monotonic() + max(HOLDS_SECONDS, spent / HOLDS_SHARE)
+        until = self._context.clock() + max(ORDER_SECONDS_MIN, spent / ORDER_SHARE)
         order = _Order(rows.astype(np.uint32), streams[rows], until)
-        self._remember(wanted, order)
+        self._cache(query, order)
         return order
 
-    def _remember(self, wanted: ListQuery, order: _Order) -> None:
+    def _cache(self, query: ListQuery, order: _Order) -> None:
         orders = self._orders
-        orders.pop(wanted, None)
-        orders[wanted] = order
+        orders.pop(query, None)
+        orders[query] = order
         while len(orders) > ORDERS_MAX or (
-            len(orders) > 1 and sum(len(order.rows) for order in orders.values()) > ROWS_MAX
+            len(orders) > 1 and sum(len(order.rows) for order in orders.values()) > ORDER_ROWS_MAX
         ):
             orders.popitem(last=False)
 
-    async def _found(self, rows: NDArray[np.intp], needle: str) -> tuple[NDArray[np.intp], float]:
-        """Those whose names hold some text, and how long it took to find them."""
+    def _recent_anomalies(self) -> RecentAnomalies:
+        return self._context.recorder.recent_anomalies(self._context.wall_clock())
+
+    async def _search(self, rows: Rows, text: str) -> tuple[Rows, float]:
+        """The rows whose names contain a casefolded text, and the processor seconds it took."""
         names = self._memories.names
         found: list[int] = []
 
-        def look(some: list[int]) -> None:
-            found.extend(row for row in some if needle in (names[row] or "").casefold())
+        def search(chunk: list[int]) -> None:
+            found.extend(row for row in chunk if text in (names[row] or "").casefold())
 
-        took = await _by_pieces(rows.tolist(), look)
+        took = await _in_chunks(rows.tolist(), search)
         return np.array(found, np.intp), took
 
-    async def _by_name(self, rows: NDArray[np.intp], *, reverse: bool) -> tuple[NDArray[np.intp], float]:
+    async def _sort_by_name(self, rows: Rows, *, reverse: bool) -> tuple[Rows, float]:
+        """The rows sorted by name, and the processor seconds it took."""
         names = self._memories.names
 
         def name(row: int) -> str:
             return names[row] or ""
 
-        sorted_pieces: list[list[int]] = []
-        took = await _by_pieces(
-            rows.tolist(), lambda some: sorted_pieces.append(sorted(some, key=name, reverse=reverse))
+        chunks: list[list[int]] = []
+        took = await _in_chunks(
+            rows.tolist(), lambda chunk: chunks.append(sorted(chunk, key=name, reverse=reverse))
         )
-        merged: Iterator[int] = heapq.merge(*sorted_pieces, key=name, reverse=reverse)
+        merged: Iterator[int] = heapq.merge(*chunks, key=name, reverse=reverse)
         out: list[int] = []
-        took += await _by_pieces(rows.tolist(), lambda some: out.extend(_some(merged, len(some))))
+        took += await _in_chunks(rows.tolist(), lambda chunk: out.extend(islice(merged, len(chunk))))
         return np.array(out, np.intp), took
 
-    def _metered(
-        self, rows: NDArray[np.intp], wanted: ListQuery, odd: RecentAnomalies
-    ) -> tuple[NDArray[np.intp], float]:
-        """Those that are wanted, and what that took; in the thread."""
+    def _timed_select(self, rows: Rows, query: ListQuery, recent: RecentAnomalies) -> tuple[Rows, float]:
+        """`_select`, and the processor seconds it took; runs in the thread."""
         begun = time.thread_time()
-        return self._chosen(rows, wanted, odd), time.thread_time() - begun
+        return self._select(rows, query, recent), time.thread_time() - begun
 
-    def _chosen(self, rows: NDArray[np.intp], wanted: ListQuery, odd: RecentAnomalies) -> NDArray[np.intp]:
-        """Those in this state, in this order (unless that is by name)."""
+    def _select(self, rows: Rows, query: ListQuery, recent: RecentAnomalies) -> Rows:
+        """The rows in the query's state, sorted by its key unless that is the name."""
         memories, registry = self._memories, self._registry
-        oddness = self._view.recorder.anomaly_scores(rows, odd)
-        if wanted.state != "all":
-            which: dict[State, Callable[[], NDArray[np.bool_]]] = {
-                "odd": lambda: oddness >= ALERT_THRESHOLD,
+        anomaly = self._context.recorder.anomaly_scores(rows, recent)
+        if query.state != "all":
+            states: dict[State, Callable[[], NDArray[np.bool_]]] = {
+                "anomalous": lambda: anomaly >= ALERT_THRESHOLD,
                 "stale": lambda: registry.stale[rows],
                 "cold": lambda: memories.column("seq", rows) < WARM_EVENTS,
-                "worse": lambda: self._ratio(rows) > 1.0,
+                "worse": lambda: self._relative_error(rows) > 1.0,
             }
-            among = which[wanted.state]()
-            rows, oddness = rows[among], oddness[among]
+            among = states[query.state]()
+            rows, anomaly = rows[among], anomaly[among]
         keys: dict[Sort, Callable[[], NDArray[Any]]] = {
-            "odd": lambda: oddness,
-            "error": lambda: self._ratio(rows),
+            "anomaly": lambda: anomaly,
+            "error": lambda: self._relative_error(rows),
             "seen": lambda: registry.seen[rows].astype(np.float64),
             "events": lambda: memories.column("seq", rows).astype(np.float64),
-            "covered": lambda: self._covered(rows),
+            "covered": lambda: self._coverage(rows),
         }
-        if wanted.sort == "name":
+        if query.sort == "name":
             return rows
-        key = keys[wanted.sort]()  # where there is none, NaN: that comes last, either way
-        return rows[np.argsort(key if wanted.ascending else -key, kind="stable")]
+        key = keys[query.sort]()  # unknown: NaN, which is sorted to the end in both directions
+        return rows[np.argsort(key if query.ascending else -key, kind="stable")]
 
-    def _ratio(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The worst target's error by that of "same as last time"."""
+    def _relative_error(self, rows: Rows) -> NDArray[np.float64]:
+        """(B,) recent error of the worst target, relative to the last-value forecast."""
         ratio = Accuracy(*(self._memories.column(name, rows) for name in Accuracy._fields)).ratio()
         return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
-    def _covered(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The share of values inside their interval that is farthest from what it should be."""
-        covered = np.asarray(self._memories.column("covered", rows), np.float64)
+    def _coverage(self, rows: Rows) -> NDArray[np.float64]:
+        """(B,) recent coverage of the target whose coverage is farthest from the intended one."""
+        covered = np.asarray(self._memories.column("covered", rows), np.float64)  # (B, T)
         if not covered.shape[1]:
             return np.full(len(rows), np.nan)
-        off = np.abs(covered - self._view.settings.model.interval)
-        worst = covered[np.arange(len(rows)), off.argmax(axis=1)]
-        return np.where(self._memories.column("seq", rows) < 2, np.nan, worst)
+        off = np.abs(covered - self._context.settings.model.interval)
+        farthest = covered[np.arange(len(rows)), off.argmax(axis=1)]
+        return np.where(self._memories.column("seq", rows) < 2, np.nan, farthest)
 
-    def _lines(self, rows: NDArray[np.intp]) -> list[schemas.Line]:
-        """These rows, as they are now."""
+    def _lines(self, rows: Rows) -> list[schemas.Line]:
+        """The list's lines of these rows, as they are now."""
         memories, registry, naming = self._memories, self._registry, self._naming
-        seen = summarize(self._view.engine, rows)
-        odd = self._view.recorder.anomaly_scores(rows, self._view.recorder.recent_anomalies(time.time()))
-        share = self._view.settings.model.interval
+        summary = summarize(self._context.engine, rows)
+        scores = self._context.recorder.anomaly_scores(rows, self._recent_anomalies())
+        intended = self._context.settings.model.interval
         columns = zip(
             memories.keys(rows.tolist()),
-            seen.seq.tolist(),
-            seen.time.tolist(),
+            summary.seq.tolist(),
+            summary.time.tolist(),
             registry.seen[rows].tolist(),
-            seen.value.tolist(),
-            seen.prediction.tolist(),
-            seen.half_width.tolist(),
+            summary.value.tolist(),
+            summary.prediction.tolist(),
+            summary.half_width.tolist(),
             registry.anomaly[rows].astype(np.float64).round(3).tolist(),
-            odd.astype(np.float64).round(3).tolist(),
-            seen.relative_mae.round(3).tolist(),
-            seen.covered.round(3).tolist(),
+            scores.astype(np.float64).round(3).tolist(),
+            summary.relative_mae.round(3).tolist(),
+            summary.covered.round(3).tolist(),
             registry.stale[rows].tolist(),
             strict=True,
         )
@@ -233,28 +245,28 @@ class StreamList:
             schemas.Line(
                 name=name,
                 events=events,
-                time=when,
-                seen=heard,
+                time=event_time,
+                seen=seen,
                 value=naming.value(value),
                 prediction=naming.target(prediction),
                 interval=naming.interval(prediction, half_width),
                 anomaly=None if anomaly != anomaly else anomaly,
-                odd=oddness,
+                odd=score,
                 error_ratio=worst(ratio),
-                covered=worst(covered, share),
+                covered=worst(covered, intended),
                 warm=events >= WARM_EVENTS,
                 stale=stale,
             )
             for (
                 name,
                 events,
-                when,
-                heard,
+                event_time,
+                seen,
                 value,
                 prediction,
                 half_width,
                 anomaly,
-                oddness,
+                score,
                 ratio,
                 covered,
                 stale,
@@ -262,16 +274,16 @@ class StreamList:
         ]
 
 
-def _some(of: Iterator[int], count: int) -> list[int]:
-    return [next(of) for _ in range(count)]
+async def _in_chunks(rows: list[int], work: Callable[[list[int]], None]) -> float:
+    """Call `work` with each chunk of rows; the event loop runs other tasks between two chunks.
 
-
-async def _by_pieces(rows: list[int], work: Callable[[list[int]], None]) -> float:
-    """Do something to all rows, some at a time, so that the line has its turn; returns how long that took."""
+    Returns:
+        Processor seconds that the work took.
+    """
     took = 0.0
-    for start in range(0, len(rows), AT_ONCE):
+    for start in range(0, len(rows), CHUNK_ROWS):
         begun = time.thread_time()
-        work(rows[start : start + AT_ONCE])
+        work(rows[start : start + CHUNK_ROWS])
         took += time.thread_time() - begun
         await asyncio.sleep(0)
     return took

@@ -1,8 +1,8 @@
-// Puts the page together: which view is shown, and what the top says of the service's health.
+// Entry point: shows the view that the address names, and the service's health in the header.
 
 import { about } from "./about.js";
 import { alerts } from "./alerts.js";
-import { say, toggle } from "./dom.js";
+import { setText, toggle } from "./dom.js";
 import { Feed } from "./feed.js";
 import { ago, bytes, span } from "./format.js";
 import { overview } from "./overview.js";
@@ -16,17 +16,17 @@ const VIEWS = { "": ["Streams", overview], stream: ["Stream", stream], alerts: [
 let leave = () => {};
 let shown = null;
 
-// #/stream/<name>, with the name's own slashes and marks encoded.
-function where() {
+// View and stream of the address #/stream/<name>, in which the name is percent-encoded.
+function parsed() {
   const [, view = "", rest = ""] = location.hash.split("/");
   let name = "";
-  try { name = decodeURIComponent(rest); } catch { /* not one of ours */ }
+  try { name = decodeURIComponent(rest); } catch { /* not an address of this page */ }
   return [VIEWS[view] && (view !== "stream" || name) ? view : "", name];
 }
 
 function route(first) {
   if (location.hash === "#main") return main.focus(); // the skip link
-  const [view, name] = where();
+  const [view, name] = parsed();
   if (shown === `${view}/${name}`) return;
   shown = `${view}/${name}`;
   leave();
@@ -37,27 +37,27 @@ function route(first) {
     if (link.getAttribute("href") === `#/${view === "stream" ? "" : view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  feed.look(view === "stream" ? name : null);
+  feed.follow(view === "stream" ? name : null);
   leave = show(main, feed, name) ?? (() => {});
   if (!first) { window.scrollTo(0, 0); main.focus({ preventScroll: true }); }
 }
 
 const [dot, words] = health.children;
 
-function wellOrNot(o) {
+function showHealth(o) {
   toggle(dot, "good", o.ready);
   toggle(dot, "bad", !o.ready);
-  say(words, o.ready ? "ready" : o.obstacles.join("; "));
-  say(document.getElementById("footer"), `stream_lstm ${o.version} · model ${o.model} · up ${span(o.now - o.started)} · checkpoint ${ago(o.now - o.checkpoint_age_seconds, o.now)} · ${bytes(o.state_bytes)} on disk · ${o.viewers} looking`);
+  setText(words, o.ready ? "ready" : o.obstacles.join("; "));
+  setText(document.getElementById("footer"), `stream_lstm ${o.version} · model ${o.model} · up ${span(o.now - o.started)} · checkpoint ${ago(o.now - o.checkpoint_age_seconds, o.now)} · ${bytes(o.state_bytes)} on disk · ${o.viewers} ${o.viewers === 1 ? "viewer" : "viewers"}`);
 }
 
-feed.on("overview", wellOrNot);
+feed.on("overview", showHealth);
 feed.on("state", (state) => {
-  toggle(document.body, "away", state === "away");
+  toggle(document.body, "disconnected", state === "disconnected");
   if (state === "live") return;
   toggle(dot, "good", false);
-  toggle(dot, "bad", state === "away");
-  say(words, state === "away" ? "no answer from the service; trying again" : "paused while hidden");
+  toggle(dot, "bad", state === "disconnected");
+  setText(words, state === "disconnected" ? "no answer from the service, retrying" : "paused while hidden");
 });
 window.addEventListener("hashchange", () => route(false));
 route(true);

@@ -1,4 +1,4 @@
-// Elements out of plain words. Text is only ever set as text, so that what sensors say is never markup.
+// DOM elements and API requests. Strings from sensors only ever become text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,23 +15,22 @@ function filled(made, attributes, children) {
 export const el = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
 export const svg = (tag, attributes, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
 
-// A name that came from a sensor: its direction stays its own.
+// A name from a sensor; its writing direction does not affect the text around it.
 export const named = (text) => el("bdi", { title: text, class: "name" }, text);
 
-// Set a text only where it has changed: less to lay out, and a reader's selection stays.
-export function say(place, text) {
-  if (place.textContent !== text) place.textContent = text;
+// Set a text only if it has changed: that saves layout and keeps a reader's selection.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
-export function toggle(place, name, on) {
-  place.classList.toggle(name, Boolean(on));
+export function toggle(element, name, on) {
+  element.classList.toggle(name, Boolean(on));
 }
 
-export async function ask(path, parameters = {}) {
+export async function getJson(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
-  const text = query.size ? `${path}?${query}` : path;
-  const answer = await fetch(text, { headers: { Accept: "application/json" } });
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(told.error || answer.statusText || `status ${answer.status}`), { status: answer.status });
-  return told;
+  const response = await fetch(query.size ? `${path}?${query}` : path, { headers: { Accept: "application/json" } });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw Object.assign(new Error(answer.error || response.statusText || `status ${response.status}`), { status: response.status });
+  return answer;
 }

@@ -1,6 +1,6 @@
-// The live feed: one event source, told again to whoever listens. A hidden tab has none.
+// The live feed: one event source for all listeners on the page. A hidden tab has none.
 
-const AGAIN_MS = 3_000;
+const RETRY_MS = 3_000; // after the service rejected the connection: recovery takes seconds
 
 export class Feed {
   #source = null;
@@ -16,19 +16,20 @@ export class Feed {
     window.addEventListener("pageshow", () => this.#open());
   }
 
-  // Kinds: overview, news, gone; state ("live", "away", "hidden"); open, and whether again: news before may be lost.
-  on(kind, call) {
+  // Kinds: overview, news, gone; state ("live", "disconnected", "hidden"); open, with true if not the first
+  // time: earlier news may be missing.
+  on(kind, listener) {
     if (!this.#listeners.has(kind)) this.#listeners.set(kind, new Set());
-    this.#listeners.get(kind).add(call);
-    return () => this.#listeners.get(kind).delete(call);
+    this.#listeners.get(kind).add(listener);
+    return () => this.#listeners.get(kind).delete(listener);
   }
 
-  #tell(kind, told) {
-    for (const call of this.#listeners.get(kind) ?? []) call(told);
+  #emit(kind, message) {
+    for (const listener of this.#listeners.get(kind) ?? []) listener(message);
   }
 
-  // Look at one stream, or at none.
-  look(name, layer = 0) {
+  // Follow a layer of one stream, or no stream.
+  follow(name, layer = 0) {
     const path = name ? `api/live?${new URLSearchParams({ name, layer })}` : "api/live";
     if (path === this.#path && this.#source) return;
     this.#path = path;
@@ -43,16 +44,16 @@ export class Feed {
 
   #open() {
     this.#close();
-    if (document.visibilityState === "hidden") return this.#tell("state", "hidden");
+    if (document.visibilityState === "hidden") return this.#emit("state", "hidden");
     const source = new EventSource(this.#path);
     this.#source = source;
-    source.addEventListener("open", () => { this.#tell("state", "live"); this.#tell("open", this.#again); this.#again = true; });
+    source.addEventListener("open", () => { this.#emit("state", "live"); this.#emit("open", this.#again); this.#again = true; });
     source.addEventListener("error", () => {
-      this.#tell("state", "away");
-      // It tries again by itself, unless it was refused.
-      if (source.readyState === EventSource.CLOSED && source === this.#source) this.#timer = setTimeout(() => this.#open(), AGAIN_MS);
+      this.#emit("state", "disconnected");
+      // An EventSource reconnects by itself, except after a status other than 200.
+      if (source.readyState === EventSource.CLOSED && source === this.#source) this.#timer = setTimeout(() => this.#open(), RETRY_MS);
     });
-    source.addEventListener("overview", (event) => { this.overview = JSON.parse(event.data); this.#tell("overview", this.overview); });
-    for (const kind of ["news", "gone"]) source.addEventListener(kind, (event) => this.#tell(kind, JSON.parse(event.data)));
+    source.addEventListener("overview", (event) => { this.overview = JSON.parse(event.data); this.#emit("overview", this.overview); });
+    for (const kind of ["news", "gone"]) source.addEventListener(kind, (event) => this.#emit(kind, JSON.parse(event.data)));
   }
 }

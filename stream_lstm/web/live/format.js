@@ -1,11 +1,11 @@
-// Numbers, times and shares as people read them.
+// Numbers, times and shares as text.
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 const small = new Intl.NumberFormat("en", { notation: "scientific", maximumSignificantDigits: 4 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-const rough = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 export const NONE = "–";
 
@@ -20,7 +20,7 @@ export const count = (value) => (value === null || value === undefined ? NONE : 
 export const rate = (value) => (value < 10 ? plain.format(Math.round(value * 10) / 10) : value < 1e5 ? whole.format(value) : compact.format(value));
 export const percent = (value, digits = 0) => (value === null || value === undefined ? NONE : `${(value * 100).toFixed(digits)} %`);
 export const ratio = (value) => (value === null || value === undefined ? NONE : typeof value === "object" ? number(value) : value.toFixed(2));
-export const time = (seconds) => (seconds ? moment.format(new Date(seconds * 1000)) : NONE);
+export const time = (seconds) => (seconds ? dateTime.format(new Date(seconds * 1000)) : NONE);
 
 export function span(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return NONE;
@@ -32,7 +32,7 @@ export function span(seconds) {
   return `${whole.format(seconds / 86_400)} days`;
 }
 
-// When something was heard of is known by the second.
+// Arrival times are whole seconds.
 export function ago(seconds, now) {
   if (!seconds) return NONE;
   const past = Math.floor(Math.max(now - seconds, 0));
@@ -46,14 +46,14 @@ export function bytes(value) {
   return `${value >= 100 || n === 0 ? whole.format(value) : plain.format(Math.round(value * 10) / 10)} ${units[n]}`;
 }
 
-// A value with an interval around it: half its width tells how sure.
+// A value ± the half-width of its interval.
 export function around(value, interval) {
   if (value === null || value === undefined) return NONE;
   if (typeof value === "object") return Object.entries(value).map(([name, v]) => `${name} ${around(v, interval?.[name])}`).join(", ");
   if (!interval) return number(value);
   const half = (interval[1] - interval[0]) / 2;
-  return `${number(value)} ± ${half && (half < 1e-4 || half >= 1e9) ? small.format(half) : rough.format(half)}`;
+  return `${number(value)} ± ${half && (half < 1e-4 || half >= 1e9) ? small.format(half) : short.format(half)}`;
 }
 
-// Of a value that may be an object by name: one target's.
+// The number of one target, in a value that may be an object by name.
 export const of = (value, target) => (value !== null && typeof value === "object" && !Array.isArray(value) ? value[target] ?? null : value);

@@ -1,51 +1,51 @@
-// One stream: its course against what was predicted, and its cell at work, event by event.
+// One stream: values against forecasts, and its LSTM cell, event by event.
 
 import { cell } from "./cell.js";
-import { ask, el, named, say, toggle } from "./dom.js";
+import { el, getJson, named, setText, toggle } from "./dom.js";
 import { ago, around, count, number, of, percent, ratio, span, time } from "./format.js";
 import { strips } from "./strips.js";
 
-const INSIDES = 128; // that are shown at once
-const COUNTS = [150, 300, 1_000, 2_000]; // events in the chart
-const AGAIN_MS = 2_000;
-const ABOUT_MS = 5_000; // how well it is predicted is asked for anew after so long
+const INSIDES_SHOWN = 128; // events whose gates are shown at once: wide enough columns in the heat maps
+const COUNTS = [150, 300, 1_000, 2_000]; // events in the chart; the API gives 2,000 at most
+const RETRY_MS = 2_000;
+const ABOUT_MS = 5_000; // after which error and coverage are fetched again: they change slowly
 
 export function stream(main, feed, name) {
-  const state = { about: null, events: [], insides: [], memory: null, forecast: [], layer: 0, target: null, at: -1, live: true, many: 300, ended: false, loading: false, failed: 0 };
-  const facts = el("dl", { class: "facts row" }), marks = el("p", { class: "marks" }), trouble = el("p", { class: "trouble", role: "alert" });
+  const state = { about: null, events: [], insides: [], memory: null, forecast: [], layer: 0, target: null, at: -1, live: true, many: 300, ended: false, loading: false };
+  const facts = el("dl", { class: "facts row" }), marks = el("p", { class: "marks" }), problem = el("p", { class: "problem", role: "alert" });
   const many = el("select", { id: "many" }, COUNTS.map((n) => el("option", { value: n, selected: n === state.many }, `${count(n)} events`)));
   const target = el("select", { id: "target" }), targets = el("span", { hidden: true }, el("label", { for: "target" }, "Of "), target);
   const layer = el("select", { id: "layer" }), layers = el("span", { hidden: true }, el("label", { for: "layer" }, "Layer "), layer);
   const plot = el("div", { class: "plot", id: "plot", role: "img" });
   const step = el("input", { type: "range", id: "step", min: 0, max: 0, value: 0, "aria-label": "Event" });
-  const back = el("button", { type: "button", "aria-label": "One event back" }, "‹"), on = el("button", { type: "button", "aria-label": "One event on" }, "›");
+  const back = el("button", { type: "button", "aria-label": "Previous event" }, "‹"), on = el("button", { type: "button", "aria-label": "Next event" }, "›");
   const live = el("button", { type: "button", class: "live", "aria-pressed": "true" }, "Live");
-  const nothing = el("p", { hidden: true }, "No event of it has come since the service started, so there is none to draw. What it remembers is shown below.");
+  const nothing = el("p", { hidden: true }, "No events since the service started. Its memory is shown below.");
   const which = el("p", { class: "quiet", id: "which" });
-  const picture = cell(), heat = strips((column) => choose(column));
+  const picture = cell(), heatMaps = strips((column) => choose(column));
   const body = el("div", { hidden: true }); // until there is something to show
-  let course = null, painting = 0, timer = 0, asked = performance.now();
+  let course = null, painting = 0, timer = 0, fetchedAt = performance.now();
 
   main.append(
     el("p", { class: "path" }, el("a", { href: "#/" }, "Streams")),
-    el("h1", null, named(name)), marks, trouble, body);
+    el("h1", null, named(name)), marks, problem, body);
   body.append(facts,
     el("section", { "aria-labelledby": "course" },
-      el("div", { class: "tools" }, el("h2", { id: "course" }, "Course"), targets, el("label", { for: "many" }, "Last"), many,
-        el("p", { class: "quiet key" }, el("i", { class: "value" }), "value", el("i", { class: "expected" }), "expected one event before", el("i", { class: "band" }), el("span", { id: "share" }, "interval"), el("i", { class: "alert" }), "alert")),
+      el("div", { class: "tools" }, el("h2", { id: "course" }, "Forecasts"), targets, el("label", { for: "many" }, "Last"), many,
+        el("p", { class: "quiet key" }, el("i", { class: "value" }), "value", el("i", { class: "expected" }), "forecast one event ahead", el("i", { class: "band" }), el("span", { id: "share" }, "prediction interval"), el("i", { class: "alert" }), "alert")),
       nothing, plot),
     el("section", { "aria-labelledby": "cell" },
-      el("div", { class: "tools" }, el("h2", { id: "cell" }, "The cell at work"), layers,
-        el("div", { class: "steps", role: "group", "aria-label": "Step through recent events" }, back, step, on, live), which),
+      el("div", { class: "tools" }, el("h2", { id: "cell" }, "LSTM cell"), layers,
+        el("div", { class: "steps", role: "group", "aria-label": "Step through the last events" }, back, step, on, live), which),
       picture.place),
-    el("section", { "aria-labelledby": "memory" }, el("h2", { id: "memory" }, "Memory over time"), heat.place));
+    el("section", { "aria-labelledby": "memory" }, el("h2", { id: "memory" }, "Memory over time"), heatMaps.place));
 
-  const target_ = () => state.target ?? state.about.targets[0];
+  const shownTarget = () => state.target ?? state.about.targets[0];
   const single = () => state.about.targets.length <= 1;
 
-  // What the charts draw: by time, with what is expected after the last event.
+  // The columns of the charts: events by time, then the forecast after the last one.
   function columns() {
-    const t = target_(), events = [...state.events].sort((a, b) => a.time - b.time);
+    const t = shownTarget(), events = [...state.events].sort((a, b) => a.time - b.time);
     const numbers = { time: [], value: [], expected: [], low: [], high: [], anomaly: [], ahead: [], alerts: [], marked: [] };
     for (const event of events) {
       const ends = of(event.expected_interval, t);
@@ -82,36 +82,36 @@ export function stream(main, feed, name) {
     const drawn = columns(), none = !state.events.length;
     plot.hidden = none;
     nothing.hidden = !none;
-    heat.place.hidden = !state.insides.length;
+    heatMaps.place.hidden = !state.insides.length;
     if (none) { course?.end(); course = null; }
     else if (course) course.show(drawn);
     else course = Course.draw(plot, drawn, { choose: (n) => chooseTime(drawnTime(n)) });
     plot.setAttribute("aria-label", `Values, predictions and anomalies of the last ${state.events.length} events`);
-    tellFacts();
+    showFacts();
     showInside();
   }
   const drawnTime = (n) => [...state.events].sort((a, b) => a.time - b.time)[n]?.time;
   const repaint = () => { painting ||= requestAnimationFrame(paint); };
 
-  function tellFacts() {
+  function showFacts() {
     const { about, events } = state, now = feed.overview?.now ?? Date.now() / 1e3, last = events.at(-1);
     const rows = [
       ["Events", count(last?.seq ?? about.events_total)],
       ["Last value", number(last?.value ?? about.value)],
       ["Expected next", around(last?.prediction ?? about.prediction, last?.interval ?? about.interval)],
       ["Anomaly", last ? ratio(last.anomaly) : ratio(about.anomaly)],
-      ["Error by “same as last time”", ratio(about.error_ratio)],
-      [`In the ${percent(about.interval_share)} interval`, typeof about.covered === "number" ? percent(about.covered) : number(about.covered)],
-      ["Usually every", span(about.usual_gap_seconds)],
-      ["Newest event", time(last?.time ?? about.time)],
-      ["Last heard", ago(about.seen, now)],
+      ["Error relative to the last-value forecast", ratio(about.error_ratio)],
+      [`Coverage of the ${percent(about.interval_share)} interval`, typeof about.covered === "number" ? percent(about.covered) : number(about.covered)],
+      ["Usual gap", span(about.usual_gap_seconds)],
+      ["Event time", time(last?.time ?? about.time)],
+      ["Last seen", ago(about.seen, now)],
     ];
     if (last?.label) rows.splice(2, 1, ["Label", `${last.label} (${percent(last.probabilities[last.label])})`]);
     if (facts.childNodes.length !== rows.length) facts.replaceChildren(...rows.map(([title]) => el("div", null, el("dt", null, title), el("dd"))));
-    rows.forEach(([title, text], n) => { say(facts.childNodes[n].firstChild, title); say(facts.childNodes[n].lastChild, text); });
-    const told = [about.where === "disk" && "waits on disk", about.stale && "silent", !about.warm && (last?.seq ?? 0) < 100 && "new", about.frozen && "frozen: does not learn"].filter(Boolean);
-    if (marks.textContent !== told.join("")) marks.replaceChildren(...told.map((text) => el("span", { class: "mark" }, text)));
-    say(document.getElementById("share"), `where ${percent(about.interval_share)} should lie`);
+    rows.forEach(([title, text], n) => { setText(facts.childNodes[n].firstChild, title); setText(facts.childNodes[n].lastChild, text); });
+    const states = [about.where === "disk" && "on disk", about.stale && "stale", !about.warm && (last?.seq ?? 0) < 100 && "cold", about.frozen && "frozen: excluded from learning"].filter(Boolean);
+    if (marks.textContent !== states.join("")) marks.replaceChildren(...states.map((text) => el("span", { class: "mark" }, text)));
+    setText(document.getElementById("share"), `${percent(about.interval_share)} prediction interval`);
   }
 
   function showInside() {
@@ -122,16 +122,16 @@ export function stream(main, feed, name) {
     step.value = Math.max(state.at, 0);
     step.disabled = back.disabled = on.disabled = all.length < 2;
     live.setAttribute("aria-pressed", String(state.live));
-    heat.show(all, state.at, state.about.usual_gap_seconds);
+    heatMaps.show(all, state.at, state.about.usual_gap_seconds);
     if (!inside) {
-      if (state.memory) picture.memory(state.memory, around(of(state.about.prediction, target_()), of(state.about.interval, target_())));
-      return say(which, "No event of it has been told yet: its gates open with the next one.");
+      if (state.memory) picture.memory(state.memory, around(of(state.about.prediction, shownTarget()), of(state.about.interval, shownTarget())));
+      return setText(which, "No gate values until the next event.");
     }
     const event = state.events.find((one) => one.seq === inside.seq), before = all[state.at - 1];
-    const t = target_(), follows = before?.seq === inside.seq - 1 ? before : null;
+    const t = shownTarget(), follows = before?.seq === inside.seq - 1 ? before : null;
     picture.show(inside, follows, event, { value: number(of(event?.value, t)), prediction: event?.label ?? around(of(event?.prediction, t), of(event?.interval, t)) });
     const text = `Event ${count(inside.seq)}, ${time(inside.time)}${event ? `: ${number(event.value)}${event.kind ? `, ${event.kind}` : ""}` : ""}`;
-    say(which, text);
+    setText(which, text);
     step.setAttribute("aria-valuetext", text);
   }
 
@@ -143,7 +143,7 @@ export function stream(main, feed, name) {
   }
 
   function chooseTime(at) {
-    choose(Math.max(state.insides.findLastIndex((inside) => inside.time <= at), 0)); // or the oldest that is told
+    choose(Math.max(state.insides.findLastIndex((inside) => inside.time <= at), 0)); // or the oldest that was traced
   }
 
   async function load() {
@@ -152,19 +152,19 @@ export function stream(main, feed, name) {
     state.loading = true;
     try {
       const [about, insides] = await Promise.all([
-        ask("api/stream", { name, events: state.many }),
-        ask("api/stream/insides", { name, layer: state.layer, events: INSIDES })]);
+        getJson("api/stream", { name, events: state.many }),
+        getJson("api/stream/insides", { name, layer: state.layer, events: INSIDES_SHOWN })]);
       if (state.ended) return;
       Object.assign(state, { about, events: about.events, insides: insides.events, memory: insides, forecast: insides.forecast });
-      say(trouble, "");
+      setText(problem, "");
       body.hidden = false;
       offer(insides);
       repaint();
     } catch (error) {
       if (state.ended) return;
       body.hidden ||= error.status === 404;
-      say(trouble, error.status === 404 ? "There is no such stream (any more)." : `It cannot be read: ${error.message}.`);
-      if (error.status !== 404) timer = setTimeout(load, AGAIN_MS);
+      setText(problem, error.status === 404 ? "This stream does not exist (any more)." : `Cannot read the stream: ${error.message}.`);
+      if (error.status !== 404) timer = setTimeout(load, RETRY_MS);
     } finally {
       state.loading = false;
     }
@@ -179,45 +179,45 @@ export function stream(main, feed, name) {
     }
   }
 
-  function hear(news) {
+  function append(news) {
     if (news.name !== name || !state.about) return;
     const last = state.events.at(-1)?.seq ?? 0;
-    if (news.after > last) return load(); // something was missed
+    if (news.after > last) return load(); // news are missing
     state.events = [...state.events, ...news.events.filter((event) => event.seq > last)].slice(-state.many);
-    const told = state.insides.at(-1)?.seq ?? 0, before = state.insides.length;
-    state.insides = [...state.insides, ...news.insides.filter((inside) => inside.seq > told)];
-    const gone = Math.max(state.insides.length - 2 * INSIDES, 0);
-    state.insides = state.live ? state.insides.slice(-INSIDES) : state.insides.slice(gone);
+    const traced = state.insides.at(-1)?.seq ?? 0, before = state.insides.length;
+    state.insides = [...state.insides, ...news.insides.filter((inside) => inside.seq > traced)];
+    const gone = Math.max(state.insides.length - 2 * INSIDES_SHOWN, 0);
+    state.insides = state.live ? state.insides.slice(-INSIDES_SHOWN) : state.insides.slice(gone);
     if (!state.live) state.at = Math.max(state.at - gone, 0);
     if (state.insides.length || before) state.forecast = news.forecast;
     Object.assign(state.about, { seen: feed.overview?.now ?? state.about.seen, stale: false });
     repaint();
   }
 
-  // What is known of the stream beside its events changes slowly.
+  // Fetch error, coverage and the like again.
   async function refresh() {
     if (!state.about || state.loading) return;
-    if (performance.now() - asked > ABOUT_MS) {
-      asked = performance.now();
-      const about = await ask("api/stream", { name, events: 0 }).catch(() => null);
+    if (performance.now() - fetchedAt > ABOUT_MS) {
+      fetchedAt = performance.now();
+      const about = await getJson("api/stream", { name, events: 0 }).catch(() => null);
       if (about && !state.ended) state.about = about;
     }
-    if (!painting && !state.ended) tellFacts();
+    if (!painting && !state.ended) showFacts();
   }
 
-  const anew = () => { course?.end(); course = null; repaint(); }; // in other colors
+  const redraw = () => { course?.end(); course = null; repaint(); }; // in the colors of the new scheme
   const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", anew);
+  scheme.addEventListener("change", redraw);
 
   const off = [
-    feed.on("news", hear),
+    feed.on("news", append),
     feed.on("open", load),
-    feed.on("gone", () => { say(trouble, "There is no such stream (any more)."); }),
+    feed.on("gone", () => { setText(problem, "This stream does not exist (any more)."); }),
     feed.on("overview", refresh),
   ];
   many.addEventListener("change", () => { state.many = Number(many.value); load(); });
   target.addEventListener("change", () => { state.target = target.value; repaint(); });
-  layer.addEventListener("change", () => { state.layer = Number(layer.value); state.insides = []; feed.look(name, state.layer); load(); });
+  layer.addEventListener("change", () => { state.layer = Number(layer.value); state.insides = []; feed.follow(name, state.layer); load(); });
   step.addEventListener("input", () => choose(Number(step.value)));
   back.addEventListener("click", () => choose(state.at - 1));
   on.addEventListener("click", () => choose(state.at + 1));
@@ -228,7 +228,7 @@ export function stream(main, feed, name) {
     state.ended = true;
     clearTimeout(timer);
     off.forEach((call) => call());
-    scheme.removeEventListener("change", anew);
+    scheme.removeEventListener("change", redraw);
     toggle(main, "one", false);
     course?.end();
   };

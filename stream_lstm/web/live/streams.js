@@ -1,32 +1,36 @@
-// The list of streams: as long as there are streams, though only what is in sight is ever fetched or drawn.
+// The list of streams: as tall as all its rows, but only rows in sight are fetched and drawn.
 
-import { ask, el, say, toggle } from "./dom.js";
+import { el, getJson, setText, toggle } from "./dom.js";
 import { ago, around, count, number, ratio } from "./format.js";
 
-const PIECE = 50; // rows that are fetched together
-const ROWS_MAX = 300_000; // browsers draw no page that is much higher
-const SPARE = 20; // rows that are drawn beyond those in sight
-const FRESH_MS = 1_800; // what was fetched is fetched anew after so long
-const TYPED_MS = 200;
-const HELD_MS = 2_500; // after the pointer last moved over the rows, they stay where they are
+const PIECE = 50; // rows fetched together: about two screens
+const ROWS_MAX = 300_000; // at 46 pixels each; browsers do not draw pages much taller than that
+const SPARE = 20; // rows drawn above and below those in sight, so that scrolling shows no gaps
+const FRESH_MS = 1_800; // after which rows are fetched again: every second overview
+const TYPING_MS = 200; // after the last key, the search starts
+const HELD_MS = 2_500; // after the pointer last moved over the rows, they may move again
 
-const STATES = { all: "all", odd: "odd", stale: "silent", cold: "new", worse: "worse than “same as last time”" };
-const COLUMNS = [ // title, its sort, class
-  ["Stream", "name", "stream"], ["Value", null, "value"], ["Expected next", null, "next"], ["Anomaly", "odd", "odd"],
-  ["Error", "error", "error"], ["In interval", "covered", "covered"], ["Events", "events", "events"], ["Last heard", "seen", "seen"],
+const STATES = { all: "all", anomalous: "anomalous", stale: "stale", cold: "cold (fewer than 100 events)", worse: "worse than the last-value forecast" };
+const COLUMNS = [ // title, sort key, class, tooltip
+  ["Stream", "name", "stream"], ["Value", null, "value", "Value of the last event"],
+  ["Expected next", null, "next", "Prediction for the next event ± half-width of its interval"],
+  ["Anomaly", "anomaly", "anomaly", "Anomaly of the last event, or the faded one of an event in the last minutes"],
+  ["Relative error", "error", "error", "Mean error relative to the last-value forecast, over the last hundreds of events; 1.0 is no better"],
+  ["Coverage", "covered", "covered", "Share of values inside their prediction interval, over the last hundreds of events"],
+  ["Events", "events", "events"], ["Last seen", "seen", "seen", "Arrival of the last event"],
 ];
-const ASCENDING = new Set(["name", "covered"]); // at first
+const ASCENDING = new Set(["name", "covered"]); // sorted ascending at the first click
 
-// What the list is asked for stays while one looks at a stream and comes back.
-const asked = { search: "", state: "all", sort: "odd", order: "" };
+// The query is kept while another view is shown.
+const query = { search: "", state: "all", sort: "anomaly", order: "" };
 
 export function streams(feed) {
-  const search = el("input", { type: "search", id: "search", placeholder: "part of a name", autocomplete: "off", spellcheck: "false", value: asked.search });
-  const state = el("select", { id: "state" }, Object.entries(STATES).map(([value, text]) => el("option", { value, selected: value === asked.state }, text)));
+  const search = el("input", { type: "search", id: "search", placeholder: "part of a name", autocomplete: "off", spellcheck: "false", value: query.search });
+  const state = el("select", { id: "state" }, Object.entries(STATES).map(([value, text]) => el("option", { value, selected: value === query.state }, text)));
   const total = el("p", { class: "quiet", role: "status" });
-  const heads = COLUMNS.map(([title, sort, kind]) => {
-    const head = el("th", { scope: "col", class: kind });
-    head.append(sort ? el("button", { type: "button", onclick: () => sorted(sort) }, title) : title);
+  const heads = COLUMNS.map(([title, sort, kind, tooltip]) => {
+    const head = el("th", { scope: "col", class: kind, title: tooltip });
+    head.append(sort ? el("button", { type: "button", onclick: () => sortBy(sort) }, title) : title);
     return { head, sort };
   });
   const above = el("tr", { class: "space", "aria-hidden": "true" }, el("td", { colspan: COLUMNS.length }));
@@ -35,26 +39,26 @@ export function streams(feed) {
   const table = el("table", { class: "list", "aria-label": "Streams" }, el("thead", null, el("tr", null, heads.map(({ head }) => head))), body);
   const place = el("section", { "aria-labelledby": "streams" },
     el("div", { class: "tools" }, el("h2", { id: "streams" }, "Streams"),
-      el("label", { for: "search" }, "Find"), search, el("label", { for: "state" }, "Show"), state, total),
+      el("label", { for: "search" }, "Search"), search, el("label", { for: "state" }, "Show"), state, total),
     table);
 
   const pieces = new Map(); // by number: { at, lines }
   const rows = []; // drawn, from the first in sight on
   let first = 0, known = 0, now = Date.now() / 1e3, version = 0, rowHeight = 46, moved = 0, drawing = 0, typing = 0, ended = false;
 
-  function sorted(sort) {
-    if (asked.sort === sort) asked.order = ascending() ? "descending" : "ascending";
-    else Object.assign(asked, { sort, order: ASCENDING.has(sort) ? "ascending" : "descending" });
-    anew();
+  function sortBy(sort) {
+    if (query.sort === sort) query.order = ascending() ? "descending" : "ascending";
+    else Object.assign(query, { sort, order: ASCENDING.has(sort) ? "ascending" : "descending" });
+    reset();
   }
 
-  const ascending = () => (asked.order ? asked.order === "ascending" : ASCENDING.has(asked.sort));
+  const ascending = () => (query.order ? query.order === "ascending" : ASCENDING.has(query.sort));
 
-  function anew() {
+  function reset() {
     version += 1;
     pieces.clear();
     for (const { head, sort } of heads) {
-      if (sort !== asked.sort) head.removeAttribute("aria-sort");
+      if (sort !== query.sort) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", ascending() ? "ascending" : "descending");
     }
     fetchInSight(true);
@@ -62,42 +66,42 @@ export function streams(feed) {
 
   function row() {
     const name = el("bdi", { class: "name" }), link = el("a", null, name), marks = el("span", { class: "marks" });
-    const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("i")), odd = el("span");
+    const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("i")), anomaly = el("span");
     const cells = { value: el("td", { class: "value" }), next: el("td", { class: "next" }), error: el("td", { class: "error" }), covered: el("td", { class: "covered" }), events: el("td", { class: "events" }), seen: el("td", { class: "seen" }) };
-    const made = el("tr", null, el("th", { scope: "row", class: "stream" }, el("div", null, link, marks)), cells.value, cells.next, el("td", { class: "odd" }, bar, odd), cells.error, cells.covered, cells.events, cells.seen);
-    return { made, name, link, marks, bar, odd, cells };
+    const made = el("tr", null, el("th", { scope: "row", class: "stream" }, el("div", null, link, marks)), cells.value, cells.next, el("td", { class: "anomaly" }, bar, anomaly), cells.error, cells.covered, cells.events, cells.seen);
+    return { made, name, link, marks, bar, anomaly, cells };
   }
 
-  function fill({ made, name, link, marks, bar, odd, cells }, index, line) {
+  function fill({ made, name, link, marks, bar, anomaly, cells }, index, line) {
     made.setAttribute("aria-rowindex", index + 2);
-    toggle(made, "waits", !line);
+    toggle(made, "loading", !line);
     if (!line) {
-      say(name, "…");
+      setText(name, "…");
       link.removeAttribute("href");
       marks.replaceChildren();
-      for (const cell of [...Object.values(cells), odd]) say(cell, "");
+      for (const cell of [...Object.values(cells), anomaly]) setText(cell, "");
       bar.firstChild.style.width = "0";
       return;
     }
-    say(name, line.name);
+    setText(name, line.name);
     name.title = line.name;
     const href = `#/stream/${encodeURIComponent(line.name)}`;
     if (link.getAttribute("href") !== href) link.setAttribute("href", href);
-    const told = [line.stale && "silent", !line.warm && "new"].filter(Boolean).join(" ");
-    if (marks.dataset.told !== told) {
-      marks.dataset.told = told;
-      marks.replaceChildren(...told.split(" ").filter(Boolean).map((mark) => el("span", { class: `mark ${mark}` }, mark)));
+    const states = [line.stale && "stale", !line.warm && "cold"].filter(Boolean).join(" ");
+    if (marks.dataset.states !== states) {
+      marks.dataset.states = states;
+      marks.replaceChildren(...states.split(" ").filter(Boolean).map((mark) => el("span", { class: `mark ${mark}` }, mark)));
     }
-    say(cells.value, number(line.value));
-    say(cells.next, around(line.prediction, line.interval));
+    setText(cells.value, number(line.value));
+    setText(cells.next, around(line.prediction, line.interval));
     bar.firstChild.style.width = `${Math.round(line.odd * 100)}%`;
     toggle(bar, "alarm", line.odd >= (feed.overview?.alert_from ?? 1));
-    say(odd, line.anomaly === null && !line.odd ? ratio(null) : ratio(line.odd));
-    say(cells.error, ratio(line.error_ratio));
+    setText(anomaly, line.anomaly === null && !line.odd ? ratio(null) : ratio(line.odd));
+    setText(cells.error, ratio(line.error_ratio));
     toggle(cells.error, "worse", line.error_ratio >= 1.005);
-    say(cells.covered, line.covered === null ? "–" : `${Math.round(line.covered * 100)} %`);
-    say(cells.events, count(line.events));
-    say(cells.seen, ago(line.seen, now));
+    setText(cells.covered, line.covered === null ? "–" : `${Math.round(line.covered * 100)} %`);
+    setText(cells.events, count(line.events));
+    setText(cells.seen, ago(line.seen, now));
   }
 
   function inSight() {
@@ -124,14 +128,14 @@ export function streams(feed) {
   const redraw = () => { drawing ||= requestAnimationFrame(draw); };
 
   async function fetchPiece(n) {
-    const of = version, at = performance.now(), before = pieces.get(n);
+    const fetched = version, at = performance.now(), before = pieces.get(n);
     pieces.set(n, { at, lines: before?.lines ?? [] });
-    const told = await ask("api/streams", { ...asked, offset: n * PIECE, limit: PIECE }).catch(() => null);
-    if (of !== version || ended) return;
-    if (!told) { pieces.delete(n); return; }
-    pieces.set(n, { at, lines: told.streams });
-    known = told.total;
-    say(total, !known && told.memory ? "No stream matches." : `${count(known)} of ${count(told.memory)}${told.disk ? `; ${count(told.disk)} more wait on disk, unlisted` : ""}${known > ROWS_MAX ? `; the first ${count(ROWS_MAX)} are shown: narrow the search` : ""}`);
+    const answer = await getJson("api/streams", { ...query, offset: n * PIECE, limit: PIECE }).catch(() => null);
+    if (fetched !== version || ended) return;
+    if (!answer) { pieces.delete(n); return; }
+    pieces.set(n, { at, lines: answer.streams });
+    known = answer.total;
+    setText(total, !known && answer.memory ? "No stream matches." : `${count(known)} of ${count(answer.memory)}${answer.disk ? `; ${count(answer.disk)} more on disk, not listed` : ""}${known > ROWS_MAX ? `; only the first ${count(ROWS_MAX)} are shown, narrow the search` : ""}`);
     redraw();
   }
 
@@ -145,7 +149,7 @@ export function streams(feed) {
     }
   }
 
-  // Nobody clicks on what jumps away: while the pointer moves over the rows, or the focus is in one, they stay.
+  // Rows do not move while the pointer moves over them or one has the focus: a click would hit another row.
   const held = () => performance.now() - moved < HELD_MS || body.contains(document.activeElement);
   const onScroll = () => { redraw(); fetchInSight(false); };
   body.addEventListener("pointermove", () => { moved = performance.now(); }, { passive: true });
@@ -154,11 +158,11 @@ export function streams(feed) {
   window.addEventListener("resize", onScroll);
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => { asked.search = search.value; anew(); }, TYPED_MS);
+    typing = setTimeout(() => { query.search = search.value; reset(); }, TYPING_MS);
   });
-  state.addEventListener("change", () => { asked.state = state.value; anew(); });
-  const off = feed.on("open", (again) => { if (again) anew(); });
-  queueMicrotask(anew);
+  state.addEventListener("change", () => { query.state = state.value; reset(); });
+  const off = feed.on("open", (again) => { if (again) reset(); });
+  queueMicrotask(reset);
 
   return {
     place,

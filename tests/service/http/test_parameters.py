@@ -1,4 +1,4 @@
-"""Every parameter is there, known, and within its bounds; or it is said what it may be."""
+"""Query parameters: parsed within their limits, and errors that name the parameter and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
-from stream_lstm.service.http.parameters import NAME_BYTES_MAX, InvalidParameter, Parameter, read
+from stream_lstm.service.http.parameters import ALIASES, NAME_BYTES_MAX, InvalidParameter, Parameter, parse
 
-COUNT = Parameter("count", "how many", 5, least=1, most=500)
-STATE = Parameter("state", "which", "all", ("all", "odd"))
+COUNT = Parameter("count", "how many", 5, minimum=1, maximum=500)
+STATE = Parameter("state", "which", "all", ("all", "anomalous"))
 ORDER = Parameter("order", "either way", "", ("", "up", "down"))
 TEXT = Parameter("text", "anything", "")
 NAME = Parameter("name", "whose")
@@ -25,7 +25,8 @@ NAME = Parameter("name", "whose")
         (COUNT, "500", 500),
         (COUNT, "007", 7),
         (STATE, None, "all"),
-        (STATE, "odd", "odd"),
+        (STATE, "anomalous", "anomalous"),
+        (STATE, "odd", "anomalous"),
         (ORDER, None, ""),
         (ORDER, "", ""),
         (TEXT, None, ""),
@@ -36,8 +37,8 @@ NAME = Parameter("name", "whose")
         (NAME, "<b>'\"\u202e\0", "<b>'\"\u202e\0"),
     ],
 )
-def test_what_may_be_asked_is_read(parameter: Parameter, text: str | None, value: object) -> None:
-    assert parameter.read(text) == value
+def test_an_allowed_value_is_parsed(parameter: Parameter, text: str | None, value: object) -> None:
+    assert parameter.parse(text) == value
 
 
 @pytest.mark.parametrize(
@@ -48,34 +49,44 @@ def test_what_may_be_asked_is_read(parameter: Parameter, text: str | None, value
             for text in ("", "0", "501", "-1", "+5", " 5", "5 ", "1_0", "1.0", "1e2", "0x1", "five", "٣", "²")
         ),
         (COUNT, "9" * 5_000, "count: must be a whole number"),
-        (STATE, "", "state: must be one of all, odd"),
-        (STATE, "ODD", "state: must be one of all, odd"),
+        (STATE, "", "state: must be one of all, anomalous"),
+        (STATE, "ODD", "state: must be one of all, anomalous"),
         (ORDER, "sideways", "order: must be one of up, down"),
         (TEXT, "ä" * (NAME_BYTES_MAX // 2) + "a", "text: is longer than 16384 bytes"),
-        (NAME, None, "name: must be given"),
+        (NAME, None, "name: is required"),
     ],
 )
-def test_what_may_not_is_refused(parameter: Parameter, text: str | None, problem: str) -> None:
+def test_a_wrong_value_is_an_error_that_says_what_is_allowed(
+    parameter: Parameter, text: str | None, problem: str
+) -> None:
     with pytest.raises(InvalidParameter, match=problem) as caught:
-        parameter.read(text)
+        parameter.parse(text)
     assert caught.value.parameter == parameter.name
 
 
-def test_all_parameters_are_read_and_no_others_taken() -> None:
-    assert read([COUNT, NAME], {"name": "a"}) == {"count": 5, "name": "a"}
-    with pytest.raises(InvalidParameter, match="nmae: is not a parameter here; there are count, name"):
-        read([COUNT, NAME], {"nmae": "a"})
-    with pytest.raises(InvalidParameter, match="a: is not a parameter here; there are none"):
-        read([], {"a": "b"})
+def test_all_parameters_are_parsed_and_unknown_ones_are_errors() -> None:
+    assert parse([COUNT, NAME], {"name": "a"}) == {"count": 5, "name": "a"}
+    with pytest.raises(InvalidParameter, match="nmae: unknown parameter; known here: count, name"):
+        parse([COUNT, NAME], {"nmae": "a"})
+    with pytest.raises(InvalidParameter, match="a: unknown parameter; known here: none"):
+        parse([], {"a": "b"})
     with pytest.raises(InvalidParameter) as caught:
-        read([], {"a" * 10_000: ""})
+        parse([], {"a" * 10_000: ""})
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("endpoint", [*ENDPOINTS.values(), LIVE], ids=lambda endpoint: endpoint.path)
-def test_what_is_taken_if_a_parameter_is_left_out_may_be_asked_for(endpoint: Any) -> None:
+def test_every_default_is_an_allowed_value(endpoint: Any) -> None:
     for parameter in endpoint.parameters:
-        assert parameter.about
+        assert parameter.description
         if parameter.default is not None:
-            assert parameter.read(str(parameter.default)) == parameter.default
+            assert parameter.parse(str(parameter.default)) == parameter.default
             jsonschema.validate(parameter.default, parameter.schema())
+
+
+def test_former_values_are_accepted_and_not_documented() -> None:
+    parameters = {parameter.name: parameter for parameter in ENDPOINTS["streams"].parameters}
+    for (name, former), value in ALIASES.items():
+        assert value in parameters[name].choices
+        assert former not in parameters[name].choices
+        assert parameters[name].parse(former) == value

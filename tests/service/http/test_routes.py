@@ -1,4 +1,4 @@
-"""The API over real HTTP: statuses, headers, what each answers, and what looking may not do."""
+"""The API over real HTTP: statuses, headers, the answer of each endpoint, and what clients may cost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ import yarl
 
 from stream_lstm import __version__
 from stream_lstm.events import REASONS
-from stream_lstm.service.http import live_feed as feed_module
-from stream_lstm.service.http import routes as site_module
+from stream_lstm.service.http import live_feed, routes
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
 from stream_lstm.service.http.cpu_budget import SAVED_SECONDS_MAX
-from stream_lstm.service.http.server import ALWAYS
+from stream_lstm.service.http.server import HEADERS
 from tests.core.models import KINDS, random_model
-from tests.service.http.scene import MODEL, Scene, Visitor, scene, until, visited
+from tests.service.http.harness import MODEL, Client, Harness, open_harness, serve, until
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -38,19 +37,19 @@ QUERIES: dict[str, dict[str, Any]] = {"stream": {"name": "a"}, "insides": {"name
 
 
 @pytest_asyncio.fixture
-async def looked(tmp_path: Path) -> AsyncIterator[tuple[Scene, Visitor]]:
-    async with scene(tmp_path / "state.db") as set_up:
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Harness, Client]]:
+    async with open_harness(tmp_path / "state.db") as harness:
         for n in range(40):
-            await set_up.come(["a", "b"], [20.0 + n % 3, 5.0])
-        async with visited(set_up.view) as visitor:
-            yield set_up, visitor
+            await harness.apply(["a", "b"], [20.0 + n % 3, 5.0])
+        async with serve(harness.context) as client:
+            yield harness, client
 
 
-async def spoken(visitor: Visitor, **query: Any) -> AsyncIterator[tuple[str, Any]]:
-    """The live feed, event by event."""
-    async with visitor.session.get(visitor.url + LIVE.path, params=query) as answer:
+async def live_messages(client: Client, **query: Any) -> AsyncIterator[tuple[str, Any]]:
+    """Kind and data of each message of the live feed."""
+    async with client.session.get(client.url + LIVE.path, params=query) as answer:
         assert (answer.status, answer.content_type) == (200, "text/event-stream")
-        for name, value in ALWAYS.items():
+        for name, value in HEADERS.items():
             assert answer.headers[name] == value
         kind = ""
         async for line in answer.content:
@@ -63,44 +62,48 @@ async def spoken(visitor: Visitor, **query: Any) -> AsyncIterator[tuple[str, Any
 
 async def first(of: AsyncIterator[tuple[str, Any]], kind: str) -> Any:
     async with asyncio.timeout(20):
-        async for found, told in of:
+        async for found, answer in of:
             if found == kind:
-                return told
+                return answer
     raise AssertionError(f"no {kind} came")
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
-async def test_everything_is_read_with_get_and_nothing_else(looked: tuple[Scene, Visitor], name: str) -> None:
-    _, visitor = looked
+async def test_every_endpoint_allows_get_and_head_only(served: tuple[Harness, Client], name: str) -> None:
+    _, client = served
     path, query = ENDPOINTS[name].path, QUERIES.get(name, {})
-    status, answer, headers = await visitor.ask(path, **query)
+    status, answer, headers = await client.request(path, **query)
     assert (status, headers["content-type"]) == (200, "application/json")
     assert answer
-    for header, value in ALWAYS.items():
+    for header, value in HEADERS.items():
         assert headers[header.lower()] == value
     assert "access-control-allow-origin" not in headers
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        status, problem, headers = await visitor.ask(path, method, **query)
+        status, problem, headers = await client.request(path, method, **query)
         assert (status, problem["error"]) == (405, "method not allowed")
         assert headers["allow"] == "GET,HEAD"
-    assert (await visitor.ask(path, "HEAD", **query))[:2] == (200, b"")
+    assert (await client.request(path, "HEAD", **query))[:2] == (200, b"")
 
 
 @pytest.mark.parametrize("name", [*ENDPOINTS, "live"])
-async def test_while_memory_is_restored_and_at_the_end_it_says_to_come_again(
+async def test_during_recovery_and_after_the_stop_every_endpoint_answers_503(
     tmp_path: Path, name: str
 ) -> None:
     path = LIVE.path if name == "live" else ENDPOINTS[name].path
-    async with scene(tmp_path / "state.db") as set_up:
-        await set_up.come(["a"], [1.0])
-        async with visited(None) as visitor:
-            status, answer, headers = await visitor.ask(path, **QUERIES.get(name, {}))
-            assert (status, answer["error"], headers["retry-after"]) == (503, "memory is being restored", "1")
-            visitor.site.open(set_up.view)
+    async with open_harness(tmp_path / "state.db") as harness:
+        await harness.apply(["a"], [1.0])
+        async with serve(None) as client:
+            status, answer, headers = await client.request(path, **QUERIES.get(name, {}))
+            assert (status, answer["error"], headers["retry-after"]) == (
+                503,
+                "memory is being recovered",
+                "1",
+            )
+            client.routes.open(harness.context)
             if name != "live":
-                assert (await visitor.ask(path, **QUERIES.get(name, {})))[0] == 200
-            await visitor.site.close()
-            status, answer, headers = await visitor.ask(path, **QUERIES.get(name, {}))
+                assert (await client.request(path, **QUERIES.get(name, {})))[0] == 200
+            await client.routes.close()
+            status, answer, headers = await client.request(path, **QUERIES.get(name, {}))
             assert (status, answer["error"], headers["retry-after"]) == (503, "the service is stopping", "1")
 
 
@@ -113,63 +116,63 @@ async def test_while_memory_is_restored_and_at_the_end_it_says_to_come_again(
         ("/api/streams", {"<b>": ""}, 400, "<b>"),
         ("/api/overview", {"a": "b"}, 400, "a"),
         ("/api/stream", {}, 400, "name"),
-        ("/api/stream", {"name": "nobody"}, 404, "name"),
+        ("/api/stream", {"name": "unknown"}, 404, "name"),
         ("/api/stream", {"name": "a", "events": "2001"}, 400, "events"),
-        ("/api/stream/insides", {"name": "nobody"}, 404, "name"),
+        ("/api/stream/insides", {"name": "unknown"}, 404, "name"),
         ("/api/stream/insides", {"name": "a", "layer": "1"}, 400, "layer"),
         ("/api/stream/insides", {"name": "a", "layer": "9"}, 400, "layer"),
         ("/api/live", {"name": "a", "layer": "1"}, 400, "layer"),
         ("/api/live", {"nmae": "a"}, 400, "nmae"),
     ],
 )
-async def test_what_is_asked_wrongly_is_told_by_parameter(
-    looked: tuple[Scene, Visitor], path: str, query: dict[str, str], status: int, parameter: str
+async def test_an_error_names_the_wrong_parameter(
+    served: tuple[Harness, Client], path: str, query: dict[str, str], status: int, parameter: str
 ) -> None:
-    found, answer, headers = await looked[1].ask(path, **query)
+    found, answer, headers = await served[1].request(path, **query)
     assert (found, answer["parameter"]) == (status, parameter)
     assert headers["content-type"].startswith("application/json")
     assert headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_names_that_mean_harm_are_names(tmp_path: Path, name: str) -> None:
-    async with scene(tmp_path / "state.db") as set_up, visited(set_up.view) as visitor:
+async def test_a_hostile_name_is_a_name_like_any_other(tmp_path: Path, name: str) -> None:
+    async with open_harness(tmp_path / "state.db") as harness, serve(harness.context) as client:
         for path in ("/api/stream", "/api/stream/insides"):
-            status, answer, _ = await visitor.ask(path, name=name)
-            assert (status, answer["error"]) == (404, f"there is no stream {name[:200]!r}")
-        assert (await visitor.told("/api/streams", search=name))["total"] == 0
-        await set_up.come([name], [1.0])
-        assert (await visitor.told("/api/stream", name=name))["name"] == name
-        assert (await visitor.told("/api/stream/insides", name=name))["name"] == name
+            status, answer, _ = await client.request(path, name=name)
+            assert (status, answer["error"]) == (404, f"stream {name[:200]!r} does not exist")
+        assert (await client.get("/api/streams", search=name))["total"] == 0
+        await harness.apply([name], [1.0])
+        assert (await client.get("/api/stream", name=name))["name"] == name
+        assert (await client.get("/api/stream/insides", name=name))["name"] == name
         await asyncio.sleep(0)
-        of = spoken(visitor, name=name)
-        assert (await first(of, "overview"))["streams"]["memory"] == 1
+        messages = live_messages(client, name=name)
+        assert (await first(messages, "overview"))["streams"]["memory"] == 1
 
 
 @pytest.mark.parametrize("raw", ["%ff", "%ed%a0%80", "%c3", "%00", "a&name=b", "%", "%zz", "+"])
-async def test_queries_that_are_no_text_are_answered(looked: tuple[Scene, Visitor], raw: str) -> None:
-    _, visitor = looked
+async def test_a_query_that_is_no_text_gets_an_answer(served: tuple[Harness, Client], raw: str) -> None:
+    _, client = served
     for path in ("/api/stream?name=", "/api/streams?search=", "/api/stream/insides?name=", "/api/overview?"):
-        url = yarl.URL(visitor.url + path + raw, encoded=True)
-        async with visitor.session.get(url) as answer:
+        url = yarl.URL(client.url + path + raw, encoded=True)
+        async with client.session.get(url) as answer:
             assert answer.status in (200, 400, 404)
             assert await answer.json()
 
 
-async def test_an_overview_says_how_things_stand(looked: tuple[Scene, Visitor]) -> None:
-    set_up, visitor = looked
-    set_up.obstacles.append("the disk is full")
-    told = await visitor.told("/api/overview")
-    assert (told["version"], told["model"], told["events"]) == (__version__, MODEL.id, 80)
-    assert (told["ready"], told["obstacles"]) == (False, ["the disk is full"])
-    assert told["streams"]["memory"] == 2
+async def test_an_overview_has_version_model_and_obstacles(served: tuple[Harness, Client]) -> None:
+    harness, client = served
+    harness.obstacles.append("the disk is full")
+    answer = await client.get("/api/overview")
+    assert (answer["version"], answer["model"], answer["events"]) == (__version__, MODEL.id, 80)
+    assert (answer["ready"], answer["obstacles"]) == (False, ["the disk is full"])
+    assert answer["streams"]["memory"] == 2
 
 
-async def test_a_list_is_ordered_as_its_order_says(looked: tuple[Scene, Visitor]) -> None:
-    _, visitor = looked
+async def test_a_list_is_sorted_as_its_parameters_say(served: tuple[Harness, Client]) -> None:
+    _, client = served
 
     async def names(**query: str) -> list[str]:
-        return [line["name"] for line in (await visitor.told("/api/streams", **query))["streams"]]
+        return [line["name"] for line in (await client.get("/api/streams", **query))["streams"]]
 
     assert await names(sort="name") == await names(sort="name", order="ascending") == ["a", "b"]
     assert await names(sort="name", order="descending") == ["b", "a"]
@@ -177,33 +180,33 @@ async def test_a_list_is_ordered_as_its_order_says(looked: tuple[Scene, Visitor]
     assert await names(offset="1", sort="name") == ["b"]
 
 
-async def test_alerts_are_told_newest_first(looked: tuple[Scene, Visitor]) -> None:
-    set_up, visitor = looked
-    assert (await visitor.told("/api/alerts")) == {"total": 0, "alerts": []}
+async def test_alerts_are_those_published_newest_first(served: tuple[Harness, Client]) -> None:
+    harness, client = served
+    assert (await client.get("/api/alerts")) == {"total": 0, "alerts": []}
     for n in range(60):
-        await set_up.come(["a"], [20.0 + n % 3])
+        await harness.apply(["a"], [20.0 + n % 3])
     published = []
     for value in (9_000.0, 20.0, 20.0, 9e9):
-        published += await set_up.come(["a"], [value])
-    told = await visitor.told("/api/alerts")
-    alerts = [said for said in reversed(published) if said["alert"]]
+        published += await harness.apply(["a"], [value])
+    answer = await client.get("/api/alerts")
+    alerts = [prediction for prediction in reversed(published) if prediction["alert"]]
     assert alerts
-    assert told["total"] == len(alerts) == len(told["alerts"])
-    for alert, said in zip(told["alerts"], alerts, strict=True):
+    assert answer["total"] == len(alerts) == len(answer["alerts"])
+    for alert, prediction in zip(answer["alerts"], alerts, strict=True):
         for name in ("seq", "time", "kind", "value", "expected"):
-            assert alert[name] == said[name]
-        assert (alert["name"], alert["anomaly"]) == ("a", round(said["anomaly"], 3))
+            assert alert[name] == prediction[name]
+        assert (alert["name"], alert["anomaly"]) == ("a", round(prediction["anomaly"], 3))
 
 
-async def test_what_was_refused_is_told_as_text_for_every_reason(looked: tuple[Scene, Visitor]) -> None:
-    set_up, visitor = looked
+async def test_rejected_messages_are_shown_as_text_for_every_reason(served: tuple[Harness, Client]) -> None:
+    harness, client = served
     for reason in REASONS:
-        set_up.refuse(reason, topic="<b>\u202e", payload=b"<script>\xff\x00\n" + b"x" * 5_000, detail="'\"&")
-        set_up.refuse(reason, payload=reason.encode())
-    told = await visitor.told("/api/rejected")
-    assert told["total"] == 2 * len(REASONS)
-    assert {found["reason"]: found["meaning"] for found in told["reasons"]} == REASONS
-    for found in told["reasons"]:
+        harness.reject(reason, topic="<b>\u202e", payload=b"<script>\xff\x00\n" + b"x" * 5_000, detail="'\"&")
+        harness.reject(reason, payload=reason.encode())
+    answer = await client.get("/api/rejected")
+    assert answer["total"] == 2 * len(REASONS)
+    assert {found["reason"]: found["meaning"] for found in answer["reasons"]} == REASONS
+    for found in answer["reasons"]:
         newest, oldest = found["examples"]
         assert (found["count"], newest["payload"]) == (2, found["reason"])
         assert oldest["payload"].startswith("<script>\\xff\x00\nxxx")
@@ -213,12 +216,12 @@ async def test_what_was_refused_is_told_as_text_for_every_reason(looked: tuple[S
 
 
 @pytest.mark.parametrize("kind", ["far", "fixed", "classes", "stacked"])
-async def test_the_model_tells_of_itself(kind: str, tmp_path: Path) -> None:
+async def test_the_model_is_described(kind: str, tmp_path: Path) -> None:
     model = random_model(**KINDS[kind])
-    of = model.spec
-    async with scene(tmp_path / "state.db", model=model) as set_up, visited(set_up.view) as visitor:
-        told = await visitor.told("/api/model")
-        assert told["id"] == model.id
+    spec = model.spec
+    async with open_harness(tmp_path / "state.db", model=model) as harness, serve(harness.context) as client:
+        answer = await client.get("/api/model")
+        assert answer["id"] == model.id
         for name in (
             "name",
             "readout",
@@ -230,119 +233,121 @@ async def test_the_model_tells_of_itself(kind: str, tmp_path: Path) -> None:
             "layers",
             "units",
         ):
-            assert told[name] == getattr(of, name), name
-        assert (told["horizon"], told["source"]) == (of.horizon, "the default model inside")
-        first_layer = 4 * (of.inputs_width * of.units + of.units**2 + of.units)
-        others = (of.layers - 1) * 4 * (2 * of.units**2 + of.units)
-        assert told["weights"] == first_layer + others + of.units * of.outputs + of.outputs
-        assert told["memory_bytes_per_stream"] == set_up.memories.row_type.itemsize
+            assert answer[name] == getattr(spec, name), name
+        assert (answer["horizon"], answer["source"]) == (spec.horizon, "the built-in default model")
+        first_layer = 4 * (spec.inputs_width * spec.units + spec.units**2 + spec.units)
+        others = (spec.layers - 1) * 4 * (2 * spec.units**2 + spec.units)
+        assert answer["weights"] == first_layer + others + spec.units * spec.outputs + spec.outputs
+        assert answer["memory_bytes_per_stream"] == harness.memories.row_type.itemsize
 
 
-async def test_settings_are_shown_without_their_secrets(tmp_path: Path) -> None:
+async def test_secrets_in_the_settings_are_masked(tmp_path: Path) -> None:
     async with (
-        scene(
+        open_harness(
             tmp_path / "state.db",
             mqtt={"username": "u", "password": "SECRET-1"},
             http={"token": "SECRET-2", "username": "v", "password": "SECRET-3"},
-        ) as set_up,
-        visited(set_up.view) as visitor,
+        ) as harness,
+        serve(harness.context) as client,
     ):
-        told = await visitor.told("/api/settings")
-        assert "SECRET" not in json.dumps(told)
-        assert told["mqtt"]["password"] == told["http"]["token"] == told["http"]["password"] == "*" * 10
-        assert told["limits"]["streams_max"] == 100_000
+        answer = await client.get("/api/settings")
+        assert "SECRET" not in json.dumps(answer)
+        assert answer["mqtt"]["password"] == answer["http"]["token"] == answer["http"]["password"] == "*" * 10
+        assert answer["limits"]["streams_max"] == 100_000
 
 
-async def test_the_feed_tells_live(looked: tuple[Scene, Visitor]) -> None:
-    set_up, visitor = looked
-    of = spoken(visitor, name="a")
-    assert (await first(of, "overview"))["viewers"] == 1
-    feed = visitor.site._api.feed  # type: ignore[union-attr]
+async def test_the_live_feed_sends_news_of_a_stream(served: tuple[Harness, Client]) -> None:
+    harness, client = served
+    messages = live_messages(client, name="a")
+    assert (await first(messages, "overview"))["viewers"] == 1
+    feed = client.api.feed
     await until(lambda: all(watch.after for watch in feed._watches.values()))
-    (said,) = await set_up.come(["a"], [21.0])
-    news = await first(of, "news")
-    assert (news["after"], news["events"][0]["prediction"]) == (40, said["prediction"])
+    (prediction,) = await harness.apply(["a"], [21.0])
+    news = await first(messages, "news")
+    assert (news["after"], news["events"][0]["prediction"]) == (40, prediction["prediction"])
     assert len(news["insides"][0]["forget"]) == 64
-    gone = spoken(visitor, name="nobody")
+    gone = live_messages(client, name="unknown")
     assert (await first(gone, "gone"))["parameter"] == "name"
-    await of.aclose()  # type: ignore[attr-defined]
+    await messages.aclose()  # type: ignore[attr-defined]
     await gone.aclose()  # type: ignore[attr-defined]
     await until(lambda: feed.viewers == 0)
     await until(lambda: feed._ticking is not None and feed._ticking.done())
 
 
-async def test_as_many_look_as_may_and_head_looks_at_nothing(tmp_path: Path) -> None:
+async def test_the_live_feed_limits_its_viewers_and_allows_no_head(tmp_path: Path) -> None:
     async with (
-        scene(tmp_path / "state.db", http={"viewers_max": 1}) as set_up,
-        visited(set_up.view) as visitor,
-        visitor.session.get(visitor.url + LIVE.path) as looking,
+        open_harness(tmp_path / "state.db", http={"viewers_max": 1}) as harness,
+        serve(harness.context) as client,
+        client.session.get(client.url + LIVE.path) as live,
     ):
-        assert looking.status == 200
-        status, answer, headers = await visitor.ask(LIVE.path)
+        assert live.status == 200
+        status, answer, headers = await client.request(LIVE.path)
         assert (status, headers["retry-after"]) == (503, "10")
         assert "http.viewers_max" in answer["error"]
-        assert (await visitor.ask(LIVE.path, "HEAD"))[0] == 405
+        assert (await client.request(LIVE.path, "HEAD"))[0] == 405
 
 
-async def test_who_takes_nothing_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_module, "WRITE_SECONDS_MAX", 0.2)
-    async with scene(tmp_path / "state.db") as set_up, visited(set_up.view) as visitor:
-        _, writer = await asyncio.open_connection("127.0.0.1", visitor.server.port, limit=1)
+async def test_a_viewer_that_reads_nothing_is_disconnected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "WRITE_SECONDS_MAX", 0.2)
+    async with open_harness(tmp_path / "state.db") as harness, serve(harness.context) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.server.port, limit=1)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /api/live HTTP/1.1\r\nHost: a\r\n\r\n")
-        feed = visitor.site._api.feed  # type: ignore[union-attr]
+        feed = client.api.feed
         await until(lambda: feed.viewers == 1)
         (viewer,) = feed._viewers
         async with asyncio.timeout(20):
             while feed.viewers:
-                viewer.tell("news", b"x" * 1_000_000)
+                viewer.send("news", b"x" * 1_000_000)
                 await asyncio.sleep(0.001)
-        server = visitor.server._runner.server  # type: ignore[union-attr]
+        server = client.server._runner.server  # type: ignore[union-attr]
         assert server is not None
         await until(lambda: not server.connections)
         writer.transport.abort()
 
 
-async def test_who_asks_too_much_waits_and_is_told_when_to_come_again(
-    looked: tuple[Scene, Visitor],
+async def test_an_overdrawn_budget_answers_503_with_the_time_to_retry(
+    served: tuple[Harness, Client],
 ) -> None:
-    _, visitor = looked
-    budget = visitor.site._api.budget  # type: ignore[union-attr]
+    _, client = served
+    budget = client.api.budget
     budget.spend(SAVED_SECONDS_MAX + 1.0)
     for path in ("/api/streams", "/api/overview", "/api/alerts", "/api/settings", LIVE.path):
-        status, answer, headers = await visitor.ask(path)
+        status, answer, headers = await client.request(path)
         assert status == 503
-        assert "too much is asked at once" in answer["error"]
+        assert "CPU budget is used up" in answer["error"]
         assert 10 < int(headers["retry-after"]) <= 21
-    assert (await visitor.ask("/"))[0] == 200  # what lies there is given
-    assert (await visitor.ask("/healthz"))[0] == 200
+    assert (await client.request("/"))[0] == 200  # files and health checks cost next to nothing
+    assert (await client.request("/healthz"))[0] == 200
 
 
-async def test_every_answer_is_paid_for(looked: tuple[Scene, Visitor]) -> None:
-    _, visitor = looked
-    budget = visitor.site._api.budget  # type: ignore[union-attr]
+async def test_every_answer_is_charged(served: tuple[Harness, Client]) -> None:
+    _, client = served
+    budget = client.api.budget
     for name, endpoint in ENDPOINTS.items():
         before = budget.spent
-        await visitor.told(endpoint.path, **QUERIES.get(name, {}))
-        assert budget.spent - before >= site_module.REQUEST_SECONDS
+        await client.get(endpoint.path, **QUERIES.get(name, {}))
+        assert budget.spent - before >= routes.REQUEST_SECONDS
 
 
-async def test_a_flood_of_questions_leaves_the_line_its_turns(looked: tuple[Scene, Visitor]) -> None:
-    set_up, visitor = looked
+async def test_the_pipeline_runs_during_a_flood_of_requests(served: tuple[Harness, Client]) -> None:
+    harness, client = served
     stop, status = asyncio.Event(), set()
 
     async def flood(n: int) -> None:
         count = 0
         while not stop.is_set():
             count += 1
-            found, _, _ = await visitor.ask("/api/streams", search=f"{n}-{count}")
+            found, _, _ = await client.request("/api/streams", search=f"{n}-{count}")
             status.add(found)
 
     flooding = [asyncio.create_task(flood(n)) for n in range(60)]
     longest, end = 0.0, time.perf_counter() + 1.5
     while time.perf_counter() < end:
         begun = time.perf_counter()
-        await set_up.come(["a"], [20.0])
+        await harness.apply(["a"], [20.0])
         longest = max(longest, time.perf_counter() - begun)
     stop.set()
     await asyncio.gather(*flooding)
@@ -350,40 +355,38 @@ async def test_a_flood_of_questions_leaves_the_line_its_turns(looked: tuple[Scen
     assert status <= {200, 503}
 
 
-async def test_at_the_end_viewers_are_sent_away_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_module, "TICK_SECONDS", 60.0)
-    async with scene(tmp_path / "state.db") as set_up, visited(set_up.view) as visitor:
-        await set_up.come(["a"], [1.0])
-        ends = [asyncio.create_task(_drained(visitor)) for _ in range(20)]
-        await until(lambda: visitor.site._api.feed.viewers == 20)  # type: ignore[union-attr]
+async def test_the_stop_disconnects_viewers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_feed, "TICK_SECONDS", 60.0)
+    async with open_harness(tmp_path / "state.db") as harness, serve(harness.context) as client:
+        await harness.apply(["a"], [1.0])
+        ends = [asyncio.create_task(_drained(client)) for _ in range(20)]
+        await until(lambda: client.api.feed.viewers == 20)
         begun = time.perf_counter()
-        await visitor.server.close()
+        await client.server.close()
         assert time.perf_counter() - begun < 1.5
         await asyncio.gather(*ends)
 
 
-async def _drained(visitor: Visitor) -> None:
-    async with aiohttp.ClientSession() as session, session.get(visitor.url + LIVE.path) as answer:
+async def _drained(client: Client) -> None:
+    async with aiohttp.ClientSession() as session, session.get(client.url + LIVE.path) as answer:
         async for _ in answer.content:
             pass
 
 
-async def test_other_paths_say_what_there_is(looked: tuple[Scene, Visitor]) -> None:
-    status, answer, _ = await looked[1].ask("/api/nothing")
+async def test_an_unknown_path_answers_404_with_the_known_ones(served: tuple[Harness, Client]) -> None:
+    status, answer, _ = await served[1].request("/api/nothing")
     assert (status, answer["error"]) == (404, "not found")
     assert answer["see"] == ["/", "/api/openapi.json", "/metrics", "/healthz", "/readyz"]
-    async with visited(looked[0].view, page=False) as visitor:
+    async with serve(served[0].context, page=False) as client:
         for path in ("/", "/static/index.html", "/api/streams", "/api/live", "/api/openapi.json"):
-            status, answer, _ = await visitor.ask(path)
+            status, answer, _ = await client.request(path)
             assert (status, answer["see"]) == (404, ["/metrics", "/healthz", "/readyz"])
 
 
-async def test_numbers_that_are_not_are_null(tmp_path: Path) -> None:
-    async with scene(tmp_path / "state.db") as set_up, visited(set_up.view) as visitor:
+async def test_extreme_values_are_finite_in_json(tmp_path: Path) -> None:
+    async with open_harness(tmp_path / "state.db") as harness, serve(harness.context) as client:
         for value in (1e100, -1e100, 1e100, 0.0):
-            await set_up.come(["a"], [value])
-        told = await visitor.told("/api/stream", name="a")
-        assert [event["value"] for event in told["events"]] == [1e100, -1e100, 1e100, 0.0]
-        assert all(np.isfinite(event["interval"]).all() for event in told["events"][1:])
+            await harness.apply(["a"], [value])
+        answer = await client.get("/api/stream", name="a")
+        assert [event["value"] for event in answer["events"]] == [1e100, -1e100, 1e100, 0.0]
+        assert all(np.isfinite(event["interval"]).all() for event in answer["events"][1:])

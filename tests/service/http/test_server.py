@@ -1,4 +1,4 @@
-"""HTTP: metrics, alive, ready and why not; who is let in, and what connections may cost."""
+"""The HTTP server: metrics, health checks, authentication, allowed hosts, and limits on connections."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Counter
 from stream_lstm.errors import SettingsError
 from stream_lstm.service.allowed_hosts import AllowedHosts
 from stream_lstm.service.http import server as http_server
-from stream_lstm.service.http.server import ALWAYS, HttpServer
+from stream_lstm.service.http.server import HEADERS, HttpServer
 from stream_lstm.service.settings import HttpSettings
-from tests.service.http.scene import until, visited
+from tests.service.http.harness import serve, until
 
 
 @pytest_asyncio.fixture
@@ -30,7 +30,7 @@ async def served() -> AsyncIterator[tuple[str, list[str]]]:
     await server.start("127.0.0.1", 0)
     yield f"http://127.0.0.1:{server.port}", obstacles
     await server.close()
-    await server.close()  # a second time does nothing
+    await server.close()  # the second time changes nothing
 
 
 async def fetch(url: str, method: str = "GET") -> tuple[int, str]:
@@ -44,11 +44,11 @@ async def test_metrics_are_served(served: tuple[str, list[str]]) -> None:
     assert "seen_total 1.0" in text
 
 
-async def test_alive_even_when_not_ready(served: tuple[str, list[str]]) -> None:
+async def test_a_service_that_is_not_ready_is_alive(served: tuple[str, list[str]]) -> None:
     assert (await fetch(served[0] + "/healthz"))[0] == 200
 
 
-async def test_not_ready_says_why(served: tuple[str, list[str]]) -> None:
+async def test_readyz_answers_503_and_the_obstacles(served: tuple[str, list[str]]) -> None:
     status, text = await fetch(served[0] + "/readyz")
     assert status == 503
     assert "the disk is full" in text
@@ -56,22 +56,22 @@ async def test_not_ready_says_why(served: tuple[str, list[str]]) -> None:
     assert (await fetch(served[0] + "/readyz"))[0] == 200
 
 
-async def test_only_reading_is_allowed(served: tuple[str, list[str]]) -> None:
+async def test_other_methods_and_paths_are_errors(served: tuple[str, list[str]]) -> None:
     assert (await fetch(served[0] + "/metrics", "POST"))[0] == 405
     assert (await fetch(served[0] + "/nothing"))[0] == 404
 
 
-async def test_a_taken_address_is_the_operators_to_change(served: tuple[str, list[str]]) -> None:
+async def test_an_address_in_use_is_a_settings_error(served: tuple[str, list[str]]) -> None:
     port = int(served[0].rsplit(":", 1)[1])
     server = HttpServer(CollectorRegistry(), list)
     with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
         await server.start("127.0.0.1", port)
 
 
-async def talk(port: int, said: bytes) -> bytes:
-    """All that comes back over one connection."""
+async def exchange(port: int, sent: bytes) -> bytes:
+    """Everything that comes back over one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(said)
+    writer.write(sent)
     async with asyncio.timeout(10):
         found = await reader.read()
     writer.close()
@@ -88,9 +88,9 @@ SETTINGS = HttpSettings(token="to/ken", username="jürgen", password="päss:word
 
 
 @pytest.mark.parametrize("given", ["Bearer to/ken", basic("token", "to/ken"), basic("jürgen", "päss:word")])
-async def test_who_knows_token_or_password_is_let_in(given: str) -> None:
-    async with visited(None, credentials=SETTINGS.credentials()) as visitor:
-        assert (await visitor.ask("/metrics", headers={"Authorization": given}))[0] == 200
+async def test_a_token_or_a_password_authenticates(given: str) -> None:
+    async with serve(None, credentials=SETTINGS.credentials()) as client:
+        assert (await client.request("/metrics", headers={"Authorization": given}))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -109,42 +109,42 @@ async def test_who_knows_token_or_password_is_let_in(given: str) -> None:
         "Basic !!!",
     ],
 )
-async def test_others_get_health_and_nothing_else(given: str | None) -> None:
+async def test_without_credentials_only_health_checks_are_answered(given: str | None) -> None:
     headers = {} if given is None else {"Authorization": given}
-    async with visited(None, credentials=SETTINGS.credentials()) as visitor:
+    async with serve(None, credentials=SETTINGS.credentials()) as client:
         for path in PATHS:
             for method in ("GET", "HEAD", "POST", "OPTIONS"):
-                status, answer, found = await visitor.ask(path, method, headers=headers)
+                status, answer, found = await client.request(path, method, headers=headers)
                 assert status == 401
                 assert found["www-authenticate"] == (
                     'Bearer realm="stream-lstm"\nBasic realm="stream-lstm", charset="UTF-8"'
                 )
                 assert method == "HEAD" or set(answer) == {"error"}
         for path in ("/healthz", "/readyz"):
-            assert (await visitor.ask(path, headers=headers))[0] == 200
+            assert (await client.request(path, headers=headers))[0] == 200
 
 
-async def test_a_token_with_bytes_that_are_no_text_is_not_ours() -> None:
-    async with visited(None, credentials=SETTINGS.credentials()) as visitor:
+async def test_a_token_that_is_no_text_does_not_authenticate() -> None:
+    async with serve(None, credentials=SETTINGS.credentials()) as client:
         for more in (b"\xff", b"\xc3", b"\xed\xb3\xbf"):
-            said = b"GET /metrics HTTP/1.0\r\nAuthorization: Bearer to/ken" + more + b"\r\n\r\n"
-            assert b"401 Unauthorized" in await talk(visitor.server.port, said)
+            sent = b"GET /metrics HTTP/1.0\r\nAuthorization: Bearer to/ken" + more + b"\r\n\r\n"
+            assert b"401 Unauthorized" in await exchange(client.server.port, sent)
 
 
-async def test_where_names_matter_others_are_refused() -> None:
-    async with visited(None, hosts=AllowedHosts(["plant.example"])) as visitor:
+async def test_a_request_that_names_another_host_is_rejected() -> None:
+    async with serve(None, hosts=AllowedHosts(["plant.example"])) as client:
         for host, status in [("evil.example", 421), ("plant.example", 200), ("localhost:1", 200), ("", 421)]:
-            found, answer, _ = await visitor.ask("/metrics", headers={"Host": host})
+            found, answer, _ = await client.request("/metrics", headers={"Host": host})
             assert found == status, host
             assert status == 200 or "http.names" in answer["error"]
-            assert (await visitor.ask("/healthz", headers={"Host": host}))[0] == 200
-        assert b"200 OK" in await talk(visitor.server.port, b"GET /metrics HTTP/1.0\r\n\r\n")
-    async with visited(None) as visitor:
-        assert (await visitor.ask("/metrics", headers={"Host": "evil.example"}))[0] == 200
+            assert (await client.request("/healthz", headers={"Host": host}))[0] == 200
+        assert b"200 OK" in await exchange(client.server.port, b"GET /metrics HTTP/1.0\r\n\r\n")
+    async with serve(None) as client:
+        assert (await client.request("/metrics", headers={"Host": "evil.example"}))[0] == 200
 
 
-async def test_headers_are_on_every_answer() -> None:
-    async with visited(None, credentials=["Bearer t"], hosts=AllowedHosts([])) as visitor:
+async def test_security_headers_are_on_every_response() -> None:
+    async with serve(None, credentials=["Bearer t"], hosts=AllowedHosts([])) as client:
         known = {"Authorization": "Bearer t"}
         for path, method, headers, status in [
             ("/metrics", "GET", known, 200),
@@ -155,30 +155,30 @@ async def test_headers_are_on_every_answer() -> None:
             ("/metrics", "GET", {"Host": "evil.example"}, 421),
             ("/healthz", "GET", {}, 200),
         ]:
-            found, _, told = await visitor.ask(path, method, headers=headers)
+            found, _, response_headers = await client.request(path, method, headers=headers)
             assert found == status
-            for name, value in ALWAYS.items():
-                assert told[name.lower()] == value, (path, status)
+            for name, value in HEADERS.items():
+                assert response_headers[name.lower()] == value, (path, status)
 
 
-async def test_what_goes_wrong_is_told_without_saying_how(
+async def test_an_internal_error_is_logged_once_and_hides_its_cause(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def stumble(*_: Any) -> bytes:
+    def fail(*_: Any) -> bytes:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(http_server.exporter, "page", stumble)
-    async with visited(None) as visitor:
+    monkeypatch.setattr(http_server.exporter, "page", fail)
+    async with serve(None) as client:
         with caplog.at_level(logging.ERROR):
             for _ in range(3):
-                status, answer, headers = await visitor.ask("/metrics")
-                assert (status, answer) == (500, {"error": "something is wrong here; the log says what"})
+                status, answer, headers = await client.request("/metrics")
+                assert (status, answer) == (500, {"error": "internal error; see the log of the service"})
                 assert headers["x-content-type-options"] == "nosniff"
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -188,65 +188,65 @@ async def test_what_goes_wrong_is_told_without_saying_how(
         b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_gets_an_error_and_the_door(
-    said: bytes, caplog: pytest.LogCaptureFixture
+async def test_a_request_that_is_no_http_is_answered_400_and_not_logged(
+    sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with visited(None) as visitor:
-        assert (await talk(visitor.server.port, said)).startswith(b"HTTP/1.0 400 Bad Request")
-        assert (await visitor.ask("/healthz"))[0] == 200
-    assert not caplog.records  # or whoever likes could fill the log
+    async with serve(None) as client:
+        assert (await exchange(client.server.port, sent)).startswith(b"HTTP/1.0 400 Bad Request")
+        assert (await client.request("/healthz"))[0] == 200
+    assert not caplog.records  # clients could fill the log
 
 
-async def test_only_so_many_are_let_in_at_once() -> None:
-    async with visited(None, connections_max=3) as visitor:
-        port = visitor.server.port
+async def test_connections_beyond_the_limit_are_closed() -> None:
+    async with serve(None, connections_max=3) as client:
+        port = client.server.port
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-        assert await talk(port, b"") == b""
+        assert await exchange(port, b"") == b""
         _, writer = idle.pop()
         writer.close()
-        said = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        sent = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         async with asyncio.timeout(10):
-            while b"alive" not in await talk(port, said):
+            while b"alive" not in await exchange(port, sent):
                 pass
         for _, writer in idle:
             writer.close()
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost:", HEALTH])
-async def test_who_says_nothing_whole_for_long_is_let_go(
-    said: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost:", HEALTH])
+async def test_a_connection_without_a_complete_request_is_closed_after_a_while(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "IDLE_SECONDS_MAX", 0.1)
-    async with visited(None) as visitor:
-        found = await talk(visitor.server.port, said)  # returns when the other side closes
+    async with serve(None) as client:
+        found = await exchange(client.server.port, sent)  # returns when the server closes
         assert found == b"" or found.startswith(b"HTTP/1.1 200 OK")
 
 
-async def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "TAKEN_SECONDS_MAX", 0.5)
+async def test_a_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STALL_SECONDS_MAX", 0.5)
     monkeypatch.setattr(http_server.exporter, "page", lambda _: b"x" * 50_000_000)
-    async with visited(None) as visitor:
-        _, writer = await asyncio.open_connection("127.0.0.1", visitor.server.port, limit=1)
+    async with serve(None) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.server.port, limit=1)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        server = visitor.server._runner.server  # type: ignore[union-attr]
+        server = client.server._runner.server  # type: ignore[union-attr]
         assert server is not None
         await until(lambda: server.connections)
         await until(lambda: not server.connections, 30.0)
         writer.transport.abort()
 
 
-async def test_who_asks_much_without_waiting_for_answers_gets_them_in_order() -> None:
-    said = HEALTH * 3_000
-    said += b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    async with visited(None) as visitor:
-        assert (await talk(visitor.server.port, said)).count(b"200 OK") == 3_001
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    sent = HEALTH * 3_000
+    sent += b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with serve(None) as client:
+        assert (await exchange(client.server.port, sent)).count(b"200 OK") == 3_001
 
 
-async def test_a_server_that_could_not_listen_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with visited(None) as visitor:
+async def test_a_server_can_start_after_it_could_not_listen(tmp_path: Path) -> None:
+    async with serve(None) as client:
         server = HttpServer(CollectorRegistry(), list)
         with pytest.raises(SettingsError, match="cannot listen"):
-            await server.start("127.0.0.1", visitor.server.port)
+            await server.start("127.0.0.1", client.server.port)
         await server.start("127.0.0.1", 0)
         await server.close()

@@ -1,4 +1,4 @@
-"""The API of the service as a process, beside a real mosquitto: what comes in is seen, and no secret."""
+"""The API of the service as a process, with a real mosquitto: answers match what is published; no secrets."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ BAD: dict[str, tuple[str, bytes]] = {
 }
 
 
-def told(running: Running, path: str) -> Any:
+def get(running: Running, path: str) -> Any:
     status, answer = running.get(path)
     assert status == 200, answer
     return json.loads(answer)
 
 
 def total(running: Running, name: str = "predictions") -> int:
-    return int(told(running, "/api/overview")[name])
+    return int(get(running, "/api/overview")[name])
 
 
 @pytest.fixture
@@ -71,48 +71,50 @@ def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
     return mosquitto(*UNLIMITED)
 
 
-async def test_what_is_published_is_seen(broker: Mosquitto, tmp_path: Path) -> None:
+async def test_answers_and_live_news_match_the_published_predictions(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
         async with (
-            client(broker) as says,
-            listening(broker) as heard,
+            client(broker) as publisher,
+            listening(broker) as listener,
             aiohttp.ClientSession(f"http://127.0.0.1:{running.port}") as session,
         ):
             news: list[dict[str, Any]] = []
-            looking = asyncio.create_task(_look(session, NAMES[0], news))
+            following = asyncio.create_task(_follow(session, NAMES[0], news))
             for n in range(40):
                 for name in NAMES:
                     payload = json.dumps({"v": 20.0 + n % 5, "t": 1.7e9 + n})
-                    await says.publish(name, payload, qos=1)
+                    await publisher.publish(name, payload, qos=1)
                 await asyncio.sleep(0)
-            await heard.complete(40 * len(NAMES))
+            await listener.complete(40 * len(NAMES))
             async with session.get("/api/streams", params={"sort": "name"}) as answer:
                 page = await answer.json()
             assert [line["name"] for line in page["streams"]] == sorted(f"{name}:v" for name in NAMES)
             for name in NAMES:
-                said = [json.loads(payload) for payload in heard.said[f"{name}:v"].values()]
+                predictions = [json.loads(payload) for payload in listener.said[f"{name}:v"].values()]
                 async with session.get("/api/stream", params={"name": f"{name}:v"}) as answer:
                     assert answer.status == 200
                     stream = await answer.json()
-                for event, prediction in zip(stream["events"], said, strict=True):
+                for event, prediction in zip(stream["events"], predictions, strict=True):
                     for field in ("seq", "time", "value", "prediction", "interval", "kind"):
                         assert event[field] == prediction[field], field
                 async with session.get("/api/stream/insides", params={"name": f"{name}:v"}) as answer:
                     insides = await answer.json()
-                seqs = [inside["seq"] for inside in insides["events"]]  # from the last record on
+                seqs = [inside["seq"] for inside in insides["events"]]  # from the last keyframe on
                 assert seqs == list(range(41 - len(seqs), 41))
             async with asyncio.timeout(60):
                 while not news or news[-1]["events"][-1]["seq"] < 40:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-            looking.cancel()
-            published = {seq: json.loads(payload) for seq, payload in heard.said[f"{NAMES[0]}:v"].items()}
+            following.cancel()
+            published = {seq: json.loads(payload) for seq, payload in listener.said[f"{NAMES[0]}:v"].items()}
             for new in news:
                 for event in new["events"]:
                     assert event["prediction"] == published[event["seq"]]["prediction"]
         assert running.stop() == 0
 
 
-async def _look(session: aiohttp.ClientSession, name: str, news: list[dict[str, Any]]) -> None:
+async def _follow(session: aiohttp.ClientSession, name: str, news: list[dict[str, Any]]) -> None:
     async with session.get(
         "/api/live", params={"name": f"{name}:v"}, timeout=aiohttp.ClientTimeout()
     ) as answer:
@@ -124,13 +126,13 @@ async def _look(session: aiohttp.ClientSession, name: str, news: list[dict[str, 
                 news.append(json.loads(value))
 
 
-async def test_what_is_refused_is_text_and_short(broker: Mosquitto, tmp_path: Path) -> None:
+async def test_rejected_messages_are_shown_as_short_text(broker: Mosquitto, tmp_path: Path) -> None:
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
-        async with client(broker) as says:
+        async with client(broker) as publisher:
             for topic, payload in BAD.values():
                 for _ in range(12):
-                    await says.publish(topic, payload, qos=1)
-        until(lambda: told(running, "/api/rejected")["total"] == 12 * len(BAD), running)
+                    await publisher.publish(topic, payload, qos=1)
+        until(lambda: get(running, "/api/rejected")["total"] == 12 * len(BAD), running)
         _, answer = running.get("/api/rejected")
         assert len(answer) < len(REASONS) * 10 * 8_000
         for found in json.loads(answer)["reasons"]:
@@ -155,10 +157,10 @@ SECRETS = {
 }
 
 
-def guarded(running: Running, given: str, path: str) -> tuple[int, str]:
-    """Ask with the header Authorization."""
+def get_with(running: Running, authorization: str, path: str) -> tuple[int, str]:
+    """Request with the header Authorization."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{running.port}{path}", headers={"Authorization": given}
+        f"http://127.0.0.1:{running.port}{path}", headers={"Authorization": authorization}
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
@@ -171,9 +173,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-async def test_secrets_are_in_no_answer_and_nobody_comes_in_without(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
+async def test_secrets_are_in_no_answer_and_every_path_needs_one(broker: Mosquitto, tmp_path: Path) -> None:
     settings = SETTINGS.format(port=broker.port).replace(
         "[[subscribe]]", f'username = "u"\npassword = "{SECRETS["mqtt.password"]}"\n[[subscribe]]', 1
     )
@@ -186,24 +186,24 @@ async def test_secrets_are_in_no_answer_and_nobody_comes_in_without(
         ]
     )
     with Running(tmp_path / "service", settings, http=http) as running:
-        ways = [
+        accepted = [
             f"Bearer {SECRETS['http.token']}",
             basic("token", SECRETS["http.token"]),
             basic("ada", SECRETS["http.password"]),
         ]
-        async with client(broker) as says:
-            await says.publish("plant/a", b'{"v": 1}', qos=1)
-            await says.publish("plant/a", b"no", qos=1)
+        async with client(broker) as publisher:
+            await publisher.publish("plant/a", b'{"v": 1}', qos=1)
+            await publisher.publish("plant/a", b"no", qos=1)
         query = "?name=plant/a:v"
-        until(lambda: guarded(running, ways[0], f"/api/stream{query}")[0] == 200, running)
-        paths = [e.path + (query if e.unknown else "") for e in ENDPOINTS.values()]
+        until(lambda: get_with(running, accepted[0], f"/api/stream{query}")[0] == 200, running)
+        paths = [e.path + (query if e.not_found else "") for e in ENDPOINTS.values()]
         paths += ["/", "/metrics", "/api/openapi.json"]
         for path in [*paths, "/api/live", "/static/app.js", "/nothing"]:
             assert running.get(path)[0] == 401
-            assert guarded(running, "Bearer SECRET", path)[0] == 401
+            assert get_with(running, "Bearer SECRET", path)[0] == 401
         for path in paths:
-            for way in ways:
-                status, answer = guarded(running, way, path)
+            for authorization in accepted:
+                status, answer = get_with(running, authorization, path)
                 assert (status, "SECRET" in answer) == (200, False), path
                 assert base64.b64encode(b"SECRET")[:7].decode() not in answer
         assert running.get("/healthz")[0] == running.get("/readyz")[0] == 200
@@ -214,34 +214,32 @@ async def test_secrets_are_in_no_answer_and_nobody_comes_in_without(
 @pytest.mark.parametrize(
     ("http", "status"),
     [("page = false", 404), ("recent_events_max = 0", 200)],
-    ids=["no page", "nothing kept"],
+    ids=["no page", "no history"],
 )
-async def test_the_page_can_be_left_out_and_so_can_what_is_kept(
+async def test_the_page_and_the_history_can_be_switched_off(
     broker: Mosquitto, tmp_path: Path, http: str, status: int
 ) -> None:
     with Running(
         tmp_path / "service", SETTINGS.format(port=broker.port), http=f"port = 0\n{http}"
     ) as running:
-        async with client(broker) as says, listening(broker) as heard:
+        async with client(broker) as publisher, listening(broker) as listener:
             for n in range(40):
-                await says.publish("plant/a", json.dumps({"v": n}), qos=1)
-            await says.publish("plant/a", b"no", qos=1)
-            await heard.complete(40, 1)
+                await publisher.publish("plant/a", json.dumps({"v": n}), qos=1)
+            await publisher.publish("plant/a", b"no", qos=1)
+            await listener.complete(40, 1)
         for path in ("/", "/static/app.js", "/api/streams", "/api/openapi.json", "/api/overview"):
             assert running.get(path)[0] == status
         assert running.metrics()["stream_lstm_predictions_published_total"] == 40
         if status == 200:
-            stream = told(running, "/api/stream?name=plant/a:v")
+            stream = get(running, "/api/stream?name=plant/a:v")
             assert (stream["events_total"], stream["events"], stream["anomaly"]) == (40, [], None)
-            assert told(running, "/api/stream/insides?name=plant/a:v")["events"] == []
-            assert told(running, "/api/rejected")["total"] == 1
+            assert get(running, "/api/stream/insides?name=plant/a:v")["events"] == []
+            assert get(running, "/api/rejected")["total"] == 1
             assert total(running) == 40
         assert running.stop() == 0
 
 
-async def test_a_page_from_elsewhere_cannot_have_itself_resolved_to_us(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
+async def test_dns_rebinding_is_rejected(broker: Mosquitto, tmp_path: Path) -> None:
     http = 'port = 0\nnames = ["plant.example"]'
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port), http=http) as running:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{running.port}") as session:
@@ -251,15 +249,17 @@ async def test_a_page_from_elsewhere_cannot_have_itself_resolved_to_us(
         assert running.stop() == 0
 
 
-@pytest.mark.parametrize("slow", [False, True], ids=["who take all", "who take nothing"])
-async def test_it_ends_in_time_while_twenty_look(broker: Mosquitto, tmp_path: Path, slow: bool) -> None:
+@pytest.mark.parametrize("slow", [False, True], ids=["reading", "not reading"])
+async def test_the_service_stops_in_time_with_twenty_viewers(
+    broker: Mosquitto, tmp_path: Path, slow: bool
+) -> None:
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
-        async with client(broker) as says, AsyncExitStack() as stack:
-            await says.publish("plant/a", b'{"v": 1}', qos=1)
+        async with client(broker) as publisher, AsyncExitStack() as stack:
+            await publisher.publish("plant/a", b'{"v": 1}', qos=1)
             for _ in range(20):
                 if slow:
-                    taking = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
-                    taking.sendall(b"GET /api/live?name=plant/a:v HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    connection = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+                    connection.sendall(b"GET /api/live?name=plant/a:v HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 else:
                     session = await stack.enter_async_context(aiohttp.ClientSession())
                     url = f"http://127.0.0.1:{running.port}{LIVE.path}?name=plant/a:v"
@@ -271,7 +271,7 @@ async def test_it_ends_in_time_while_twenty_look(broker: Mosquitto, tmp_path: Pa
             assert await asyncio.to_thread(running.wait) == 0
             assert time.monotonic() - begun < 3.0 + 2.0
         assert not [line for line in running.lines if line["level"] == "error"]
-        running.start()  # and comes back
-        until(lambda: told(running, "/api/streams")["total"] == 1, running)
-        assert told(running, "/api/stream?name=plant/a:v")["anomaly"] is None
+        running.start()  # a second time
+        until(lambda: get(running, "/api/streams")["total"] == 1, running)
+        assert get(running, "/api/stream?name=plant/a:v")["anomaly"] is None
         assert running.stop() == 0
