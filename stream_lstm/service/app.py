@@ -63,7 +63,7 @@ class Starting:
 
     def obstacles(self) -> list[str]:
         """Memory is not there yet."""
-        return ["memory is being restored"]
+        return ["memory is being recovered"]
 
     def stop(self) -> None:
         """Remember the request until there is something to stop."""
