@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from stream_lstm.cli.terminal import formatting
 from stream_lstm.cli.terminal.table import Column, Span, line, table
-from stream_lstm.service.http.schemas import Interval, Line, Numbers, Overview, Streams
+from stream_lstm.core.codec.naming import Interval, Numbers
+from stream_lstm.service.http.schemas import Line, Overview, Streams
 
 BAR_COLUMNS = 6
 NAMES_SHOWN_MAX = 2  # of the numbers of a model with several

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-Numbers = float | dict[str, float | None] | None
-Interval = tuple[float, float] | dict[str, tuple[float, float] | None] | None
+from stream_lstm.core.codec.naming import Interval, Numbers
+
 Layer = list[float]
 
 

@@ -1,4 +1,4 @@
-"""Predictions as they are published."""
+"""Encoder: predictions and rejections as they are published."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.codec import encoder
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import FROZEN, Batch, Events
 from tests.core.models import KINDS, engine, random_model
 
 
 def strict(payload: bytes) -> dict[str, Any]:
-    """JSON without the NaN that Python would let pass."""
+    """The JSON of a payload; NaN and Infinity, which Python accepts, are errors."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
 
-    told = json.loads(payload, parse_constant=refuse)
-    assert isinstance(told, dict)
-    return told
+    found = json.loads(payload, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
 
 
 def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
@@ -36,7 +38,7 @@ def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     return encoder.Encoder(made.id, made.spec, **options).encode(columns, said)
 
 
-def test_a_number_has_every_field() -> None:
+def test_the_prediction_of_a_single_number_has_every_field() -> None:
     first, second, third = map(strict, published("step"))
     assert list(first) == [
         *("stream", "seq", "time", "clock", "value", "expected"),
@@ -51,7 +53,7 @@ def test_a_number_has_every_field() -> None:
     assert second["model"].startswith("random:")
 
 
-def test_several_numbers_go_by_their_names() -> None:
+def test_several_numbers_are_objects_by_name() -> None:
     first, second, _ = map(strict, published("fixed"))
     assert first["value"] == {"a": 0.0, "b": 1.0}
     assert first["expected"] is None
@@ -63,14 +65,49 @@ def test_several_numbers_go_by_their_names() -> None:
     assert "trust" not in second
 
 
-def test_each_number_is_trusted_on_its_own() -> None:
+@pytest.mark.parametrize("kind", ["step", "pair"])
+def test_an_anomaly_has_a_kind_and_a_normal_event_has_none(kind: str) -> None:
+    model = random_model(**KINDS[kind])
+    wide = len(model.spec.features)
+    batch = Batch.timed(np.ones(2, np.intp), np.array([1.7e9, 1.7e9 + 60]), np.ones((2, wide)))
+    predictions = engine(model, 1).apply(batch)
+    scored = predictions._replace(
+        anomaly=np.array([0.1, ALERT_THRESHOLD]),
+        kind=np.array([2, 2], np.int8),
+        alert=np.array([False, True]),
+    )
+    events = Events(["s"] * 2, batch.times.tolist(), [0, 0], batch.values.ravel().tolist())
+    first, second = map(strict, encoder.Encoder(model.id, model.spec).encode(events, scored))
+    assert (first["anomaly"], first["alert"], first["kind"]) == (0.1, False, None)
+    assert (second["anomaly"], second["alert"], second["kind"]) == (ALERT_THRESHOLD, True, "record")
+
+
+def test_a_prediction_whose_interval_is_known_has_it() -> None:
+    model = random_model()
+    running = engine(model, 1)
+    batch = Batch.timed(np.ones(1, np.intp), np.array([1.7e9]), np.ones((1, 1)))
+    running.apply(batch)
+    predictions = running.apply(batch._replace(times=batch.times + 60))
+    events = Events(["s"], batch.times.tolist(), [0], [1.0])
+    (found,) = map(strict, encoder.Encoder(model.id, model.spec).encode(events, predictions))
+    low, high = found["interval"]
+    assert low < found["prediction"] < high
+
+
+def test_no_events_have_no_predictions() -> None:
+    model = random_model()
+    nothing = Predictions.none(model.spec)
+    assert encoder.Encoder(model.id, model.spec, details=True, forecast=True).encode(Events(), nothing) == []
+
+
+def test_each_number_has_its_own_trust() -> None:
     first, second, _ = map(strict, published("pair"))
     assert first["trust"] == {"a": 0.5, "b": 0.5}
     assert set(second["trust"]) == {"a", "b"}
     assert all(0.0 <= share <= 1.0 for share in second["trust"].values())
 
 
-def test_on_request_it_says_how_far_it_can_be_relied_on() -> None:
+def test_details_are_added_on_request() -> None:
     first, second, *_ = said = list(map(strict, published("step", 120, details=True)))
     assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
     assert second["details"]["error_ratio"] > 0.0
@@ -80,7 +117,7 @@ def test_on_request_it_says_how_far_it_can_be_relied_on() -> None:
     assert "details" not in strict(published("classes", details=True)[1])
 
 
-def test_on_request_it_looks_further_ahead() -> None:
+def test_forecasts_further_ahead_are_added_on_request() -> None:
     first, second, _ = map(strict, published("far", forecast=True))
     assert [step["ahead"] for step in second["forecast"]] == [1, 2, 6]
     assert second["forecast"][0]["value"] == second["prediction"]
@@ -92,13 +129,13 @@ def test_on_request_it_looks_further_ahead() -> None:
     assert strict(published("pair", forecast=True)[0])["forecast"][0]["interval"] is None
 
 
-def test_what_was_frozen_says_so() -> None:
+def test_a_frozen_event_is_marked() -> None:
     told = list(map(strict, published("step", 5)))
     assert [one.get("frozen") for one in told] == [None, None, None, True, True]
     assert told[3]["clock"] == "event"
 
 
-def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:
+def test_a_label_has_probabilities_and_no_numbers() -> None:
     told = strict(published("classes")[1])
     assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
     assert sum(told["probabilities"].values()) == pytest.approx(1.0)

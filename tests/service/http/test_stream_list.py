@@ -12,11 +12,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from stream_lstm.core.codec.naming import worst
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.service.http import stream_list as listing_module
 from stream_lstm.service.http.cpu_budget import BudgetExhausted, CpuBudget
-from stream_lstm.service.http.naming import worst
 from stream_lstm.service.http.schemas import Line
 from stream_lstm.service.http.stream_list import LIMIT_MAX, ListQuery, Sort, State, StreamList
 from tests.core.models import KINDS, random_model

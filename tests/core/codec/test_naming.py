@@ -1,4 +1,4 @@
-"""A lone number needs no name, several are told by theirs, and what is not known is null."""
+"""Naming: a single number is plain, several are objects by name, unknown ones are null."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_lstm.service.http.naming import Naming, worst
+from stream_lstm.core.codec.naming import Naming, worst
 from tests.core.models import KINDS, description
 
 NAN = float("nan")
@@ -22,15 +22,17 @@ NAN = float("nan")
         ("classes", {"a": 1.0, "b": 2.0}, None, None),
     ],
 )
-def test_numbers_are_named_as_in_a_prediction(kind: str, value: Any, target: Any, interval: Any) -> None:
-    described = description(**KINDS[kind])
-    naming, wide = Naming(described), len(described.targets)
-    assert naming.value([1.0, 2.0][: len(described.features)]) == value
-    assert naming.target([3.0, NAN][:wide]) == target
-    assert naming.interval([3.0, 4.0][:wide], [0.5, NAN][:wide]) == interval
+def test_numbers_are_plain_or_by_name_as_in_a_prediction(
+    kind: str, value: Any, target: Any, interval: Any
+) -> None:
+    spec = description(**KINDS[kind])
+    naming, targets = Naming(spec), len(spec.targets)
+    assert naming.value([1.0, 2.0][: len(spec.features)]) == value
+    assert naming.target([3.0, NAN][:targets]) == target
+    assert naming.interval([3.0, 4.0][:targets], [0.5, NAN][:targets]) == interval
 
 
-def test_a_lone_target_that_is_not_known_is_null() -> None:
+def test_an_unknown_single_target_is_null() -> None:
     naming = Naming(description())
     assert naming.target([NAN]) is None
     assert naming.interval([NAN], [NAN]) is None
@@ -46,7 +48,7 @@ def test_a_lone_target_that_is_not_known_is_null() -> None:
         ([1.0, 0.85], 0.9, 1.0),
     ],
 )
-def test_the_worst_is_the_largest_or_the_farthest_off(
+def test_the_worst_number_is_the_largest_or_the_farthest_from_the_key(
     row: list[float], key: float | None, found: float | None
 ) -> None:
     assert worst(row, key) == found
