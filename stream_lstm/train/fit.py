@@ -104,7 +104,7 @@ def sequences(streams: Sequence[GeneratedStream], recipe: ModelSpec, length: int
         deviation = running.deviation()
         deviations[t] = deviation[:, 0]
         seen = inputs.Seen(
-            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, timed.usual, gap
+            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, timed.usual_gap, gap
         )
         events[t] = inputs.make(recipe.inputs, seen, "running")
         last = now

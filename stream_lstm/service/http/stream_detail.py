@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.codec.encoder import CLOCKS
+from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import inputs
@@ -27,7 +28,6 @@ from stream_lstm.events import CLOCK_BITS, FROZEN, Batch
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import CpuBudget
-from stream_lstm.service.http.naming import Naming
 from stream_lstm.service.state.registry import Registry
 
 EVENTS_MAX = 2_000
@@ -255,7 +255,7 @@ class StreamDetail:
         layer: int,
     ) -> TraceAnswer:
         begin = max(int(np.searchsorted(events["seq"], after, side="right")), len(events) - most)
-        insides, last = told.insides, int(events["seq"][-1])
+        insides, last = told.gates, int(events["seq"][-1])
         gates = [_rounded(column[begin:, layer]) for column in insides[1:]]
         columns = zip(
             events["seq"][begin:].tolist(),

@@ -18,13 +18,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.codec.naming import Naming, worst
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.core.views.summary import summarize
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import PATIENCE_SECONDS, BudgetExhausted, CpuBudget
-from stream_lstm.service.http.naming import Naming, worst
 from stream_lstm.service.pipeline.recorder import RecentAnomalies
 
 HOLDS_SECONDS = 0.9
@@ -196,7 +196,7 @@ class StreamList:
 
     def _ratio(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """The worst target's error by that of "same as last time"."""
-        ratio = Accuracy(*(self._memories.column(name, rows) for name in Accuracy._fields)).ratio()
+        ratio = Accuracy.read(lambda name: self._memories.column(name, rows)).relative_mae()
         return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
     def _covered(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -28,10 +28,10 @@ def stream_quality(memories: Memories, interval: float) -> StreamQuality:
     """
     rows = memories.taken()
     rows = rows[memories.column("seq", rows) >= WARM_EVENTS]
-    skill = Accuracy(*(memories.column(name, rows) for name in Accuracy._fields))
-    ratio = skill.ratio()
+    skill = Accuracy.read(lambda name: memories.column(name, rows))
+    ratio = skill.relative_mae()
     judged = ~np.isnan(ratio).all(axis=1)
-    ratio, share = np.nan_to_num(ratio[judged]), skill.covered[judged]
+    ratio, share = np.nan_to_num(ratio[judged]), skill.coverage[judged]
     return StreamQuality(
         judged=int(judged.sum()),
         worse=int((ratio > 1.0).any(axis=1).sum()),
