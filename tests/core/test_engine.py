@@ -114,16 +114,16 @@ def test_extreme_values_give_finite_predictions_and_records(kind: str, values: l
     wide = len(made.spec.features)
     running = engine(made, 1)
     with np.errstate(all="raise", under="ignore"):
-        said = running.apply(
+        predictions = running.apply(
             Batch.timed(
                 np.ones(len(values), np.intp),
                 np.arange(len(values)) + 1e9,
                 np.repeat(np.array(values)[:, None], wide, 1),
             )
         )
-    assert np.isfinite(said.prediction).all()
-    assert np.isfinite(said.probabilities).all()
-    assert ((said.anomaly >= 0) & (said.anomaly <= 1)).all()
+    assert np.isfinite(predictions.prediction).all()
+    assert np.isfinite(predictions.probabilities).all()
+    assert ((predictions.anomaly >= 0) & (predictions.anomaly <= 1)).all()
     after = running.memories.take(np.array([1]))
     assert all(np.isfinite(after[name]).all() for name in after.dtype.names or ())
 
@@ -133,9 +133,9 @@ def test_several_events_of_a_stream_in_one_batch_are_applied_in_order(kind: str)
     made, rng = MODELS[kind], np.random.default_rng(1)
     rows = np.array([1] * 150 + [2] + [1] * 150)
     times, values = np.arange(301) + 1e9, rng.normal(0, 1, (301, len(made.spec.features)))
-    said = engine(made, 2).apply(Batch.timed(rows, times, values))
-    assert said.seq[150] == 1
-    assert said.seq[rows == 1].tolist() == list(range(1, 301))
+    predictions = engine(made, 2).apply(Batch.timed(rows, times, values))
+    assert predictions.seq[150] == 1
+    assert predictions.seq[rows == 1].tolist() == list(range(1, 301))
 
 
 def test_row_0_stays_blank() -> None:
@@ -146,24 +146,24 @@ def test_row_0_stays_blank() -> None:
 
 def test_the_expected_value_is_the_prediction_at_the_event_before() -> None:
     running = engine(MODELS["step"], 1)
-    said = running.apply(
+    predictions = running.apply(
         Batch.timed(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
     )
-    assert np.isnan(said.expected[0, 0])
-    assert np.isnan(said.half_width[0, 0])
-    assert np.isnan(said.error[0, 0])
-    assert said.expected[1:, 0].tolist() == said.prediction[:-1, 0].tolist()
-    assert said.late.tolist() == [False, True, False]
+    assert np.isnan(predictions.expected[0, 0])
+    assert np.isnan(predictions.half_width[0, 0])
+    assert np.isnan(predictions.error[0, 0])
+    assert predictions.expected[1:, 0].tolist() == predictions.prediction[:-1, 0].tolist()
+    assert predictions.late.tolist() == [False, True, False]
     assert running.memories.take(np.array([1]))["time"] == 1e9 + 6.0
 
 
 def test_a_target_that_no_event_carries_is_predicted_and_never_checked() -> None:
     running = engine(MODELS["fixed"], 1)
-    said = running.apply(Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2))))
-    assert np.isnan(said.error[1:, 1]).all()
-    assert np.isfinite(said.error[1:, 0]).all()
-    assert np.isfinite(said.prediction).all()
-    assert not said.missed[:, 1].any()
+    predictions = running.apply(Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2))))
+    assert np.isnan(predictions.error[1:, 1]).all()
+    assert np.isfinite(predictions.error[1:, 0]).all()
+    assert np.isfinite(predictions.prediction).all()
+    assert not predictions.missed[:, 1].any()
 
 
 def test_a_freeze_keeps_what_is_normal_while_the_memory_goes_on() -> None:
@@ -174,7 +174,7 @@ def test_a_freeze_keeps_what_is_normal_while_the_memory_goes_on() -> None:
     before, ltm = running.memories.take(np.array([1])), running.memories.ltm[1].copy()
     day, routine = running.memories.day[1].copy(), running.memories.routine[1].copy()
     fault = rng.normal(90, 5, (200, 1))
-    said = running.apply(
+    predictions = running.apply(
         Batch(np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, np.full(200, FROZEN, np.uint8), fault)
     )
     after = running.memories.take(np.array([1]))
@@ -184,8 +184,8 @@ def test_a_freeze_keeps_what_is_normal_while_the_memory_goes_on() -> None:
     assert np.array_equal(running.memories.day[1], day)
     assert np.array_equal(running.memories.routine[1], routine)
     assert not np.array_equal(running.memories.ltm[1], ltm)
-    assert said.anomaly[0] > 0.45
-    assert np.isfinite(said.forecast).all()
+    assert predictions.anomaly[0] > 0.45
+    assert np.isfinite(predictions.forecast).all()
 
 
 def test_a_stream_of_few_events_cannot_be_frozen() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.core import record
-from stream_lstm.core.columns import SPANS, Column
+from stream_lstm.core.columns import SPANS
 from stream_lstm.core.model import readout
 from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
 from tests.core.models import KINDS, description
@@ -80,12 +80,6 @@ def test_the_spans_are_the_same_bytes_as_the_columns(kind: str) -> None:
     for n, (span, some) in enumerate(record.COLUMNS.items(), 1):
         spans[span] = n
         assert all((heads[column.field] == n).all() for column in some)
-
-
-def test_a_column_is_stored_by_its_own_name_unless_it_has_another() -> None:
-    plain, renamed = Column("mean", "exact", "of the target"), Column("mae", "rough", "share", stored="erred")
-    assert (plain.field, renamed.field) == ("mean", "erred")
-    assert plain.bounds.tolist() == [-np.inf, np.inf]
 
 
 def test_every_column_has_a_unit() -> None:

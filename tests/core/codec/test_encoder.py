@@ -33,9 +33,10 @@ def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     values = np.arange(events * wide, dtype=float).reshape(events, wide)
     times = np.arange(events) + 1.7e9
     marks = [0, 1, 2, *[FROZEN] * (events - 3)]
-    said = engine(made, 1).apply(Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values))
+    batch = Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values)
+    predictions = engine(made, 1).apply(batch)
     columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
-    return encoder.Encoder(made.id, made.spec, **options).encode(columns, said)
+    return encoder.Encoder(made.id, made.spec, **options).encode(columns, predictions)
 
 
 def test_the_prediction_of_a_single_number_has_every_field() -> None:
@@ -48,7 +49,7 @@ def test_the_prediction_of_a_single_number_has_every_field() -> None:
     assert third["anomaly"] is None
     assert (first["expected"], first["interval"], first["seq"]) == (None, None, 1)
     assert second["expected"] == first["prediction"]
-    assert [told["clock"] for told in (first, second, third)] == ["event", "arrival", "uncertain"]
+    assert [found["clock"] for found in (first, second, third)] == ["event", "arrival", "uncertain"]
     assert second["interval"][0] < second["prediction"] < second["interval"][1]
     assert second["model"].startswith("random:")
 
@@ -108,10 +109,10 @@ def test_each_number_has_its_own_trust() -> None:
 
 
 def test_details_are_added_on_request() -> None:
-    first, second, *_ = said = list(map(strict, published("step", 120, details=True)))
+    first, second, *_ = predictions = list(map(strict, published("step", 120, details=True)))
     assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
     assert second["details"]["error_ratio"] > 0.0
-    assert next(one["seq"] for one in said if one["details"]["warm"]) == 100
+    assert next(one["seq"] for one in predictions if one["details"]["warm"]) == 100
     pair = strict(published("pair", details=True)[1])
     assert set(pair["details"]["covered"]) == {"a", "b"}
     assert "details" not in strict(published("classes", details=True)[1])
@@ -130,16 +131,16 @@ def test_forecasts_further_ahead_are_added_on_request() -> None:
 
 
 def test_a_frozen_event_is_marked() -> None:
-    told = list(map(strict, published("step", 5)))
-    assert [one.get("frozen") for one in told] == [None, None, None, True, True]
-    assert told[3]["clock"] == "event"
+    found = list(map(strict, published("step", 5)))
+    assert [one.get("frozen") for one in found] == [None, None, None, True, True]
+    assert found[3]["clock"] == "event"
 
 
 def test_a_label_has_probabilities_and_no_numbers() -> None:
-    told = strict(published("classes")[1])
-    assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
-    assert sum(told["probabilities"].values()) == pytest.approx(1.0)
-    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(told)
+    found = strict(published("classes")[1])
+    assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
+    assert sum(found["probabilities"].values()) == pytest.approx(1.0)
+    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,9 +149,9 @@ def test_the_same_events_give_the_same_bytes(kind: str) -> None:
 
 
 def test_a_rejection_carries_the_original_bytes() -> None:
-    told = strict(encoder.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
-    assert base64.b64decode(told.pop("payload_base64")) == b"\xff\x00"
-    assert told == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
+    found = strict(encoder.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
+    assert base64.b64decode(found.pop("payload_base64")) == b"\xff\x00"
+    assert found == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
     large = strict(encoder.rejection("a", b"x" * 70_000, reason="too_large", detail="", time=0.0))
     assert len(base64.b64decode(large["payload_base64"])) == encoder.REJECTED_BYTES_MAX
     assert large["payload_bytes"] == 70_000

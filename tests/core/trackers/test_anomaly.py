@@ -50,13 +50,13 @@ def scored(
     return out
 
 
-def anomalies(said: Sequence[AnomalyResult]) -> list[float]:
-    return [float(result.anomaly[0]) for result in said]
+def anomalies(results: Sequence[AnomalyResult]) -> list[float]:
+    return [float(result.anomaly[0]) for result in results]
 
 
-def alerts(said: Sequence[AnomalyResult]) -> list[tuple[int, str]]:
+def alerts(results: Sequence[AnomalyResult]) -> list[tuple[int, str]]:
     """Position and kind of each alert."""
-    return [(n, KINDS[result.kind[0]]) for n, result in enumerate(said) if result.alert[0]]
+    return [(n, KINDS[result.kind[0]]) for n, result in enumerate(results) if result.alert[0]]
 
 
 DRAWS = {
@@ -72,9 +72,9 @@ DRAWS = {
 @pytest.mark.parametrize("kind", DRAWS)
 def test_noise_of_any_kind_rarely_raises_an_alert(kind: str) -> None:
     noise = DRAWS[kind](np.random.default_rng(4), 12_000)
-    said = scored(noise.tolist(), noise.tolist())
-    assert len(alerts(said)) <= 14
-    assert all(0.0 <= score <= 1.0 for score in anomalies(said))
+    results = scored(noise.tolist(), noise.tolist())
+    assert len(alerts(results)) <= 14
+    assert all(0.0 <= score <= 1.0 for score in anomalies(results))
 
 
 def test_the_frequent_records_of_a_walk_and_a_counter_become_normal() -> None:
@@ -87,11 +87,11 @@ def test_a_large_error_is_the_more_surprising_the_more_events_came_before() -> N
     errors = np.random.default_rng(6).laplace(0, 1, 3_000).tolist()
     scores = []
     for at in (20, 100, 2_500):
-        said = scored([0.0, 1.0] * 1_500, [*errors[:at], 60.0, *errors[at + 1 :]])
-        scores.append(anomalies(said)[at])
+        results = scored([0.0, 1.0] * 1_500, [*errors[:at], 60.0, *errors[at + 1 :]])
+        scores.append(anomalies(results)[at])
     assert scores == sorted(scores)
     assert scores[2] >= ALERT_THRESHOLD
-    assert (2_500, "surprise") in alerts(said)
+    assert (2_500, "surprise") in alerts(results)
 
 
 def test_an_error_at_the_same_hour_of_every_day_counts_half() -> None:
@@ -111,10 +111,10 @@ def test_a_value_beyond_all_so_far_is_a_record_once() -> None:
     values = np.random.default_rng(8).uniform(0, 1, 4_000)
     values[3_000:3_010] = 2.0
     values[3_400] = 2.01  # within the margin
-    said = scored(values.tolist())
-    assert alerts(said) == [(3_000, "record")]
-    assert ALERT_THRESHOLD <= anomalies(said)[3_000] <= math.log(3_001 / 2) / math.log(1e6)
-    assert anomalies(said)[3_400] == 0.0
+    results = scored(values.tolist())
+    assert alerts(results) == [(3_000, "record")]
+    assert ALERT_THRESHOLD <= anomalies(results)[3_000] <= math.log(3_001 / 2) / math.log(1e6)
+    assert anomalies(results)[3_400] == 0.0
 
 
 def test_a_new_level_is_an_anomaly_although_each_value_occurred_before() -> None:
@@ -144,12 +144,12 @@ def test_an_incident_raises_one_alert_and_the_next_incident_another() -> None:
     errors = np.random.default_rng(12).laplace(0, 1, 4_000)
     errors[2_000:2_040] = 60.0
     errors[2_040 + INCIDENT_EVENTS + 300] = 600.0
-    said = scored([0.0, 1.0] * 2_000, errors.tolist())
-    first, second = alerts(said)
+    results = scored([0.0, 1.0] * 2_000, errors.tolist())
+    first, second = alerts(results)
     assert first == (2_000, "surprise")
     assert second[0] == 2_340 + INCIDENT_EVENTS
-    within = [float(result.incident_score[0]) for result in said[2_001:2_040]]
-    assert all(score == 0.0 or score > said[2_000].incident_score[0] for score in within)
+    within = [float(result.incident_score[0]) for result in results[2_001:2_040]]
+    assert all(score == 0.0 or score > results[2_000].incident_score[0] for score in within)
 
 
 def test_a_target_without_values_is_never_an_anomaly() -> None:
@@ -169,8 +169,8 @@ def test_a_target_without_values_is_never_an_anomaly() -> None:
 @given(st.lists(st.tuples(st.floats(-1e100, 1e100), st.floats(0, 1e6)), min_size=1, max_size=60))
 def test_any_values_and_errors_give_a_score_from_0_to_1(events: list[tuple[float, float]]) -> None:
     with np.errstate(all="raise", under="ignore"):
-        said = scored([value for value, _ in events], [error for _, error in events], every=5_000.0)
-    assert all(0.0 <= score <= 1.0 for score in anomalies(said))
+        results = scored([value for value, _ in events], [error for _, error in events], every=5_000.0)
+    assert all(0.0 <= score <= 1.0 for score in anomalies(results))
 
 
 def test_an_incident_that_gets_much_worse_raises_another_alert() -> None:
