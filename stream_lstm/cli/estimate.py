@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stream_lstm.core.memory import row_type
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.record import row_type
 from stream_lstm.core.views.history import HistorySize
 
 # Beside its record a stream has a key, an entry in a table of rows and one in the service's columns.

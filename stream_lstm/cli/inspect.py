@@ -102,7 +102,7 @@ def _sorted(database: Database, kind: np.dtype[Any], wanted: InspectOptions) -> 
 
 
 def _worst_ratio(memories: NDArray[Any]) -> NDArray[np.float64]:
-    ratio = _skill(memories).ratio()
+    ratio = _skill(memories).relative_mae()
     return np.asarray(np.nan_to_num(ratio, nan=-np.inf).max(axis=1, initial=-np.inf))
 
 
@@ -116,7 +116,7 @@ RANKS: dict[str, Callable[[Rows, NDArray[Any]], NDArray[np.float64]]] = {
 
 
 def _skill(memories: Any) -> Accuracy:
-    return Accuracy(*(memories[name].astype(float) for name in Accuracy._fields))
+    return Accuracy.read(lambda name: memories[name].astype(float))
 
 
 def _each(rows: Rows, kind: np.dtype[Any]) -> Iterator[dict[str, Any]]:
@@ -137,7 +137,7 @@ def _told(key: str, entry: int, seen: float, memory: np.void) -> dict[str, Any]:
         "value": memory["value"].tolist(),
         "expected": memory["expected"].tolist(),
         "warm": bool(memory["seq"] >= WARM_EVENTS),
-        "error_ratio": np.round(_skill(memory).ratio(), DIGITS).tolist(),
+        "error_ratio": np.round(_skill(memory).relative_mae(), DIGITS).tolist(),
         "covered": np.round(memory["covered"].astype(float), DIGITS).tolist(),
         "usual_gap_seconds": round(float(10.0 ** memory["usual"]), DIGITS),
         "mean": memory["mean"].tolist(),

@@ -1,4 +1,4 @@
-"""The pure room: events in, predictions out, memory between them.
+"""The pure core: events in, predictions out, and each stream's memory between them.
 
-No clock, files, network, randomness, logging or asyncio in here; what is needed of them comes as arguments.
+It has no clock, files, network, randomness, logging or asyncio; what it needs of them comes as arguments.
 """

@@ -1,7 +1,7 @@
-"""Events in order of arrival, cut into batches that hold a stream at most once.
+"""Cuts events in order of arrival into parts that have at most one event per stream.
 
-The n-th event of each stream goes into the n-th batch, so every stream's order is kept, and a stream
-that speaks often does not make the others wait: they are all in the first batches.
+The n-th event of each stream goes into the n-th part, so each stream's order is kept. The first parts are the
+largest: a stream with many events does not delay the others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 256  # for so many a set is quicker than a sort
-ROWS_MAX = 1_024  # measured: more rows at once save no more, and what belongs to them leaves the cache
+SET_EVENTS_MAX = 256  # of so few events a set finds out faster than a sort that all streams differ
+ROWS_MAX = 1_024  # of a part; measured: larger ones save no more time, and their data leave the cache
 
 
 def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -32,23 +32,24 @@ def parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 
 def _rounds(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """The same without the limit."""
     count = len(rows)
-    if count <= FEW and len(set(rows.tolist())) == count:
+    if count <= SET_EVENTS_MAX and len(set(rows.tolist())) == count:
         yield np.arange(count)
         return
-    order = _sorted(rows)
+    order = _order(rows)
     grouped = rows[order]
     starts = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
     if len(starts) == count:
         yield np.arange(count)
         return
     lengths = np.diff(starts, append=count)
-    nth = np.empty(count, np.intp)  # how many events of its stream came before each event
+    nth = np.empty(count, np.intp)  # number of earlier events of the same stream, by event
     nth[order] = np.arange(count) - np.repeat(starts, lengths)
-    yield from np.split(_sorted(nth), np.cumsum(np.bincount(nth))[:-1])
+    yield from np.split(_order(nth), np.cumsum(np.bincount(nth))[:-1])
 
 
-def _sorted(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Their order, equal ones as they come; numbers of 16 bits are sorted several times as fast."""
+def _order(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Their stable order; numbers of 16 bits are sorted several times faster."""
     small = numbers.astype(np.uint16) if numbers.max() <= np.iinfo(np.uint16).max else numbers
     return np.argsort(small, kind="stable")

@@ -1,18 +1,18 @@
-"""Recognises messages that come again: the replay window.
+"""Deduplication of redelivered messages, by content and within a window.
 
-After a restart or a reconnect, a broker sends again what it holds unacknowledged; some of that we have
-committed before. Whether it does so is not to be read off the DUP flag or the packet id (some brokers send
-neither as they were), so a copy is recognised by content: its topic's and its payload's digest. The window
-opens with a new connection, and closes topic by topic with the first message that is not known, since
-brokers send again in order (MQTT 5.0, 4.4 and 4.6).
+After a restart or a reconnect, a broker sends again the messages that it holds as unacknowledged; some of
+them were committed before. Neither the DUP flag nor the packet id tells which (some brokers change both), so
+a duplicate is recognised by content: the digests of its topic and its payload. The window opens with a new
+connection. It closes topic by topic with the first message that is not a duplicate, because brokers send
+again in order (MQTT 5.0, sections 4.4 and 4.6).
 
-Two readings of one payload are only told apart by a time in it. A payload with a time is one event, whenever
-and however often it comes while the window is open: even where a broker that crashed has forgotten our
-acknowledgements, or a sensor sends again what its broker did not answer. Payloads without one may honestly
-repeat (a room that stays at 21.5), so of these only those count that the broker may not know to be
+Only a time in the payload distinguishes two equal measurements. A payload with a time is one event, however
+often it comes while the window is open: a broker that crashed may have forgotten our acknowledgements, or a
+sensor may send again what its broker did not acknowledge. Payloads without a time may repeat legitimately (a
+room that stays at 21.5 °C). So of these only those messages can be duplicates that the broker may not know as
 acknowledged, each once and in order.
 
-The window is bounded: no broker holds more unacknowledged messages of a connection than its packet ids name.
+The window is bounded: a broker has no more unacknowledged messages per connection than there are packet ids.
 """
 
 from __future__ import annotations
@@ -20,23 +20,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-MESSAGES_MAX = 65_536
-TIMED = 1  # a content digest's lowest bit: the payload has a time
+MESSAGES_MAX = 65_536  # packet ids are 16 bits (MQTT 5.0, section 2.2.1)
+TIMED = 1  # lowest bit of a content digest: the payload has a time
 
-
-Committed = tuple[int, int, int]  # a message: digest of its topic, of its content (see `content`), its entry
+# A message: digest of its topic, of its content (see `content`), number of its journal entry.
+Committed = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class _Topic:
+    """Possible duplicates of one topic.
+
+    Attributes:
+        timed: contents of payloads with a time.
+        untimed: contents of payloads without one, in order.
+        position: in `untimed`, where the search for the next duplicate starts.
+    """
+
     timed: set[int] = field(default_factory=set)
     untimed: list[int] = field(default_factory=list)
-    position: int = 0  # in `untimed`: where the next copy is looked for
+    position: int = 0
 
 
 def content(digest: int, *, timed: bool) -> int:
-    """A payload's digest, and whether it has a time of its own."""
+    """The digest of a payload, with a bit that is set if the payload has a time."""
     return digest & ~TIMED | timed
 
 
@@ -46,41 +55,41 @@ def contents(digests: Iterable[int], *, timed: bool) -> list[int]:
 
 
 class DedupWindow:
-    """The latest committed messages, and which of them may come again now.
+    """The last committed messages, and which of them may come again now.
 
     Args:
-        committed: messages from before, oldest first.
+        committed: messages before the start, oldest first.
     """
 
     def __init__(self, committed: Iterable[Committed] = ()) -> None:
-        self._recent: deque[Committed] = deque(committed, MESSAGES_MAX)
+        self._committed: deque[Committed] = deque(committed, MESSAGES_MAX)
         self._open: dict[int, _Topic] = {}
 
     @property
     def is_open(self) -> bool:
-        """Whether any topic's messages may still be copies."""
+        """True if a message of any topic may be a duplicate."""
         return bool(self._open)
 
-    def open(self, acknowledged: int) -> None:
-        """A new connection has begun.
+    def open(self, acked_through: int) -> None:
+        """Open the window, on a new connection with the same session.
 
         Args:
-            acknowledged: the broker knows that the messages up to this entry are.
+            acked_through: the broker knows the messages of entries up to this one as acknowledged.
         """
         topics: dict[int, _Topic] = {}
-        for topic, content, entry in self._recent:
+        for topic, content, entry in self._committed:
             if content & TIMED:
                 topics.setdefault(topic, _Topic()).timed.add(content & ~TIMED)
-            elif entry > acknowledged:
+            elif entry > acked_through:
                 topics.setdefault(topic, _Topic()).untimed.append(content)
         self._open = topics
 
     def close(self) -> None:
-        """Nothing can come again: the broker has no session of ours."""
+        """Close the window, on a new connection without a session: no message can come again."""
         self._open = {}
 
     def is_duplicate(self, topic: int, digest: int) -> bool:
-        """Whether this message was committed before; if not, its topic's window closes."""
+        """True if this message was committed before; if not, its topic's window closes."""
         found = self._open.get(topic)
         if found is None:
             return False
@@ -95,5 +104,20 @@ class DedupWindow:
         return True
 
     def remember(self, messages: Iterable[Committed]) -> None:
-        """Note messages that are about to be committed, in order."""
-        self._recent.extend(messages)
+        """Add messages that are about to be committed, in order."""
+        self._committed.extend(messages)
+
+    def validate(self) -> None:
+        """Check the invariants.
+
+        Raises:
+            AssertionError: names the invariant that does not hold.
+        """
+        assert self._committed.maxlen == MESSAGES_MAX, "the window is not bounded"
+        entries = (entry for _, _, entry in self._committed)
+        assert all(before <= after for before, after in pairwise(entries)), "entries are not in order"
+        for topic in self._open.values():
+            assert topic.timed or topic.untimed, "a topic without a possible duplicate is open"
+            assert 0 <= topic.position <= len(topic.untimed), "a position lies outside the list"
+            digests = (*topic.timed, *topic.untimed)
+            assert not any(digest & TIMED for digest in digests), "a content digest is marked as timed"

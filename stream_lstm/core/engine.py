@@ -1,74 +1,92 @@
-"""The engine: the one place that changes memory.
+"""Engine: applies batches of events to the streams' records. The only code that changes a record.
 
-`Engine.apply` pushes a batch of events through scaling, gates, readout and score. It is a function of
-(memory, batch): same in, same bits out, whoever shares the batch.
+Each event updates its stream's trackers, goes through the LSTM cell, and gives a prediction of the next one.
+`Engine.apply` is a function of (records, batch): the same input gives the same bits, whichever other streams
+share the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.batch import parts
-from stream_lstm.core.memory import Columns, Memories
+from stream_lstm.core.columns import Columns, pick
+from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs, readout
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.record import FROZEN as FROZEN_COLUMNS
 from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
+from stream_lstm.core.trackers.accuracy import Accuracy
+from stream_lstm.core.trackers.anomaly import AnomalyState
+from stream_lstm.core.trackers.event_time import EventTime
+from stream_lstm.core.trackers.experts import Experts
+from stream_lstm.core.trackers.hourly_errors import HourlyErrors
 from stream_lstm.core.trackers.scale import Doubles, Scale
+from stream_lstm.core.trackers.seasonal import DayProfiles, DayScale
 from stream_lstm.events import CLOCK_BITS, FROZEN, Batch, Clock
 
-# What "normal" is made of: a frozen stream keeps it as it was, while its memory goes on.
-LEARNT = (
-    *("usual", "mean", "variance", "lead", "lead_repeated", *accuracy.Accuracy._fields, "width"),
-    *seasonal.DayScale._fields,
-    *("tail", "shape", "excesses", "lowest", "highest", "records"),
-    *("near_lowest", "near_highest", "near_records", "run_longest", "hour_worst"),
-)
-TILES_AT_ONCE = 32  # measured: what the gates need of more no longer fits the cache
+TILES_AT_ONCE = 32  # measured: the gates' intermediate results of more tiles do not fit the cache
+FROZEN_EVENTS_MIN = 20  # a younger stream cannot be frozen: there is no normal yet to keep
+UNCERTAIN = int(Clock.UNCERTAIN)  # plain: comparing an enum is slow
 LOG_10 = np.log(10.0)
-UNCERTAIN = int(Clock.UNCERTAIN)  # plain: an enum takes its time in a comparison
-LEAST = 1e-12  # of shares, so that nothing is divided by zero
-FROZEN_EVENTS_MIN = 20  # a younger stream has nothing to keep
 
 
-class Deviation(NamedTuple):
-    """Of the targets, (B, T) each: with the events, and before them."""
+class _Events(NamedTuple):
+    """One event of each of B streams, F features; B is a whole number of tiles."""
 
-    now: Doubles
-    then: Doubles
+    rows: NDArray[np.intp]  # (B,) in memory
+    times: Doubles  # (B,) epoch seconds
+    values: Doubles  # (B, F)
+    last: Doubles  # (B, F) the values before; of a first event its own
+    seq: NDArray[np.int64]  # (B,) number of events of each stream, this one included
+    uncertain: NDArray[np.bool_]  # (B,) the time is that of the arrival, after a wait at the broker
+    unscored: NDArray[np.bool_]  # (B,) likewise, and not the first: the anomaly's state stays as it is
+    frozen: NDArray[np.bool_]  # (B,) excluded from learning
+    scale: Scale  # (B, F) these events included, unless they are frozen
+    deviation: Doubles  # (B, F) of `scale`
+
+
+class _Targets(NamedTuple):
+    """The targets of the same events, (B, T) each; NaN of a target that events do not carry."""
+
+    values: Doubles
+    last: Doubles
+    deviation: Doubles  # with these events
+    deviation_before: Doubles
+    step: Doubles  # |value - last value| in deviations
 
 
 class Engine:
-    """Applies batches of events to memories.
+    """Applies batches of events to records.
 
     Args:
-        model: what pushes the memories on.
-        memories: rows of the type that the model needs; nobody else may write them.
-        interval: share of values that are to lie inside their interval.
+        model: weights and their description.
+        memories: the records, of the type that the model needs; nothing else may write them.
+        interval: share of values that should lie inside their interval.
     """
 
     def __init__(self, model: Model, memories: Memories, *, interval: float = interval.INTERVAL) -> None:
         self.model = model
-        self._interval = interval
         self.memories = memories
-        described = model.spec
-        known = {name: n for n, name in enumerate(described.features)}
-        # A target that no event carries can be predicted, but never checked: its column stays NaN.
-        self._feature_of = [known.get(name, -1) for name in described.targets]
-        self._same = described.targets == described.features
+        self._interval = interval
+        spec = model.spec
+        index = {name: n for n, name in enumerate(spec.features)}
+        # A target that no event carries is predicted, and its predictions are never checked.
+        self._feature_of = [index.get(name, -1) for name in spec.targets]
+        self._targets_are_features = spec.targets == spec.features
 
     def apply(self, batch: Batch) -> Predictions:
-        """Apply events in order of arrival, any stream any number of times.
+        """Apply events in order of arrival, any number of them per stream.
 
         Args:
             batch: its streams are rows in memory.
 
         Returns:
-            A prediction an event, in the same order.
+            One prediction per event, in the same order.
         """
         pieces = list(parts(batch.streams))
         if not pieces:
@@ -80,146 +98,85 @@ class Engine:
         return Predictions._make(np.concatenate(column)[order] for column in zip(*done, strict=True))
 
     def apply_once(self, batch: Batch) -> Predictions:
-        """`apply` for a batch in which no stream occurs twice."""
-        count = len(batch.streams)
-        rows, times, marks, values = _whole_tiles(batch)
-        heads = self.memories.take(rows)
+        """One step of `apply`: a batch with at most one event per stream."""
+        tiles = _whole_tiles(batch)
+        heads = self.memories.take(tiles.streams)
         before = self.memories.unpack(heads)
-        seq = heads["seq"] + 1
-        first = (seq == 1)[:, None]
-        uncertain, frozen = marks & CLOCK_BITS == UNCERTAIN, (marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
-        doubtful = uncertain & (seq > 1)
-        last = np.where(first, values, before["value"])
-        scale = _scale(before, values, seq, frozen)
-        each = scale.deviation()
-        deviation = self._of_targets(each, missing=1.0)
-        timed = event_time.update(
-            event_time.EventTime(*_some(before, event_time.EventTime)), times, seq, uncertain
+        event = _events(tiles, heads["seq"] + 1, before)
+        seq = event.seq
+        # The event beside its forecast.
+        timed = event_time.update(EventTime(*pick(before, EventTime)), event.times, seq, event.uncertain)
+        deviation_before, forecast = self.last_forecast(before)
+        target = self._targets(event, deviation_before)
+        checked = interval.update(
+            forecast, before["width"], target.values, target.deviation, seq, self._interval
         )
-        seen, was = (self._of_targets(column, missing=np.nan) for column in (values, last))
-        step = np.abs(seen - was) / deviation
-        then, forecast = self.forecast(before)
-        judged = interval.update(forecast, before["width"], seen, deviation, seq, self._interval)
-        error = judged.error / deviation
-        skilled = accuracy.update(
-            accuracy.Accuracy(*_some(before, accuracy.Accuracy)), error, step, judged.missed, seq
+        error = checked.error / target.deviation
+        figures = accuracy.update(Accuracy(*pick(before, Accuracy)), error, target.step, checked.missed, seq)
+        observed = anomaly.Observed(
+            target.values, target.last, error, checked.surprise, seq, timed.after.time, before["time"]
         )
-        event = anomaly.Observed(seen, was, error, judged.surprise, seq, timed.after.time, before["time"])
-        routine = anomaly.HourlyErrors(self.memories.routine, rows, frozen | doubtful)
-        odd, past = anomaly.update(anomaly.AnomalyState(*_some(before, anomaly.AnomalyState)), routine, event)
-        scaled = self._scaled(values, last, scale.mean, each)
-        entering = inputs.Seen(*scaled, times, seq, timed.after.usual, timed.gap)
-        outlook, odds = self._outlook(self._step(rows, entering), values, scale, each)
-        after: Columns = {"value": values, "width": judged.width}
-        for part in (timed.after, skilled, past, scale):
+        hourly = HourlyErrors(self.memories.routine, event.rows, event.frozen | event.unscored)
+        scored, state = anomaly.update(AnomalyState(*pick(before, AnomalyState)), hourly, observed)
+        # The event through the cell, and the forecast of the next one.
+        model, probabilities = self._read_out(self._run_cell(event.rows, self._seen(event, timed)), event)
+        after: Columns = {"value": event.values, "width": checked.width, "spread": model.spread[:, 0]}
+        for part in (timed.after, figures, state, event.scale):
             after |= part._asdict()
-        days = seasonal.DayProfiles(self.memories.day, rows, frozen)
-        expected, share = self._rely(before, after, days, outlook, seq, Deviation(deviation, then), step)
-        half_width = (judged.width * deviation)[:, None] * outlook.spread
-        after |= {"expected": expected[:, 0], "spread": outlook.spread[:, 0]}
-        _keep(after, before, doubtful, anomaly.AnomalyState._fields)
-        _keep(after, before, frozen, LEARNT)
-        self._remember(batch.streams, heads, seq, after)
-        said = Predictions(
+        expected, trust = self._combine(before, after, event, target, model)
+        after["expected"] = expected[:, 0]
+        self._write(batch.streams, heads, seq, _kept(before, after, event))
+        predictions = Predictions(
             seq=seq,
             expected=before["expected"],
-            anomaly=np.where(uncertain, np.nan, odd.anomaly),
-            kind=odd.kind,
-            incident_score=np.where(uncertain, 0.0, odd.incident_score),
-            alert=odd.alert & ~uncertain,
+            anomaly=np.where(event.uncertain, np.nan, scored.anomaly),
+            kind=scored.kind,
+            incident_score=np.where(event.uncertain, 0.0, scored.incident_score),
+            alert=scored.alert & ~event.uncertain,
             forecast=expected,
-            trust=share,
-            half_width=half_width,
-            probabilities=odds,
+            half_width=(checked.width * target.deviation)[:, None] * model.spread,
+            trust=trust,
+            probabilities=probabilities,
             error=error,
-            persistence=step,
-            missed=judged.missed,
-            relative_mae=skilled.ratio(),
-            covered=skilled.covered,
+            persistence=target.step,
+            missed=checked.missed,
+            relative_mae=figures.relative_mae(),
+            covered=figures.coverage,
             late=timed.late,
         )
-        if np.count_nonzero(first):
-            said = said.begun(first)
-        return said if len(rows) == count else Predictions._make(column[:count] for column in said)
+        return predictions.mask_first(seq == 1).head(len(batch.streams))
 
-    def forecast(self, before: Columns) -> tuple[Doubles, interval.LastForecast]:
-        """The targets' deviation when the last prediction was made, and what it said; of unpacked heads."""
-        then = self._of_targets(Scale(before["mean"], before["variance"]).deviation(), missing=1.0)
-        half_width = before["width"] * then * before["spread"]
-        return then, interval.LastForecast(before["expected"], before["spread"], half_width)
+    def last_forecast(self, before: Columns) -> tuple[Doubles, interval.LastForecast]:
+        """The deviation of the targets at the last event, (B, T), and the forecast that was made then."""
+        deviation = self._of_targets(Scale(*pick(before, Scale)).deviation(), missing=1.0)
+        half_width = before["width"] * deviation * before["spread"]
+        return deviation, interval.LastForecast(before["expected"], before["spread"], half_width)
 
-    def _remember(
-        self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
-    ) -> None:
-        """Put everything back; what filled up the last tile is dropped."""
-        heads["seq"] = seq
-        self.memories.pack(heads, after)
-        self.memories.put(rows, heads[: len(rows)])
+    def _targets(self, event: _Events, deviation_before: Doubles) -> _Targets:
+        deviation = self._of_targets(event.deviation, missing=1.0)
+        values, last = (self._of_targets(c, missing=np.nan) for c in (event.values, event.last))
+        return _Targets(values, last, deviation, deviation_before, np.abs(values - last) / deviation)
 
-    def _rely(
-        self,
-        before: Columns,
-        after: Columns,
-        days: seasonal.DayProfiles,
-        outlook: readout.Forecast,
-        seq: NDArray[np.int64],
-        deviation: Deviation,
-        step: Doubles,
-    ) -> tuple[Doubles, Doubles]:
-        """What is predicted, (B, K, T), and the model's share in it; what it rests on is added to `after`."""
-        if self.model.spec.readout != "step":
-            unused = ("model_step", "repeated_step", "lead", "lead_repeated", *seasonal.DayScale._fields)
-            after |= {name: before[name] for name in unused}
-            return outlook.expected, np.ones_like(outlook.expected[:, 0])
-        values, moved = after["value"], after["moved"]
-        steps = np.array([before["model_step"], before["repeated_step"]]) * deviation.then
-        error = np.abs(values - before["value"] - steps) / deviation.now
-        leads = np.array([before["lead"], before["lead_repeated"]])
-        after["lead"], after["lead_repeated"] = leads = experts.update(leads, error, step, moved, seq)
-        model, repeated = experts.weights(leads)
-        again = self._again(before, after, days, seq, deviation.now)
-        after["model_step"] = (outlook.expected[:, 0] - values) / deviation.now
-        after["repeated_step"] = again / deviation.now
-        share = model / np.maximum(1.0 - repeated, LEAST)  # further ahead, yesterday is not asked
-        expected = values[:, None] + share[:, None] * (outlook.expected - values[:, None])
-        expected[:, 0] = values + model * (outlook.expected[:, 0] - values) + repeated * again
-        return expected, model
+    def _of_targets(self, by_feature: Doubles, *, missing: float) -> Doubles:
+        """Columns of the targets, (B, T), out of columns of the features, (B, F)."""
+        if self._targets_are_features:
+            return by_feature
+        columns = by_feature[:, self._feature_of]
+        columns[:, [n for n, feature in enumerate(self._feature_of) if feature < 0]] = missing
+        return columns
 
-    def _again(
-        self,
-        before: Columns,
-        after: Columns,
-        days: seasonal.DayProfiles,
-        seq: NDArray[np.int64],
-        deviation: Doubles,
-    ) -> Doubles:
-        """The step to the next event that was made a day ago."""
-        scaled, step = seasonal.update(
-            seasonal.DayScale(*_some(before, seasonal.DayScale)),
-            days,
-            Scale(after["mean"], deviation),
-            before["value"],
-            before["time"],
-            after["time"],
-            np.exp(after["usual"] * LOG_10),
-            seq,
-        )
-        after |= scaled._asdict()
-        return step
+    def _seen(self, event: _Events, timed: event_time.TimedEvent) -> inputs.Seen:
+        """What the model's inputs are made of: values and steps in its own scale, times and gaps."""
+        spec, mean, deviation = self.model.spec, event.scale.mean, event.deviation
+        if spec.scaling == "fixed":
+            mean, deviation = np.array(spec.mean), np.array(spec.deviation)
+        value, step = (event.values - mean) / deviation, (event.values - event.last) / deviation
+        return inputs.Seen(value, step, event.times, event.seq, timed.after.usual_gap, timed.gap)
 
-    def _scaled(
-        self, values: Doubles, last: Doubles, mean: Doubles, deviation: Doubles
-    ) -> tuple[Doubles, Doubles]:
-        """Values and steps as the model wants them."""
-        described = self.model.spec
-        if described.scaling == "fixed":
-            mean, deviation = np.array(described.mean), np.array(described.deviation)
-        return (values - mean) / deviation, (values - last) / deviation
-
-    def _step(self, rows: NDArray[np.intp], seen: inputs.Seen) -> Doubles:
-        """Push the memories of rows through every layer; returns the readout's outputs (B, O)."""
-        described = self.model.spec
-        events = _tiled(inputs.make(described.inputs, seen, described.scaling))
+    def _run_cell(self, rows: NDArray[np.intp], seen: inputs.Seen) -> Doubles:
+        """Push the events through every layer's cell; returns the readout's outputs, (B, O)."""
+        spec = self.model.spec
+        events = _tiled(inputs.make(spec.inputs, seen, spec.scaling))
         ltms, stms = self.memories.ltm, self.memories.stm
         for layer, weights in enumerate(self.model.layers):
             ltm, stm = _tiled(ltms[rows, layer]), _tiled(stms[rows, layer])
@@ -231,46 +188,91 @@ class Engine:
         outputs = events @ self.model.readout.weight + self.model.readout.bias
         return outputs.reshape(len(rows), -1).astype(np.float64)
 
-    def _outlook(
-        self, outputs: Doubles, values: Doubles, scale: Scale, deviation: Doubles
-    ) -> tuple[readout.Forecast, Doubles]:
-        """What the outputs say about the next event."""
-        described = self.model.spec
-        if described.readout == "step":
-            return readout.step(outputs, values, deviation), np.empty((len(outputs), 0))
-        if described.readout == "value":
-            return readout.value(outputs, described, scale, self._feature_of), np.empty((len(outputs), 0))
+    def _read_out(self, outputs: Doubles, event: _Events) -> tuple[readout.Forecast, Doubles]:
+        """The model's forecast, (B, K, T), and its probabilities, (B, C); one of them is empty."""
+        spec = self.model.spec
+        if spec.readout == "step":
+            return readout.step(outputs, event.values, event.deviation), np.empty((len(outputs), 0))
+        if spec.readout == "value":
+            forecast = readout.value(outputs, spec, event.scale, self._feature_of)
+            return forecast, np.empty((len(outputs), 0))
         nothing = np.empty((len(outputs), 1, 0))
         return readout.Forecast(nothing, nothing), readout.probabilities(outputs)
 
-    def _of_targets(self, by_feature: Doubles, *, missing: float) -> Doubles:
-        """Columns of the targets, (B, T), out of columns of the features, (B, F)."""
-        if self._same:
-            return by_feature
-        columns = by_feature[:, self._feature_of]
-        columns[:, [n for n, feature in enumerate(self._feature_of) if feature < 0]] = missing
-        return columns
+    def _combine(
+        self, before: Columns, after: Columns, event: _Events, target: _Targets, model: readout.Forecast
+    ) -> tuple[Doubles, Doubles]:
+        """The experts' combined forecast, (B, K, T), and the model's weight in it, (B, T).
+
+        Updates the columns of the experts in `after`.
+        """
+        if self.model.spec.readout != "step":  # there are no other experts
+            after |= {name: before[name] for name in (*Experts._fields, *DayScale._fields)}
+            return model.expected, np.ones_like(model.expected[:, 0])
+        known, values, deviation = Experts(*pick(before, Experts)), target.values, target.deviation
+        error = experts.errors(known, values, before["value"], target.deviation_before, deviation)
+        advantage = experts.update(
+            np.array([known.model_advantage, known.seasonal_advantage]),
+            error,
+            target.step,
+            after["naive_mae"],
+            event.seq,
+        )
+        weight = experts.weights(advantage)
+        day_scale, seasonal_step = seasonal.update(
+            DayScale(*pick(before, DayScale)),
+            DayProfiles(self.memories.day, event.rows, event.frozen),
+            Scale(after["mean"], deviation),
+            before["value"],
+            before["time"],
+            after["time"],
+            np.exp(after["usual_gap"] * LOG_10),
+            event.seq,
+        )
+        model_step = (model.expected[:, 0] - values) / deviation
+        after |= Experts(model_step, seasonal_step / deviation, *advantage)._asdict()
+        after |= day_scale._asdict()
+        return experts.combine(weight, values, model.expected, seasonal_step), weight[0]
+
+    def _write(
+        self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
+    ) -> None:
+        """Write the records back, without those that filled up the last tile."""
+        heads["seq"] = seq
+        self.memories.pack(heads, after)
+        self.memories.put(rows, heads[: len(rows)])
 
 
-def _some(columns: Columns, fields: type[NamedTuple]) -> list[NDArray[Any]]:
-    return [columns[name] for name in fields._fields]
+def _events(tiles: Batch, seq: NDArray[np.int64], before: Columns) -> _Events:
+    """The events of whole tiles beside their streams' records."""
+    uncertain = tiles.marks & CLOCK_BITS == UNCERTAIN
+    frozen = (tiles.marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
+    known = Scale(*pick(before, Scale))
+    scaled = scale.update(known, tiles.values, seq)
+    if np.count_nonzero(frozen):
+        scaled = Scale(*(np.where(frozen[:, None], *pair) for pair in zip(known, scaled, strict=True)))
+    return _Events(
+        rows=tiles.streams,
+        times=tiles.times,
+        values=tiles.values,
+        last=np.where((seq == 1)[:, None], tiles.values, before["value"]),
+        seq=seq,
+        uncertain=uncertain,
+        unscored=uncertain & (seq > 1),
+        frozen=frozen,
+        scale=scaled,
+        deviation=scaled.deviation(),
+    )
 
 
-def _scale(before: Columns, values: Doubles, seq: NDArray[np.int64], frozen: NDArray[np.bool_]) -> Scale:
-    """The streams' scales with these events, or as they were frozen."""
-    old = Scale(before["mean"], before["variance"])
-    new = scale.update(old, values, seq)
-    if not np.count_nonzero(frozen):
-        return new
-    return Scale(*(np.where(frozen[:, None], *pair) for pair in zip(old, new, strict=True)))
-
-
-def _keep(after: Columns, before: Columns, where: NDArray[np.bool_], fields: Sequence[str]) -> None:
-    """Put back what these columns held before, in some rows."""
-    if np.count_nonzero(where):
-        for name in fields:
-            column = after[name]
-            after[name] = np.where(where.reshape(-1, *[1] * (column.ndim - 1)), before[name], column)
+def _kept(before: Columns, after: Columns, event: _Events) -> Columns:
+    """The columns after the events, with those as before that the events must not change."""
+    for where, names in ((event.unscored, AnomalyState._fields), (event.frozen, FROZEN_COLUMNS)):
+        if np.count_nonzero(where):
+            for name in names:
+                column = after[name]
+                after[name] = np.where(where.reshape(-1, *[1] * (column.ndim - 1)), before[name], column)
+    return after
 
 
 def _whole_tiles(batch: Batch) -> Batch:
@@ -285,5 +287,5 @@ def _whole_tiles(batch: Batch) -> Batch:
 
 
 def _tiled(columns: cell.Floats) -> cell.Floats:
-    """(B, n) as tiles (T, R, n), contiguous: a strided array may take another path through numpy."""
+    """(B, n) as tiles (T, R, n), contiguous: numpy may compute a strided array in another way."""
     return np.ascontiguousarray(columns).reshape(-1, cell.TILE_ROWS, columns.shape[-1])

@@ -1,112 +1,52 @@
-"""The memory of every stream: arrays, one row a stream, and which key has which row.
+"""Memory of all streams: one record each, in rows of one array, and the row of each key.
 
-A row is one fixed-size record, so that a stream's whole memory is copied, stored and restored as bytes.
-Space for all rows is reserved at once and filled with zeros by the operating system, which gives a page
-real memory only when a stream first touches it: nothing is copied when the number of streams grows.
+A record has a fixed size, so a stream's whole memory is copied, stored and restored as bytes. Space for all
+rows is reserved at once and zeroed by the operating system, which provides real memory for a page when it is
+first written: nothing is copied when the number of streams grows.
 
-Row 0 belongs to nobody, so that 0 can stand for "not here".
+Row 0 is never taken, so that 0 can mean "not in memory".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Columns
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.trackers import accuracy, anomaly, seasonal
+from stream_lstm.core.record import COLUMNS, NAMES, head_type, row_type, span_type
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
-# What the engine works on, by kind. All numbers of one kind lie together, so that they are read in one piece.
-OF_STREAM = ("usual", "behind", "level", "quiet")  # a number a stream, see `pace.Pace` and `oddity.Past`
-OF_FEATURE = ("value", "mean", "variance")  # the last event, and its scale
-EXACT = (  # in the target's unit: as exact as events are
-    "expected",  # for the next event
-    *("lowest", "highest", "near", "near_lowest", "near_highest"),  # see `oddity.Past`
-    "base",  # see `yesterday.Scaled`
-)
-ROUGH = (  # ratios, shares and counts: float32 says enough
-    *("spread", "width"),  # the scale of what is expected, in deviations, and reach in units of it
-    # What each of those trusted expected by itself, in deviations, and by how much it leads: see `trust`.
-    *("model_step", "repeated_step", "lead", "lead_repeated"),
-    *accuracy.Accuracy._fields,
-    *("tail", "records", "near_records", "run", "run_longest"),
-    "unit",
-)
-COARSE = ("shape", "excesses", "jump", "hour_worst")  # float16 is enough
-SPANS = {
-    "of_feature": (OF_FEATURE, "<f8"),
-    "exact": (EXACT, "<f8"),
-    "of_stream": (OF_STREAM, "<f4"),
-    "rough": (ROUGH, "<f4"),
-    "coarse": (COARSE, "<f2"),
-}
-Columns = dict[str, NDArray[Any]]
-
-
-def row_type(model: ModelSpec) -> np.dtype[np.void]:
-    """What is remembered of one stream: F features, T targets, L layers of H units.
-
-    Behind its head, a row is hundreds of bytes: LTM and STM, which the gates change whole, and what is read
-    and written in few places only, where it lies.
-    """
-    targets, head = len(model.targets), _head(model)
-    return np.dtype(
-        [
-            *((name, head[name]) for name in head.names or ()),
-            ("ltm", "<f4", (model.layers, model.units)),
-            ("stm", "<f4", (model.layers, model.units)),
-            ("routine", "<u1", (targets, anomaly.HOURS)),
-            ("day", "<i1", (targets, seasonal.PIECES)),
-        ]
-    )
-
-
-def _head(model: ModelSpec) -> np.dtype[np.void]:
-    """The part of a row in front of LTM: all its small columns."""
-    columns = [(name, kind, _shape(span, model)) for span, (names, kind) in SPANS.items() for name in names]
-    return np.dtype([("seq", "<i8"), ("time", "<f8"), *columns])  # events so far; when the newest was
-
-
-def _spans(head: np.dtype[np.void], model: ModelSpec) -> np.dtype[np.void]:
-    """A head, with what lies together as one field."""
-    fields: Mapping[str, tuple[np.dtype[Any], int]] = head.fields or {}  # type: ignore[assignment]
-    return np.dtype(
-        {
-            "names": list(SPANS),
-            "formats": [(kind, (len(names), *_shape(s, model))) for s, (names, kind) in SPANS.items()],
-            "offsets": [fields[names[0]][1] for names, _ in SPANS.values()],
-            "itemsize": head.itemsize,
-        }
-    )
-
-
-def _shape(span: str, model: ModelSpec) -> tuple[int, ...]:
-    """Of each column in a span, for one stream."""
-    return {"of_stream": (), "of_feature": (len(model.features),)}.get(span, (len(model.targets),))
 
 
 class Memories:
-    """All streams' rows, changed by `Engine.apply` alone.
+    """The records of all streams; only `Engine.apply` changes them.
+
+    Args:
+        model: determines the layout of a record.
+        rows_max: streams that fit in.
 
     Attributes:
-        row_type: the numpy dtype of a row.
-        ids: (rows,) the stream's number on disk, by row.
-        ltm, stm: (rows, L, H), where they lie.
-        routine: (rows, T, hours), likewise; see `stream_lstm.core.trackers.anomaly`.
-        day: (rows, T, pieces), likewise; see `stream_lstm.core.trackers.seasonal`.
+        row_type: dtype of a record.
+        head_type: dtype of its part before the LTM.
+        ids: (rows,) number of each row's stream on disk, 0 of a free row.
+        ltm, stm: (rows, L, H) views of the records.
+        routine: (rows, T, hours) likewise, see `stream_lstm.core.trackers.hourly_errors`.
+        day: (rows, T, slots) likewise, see `stream_lstm.core.trackers.seasonal`.
     """
 
     def __init__(self, model: ModelSpec, *, rows_max: int) -> None:
         self.row_type = row_type(model)
-        self.head_type = _head(model)
-        self._spans = _spans(self.head_type, model)
+        self.head_type = head_type(model)
+        self._span_type = span_type(model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
-        # Records are moved as plain bytes: measured 6 times faster than field by field.
+        # Records are copied as plain bytes: measured 6 times faster than field by field.
         self._bytes = self._table.view(f"V{self.row_type.itemsize}")
         size = self.head_type.itemsize
         self._heads = np.ndarray(rows_max + 1, f"V{size}", self._table, strides=(self.row_type.itemsize,))
@@ -140,7 +80,7 @@ class Memories:
 
     @property
     def names(self) -> Sequence[str | None]:
-        """The key in each row, None where there is none; it grows while you look."""
+        """The key of each row, None of a free one; a live view, which grows."""
         return self._keys
 
     def keys(self, rows: Sequence[int]) -> list[str]:
@@ -148,7 +88,7 @@ class Memories:
         return [self.key(row) for row in rows]
 
     def admit(self, key: str, stream: int) -> int:
-        """Give a new stream a blank row.
+        """Give a new stream a blank row; returns it.
 
         Args:
             key: not in memory yet.
@@ -172,7 +112,7 @@ class Memories:
         return row
 
     def restore(self, key: str, stream: int, record: bytes) -> int:
-        """Give a known stream a row with what it remembered, as `evict` or `records` returned it."""
+        """Give a known stream a row with its record, as `evict` or `records` returned it; returns the row."""
         row = self.admit(key, stream)
         self._bytes[row : row + 1] = np.frombuffer(record, self._bytes.dtype, 1)
         return row
@@ -180,10 +120,10 @@ class Memories:
     def restore_all(
         self, keys: Sequence[str], streams: NDArray[np.int64], records: bytes
     ) -> NDArray[np.intp]:
-        """`restore` for many streams, into a memory that nothing was evicted from; returns their rows."""
+        """`restore` for many streams at once, while no row is free between others; returns their rows."""
         first = len(self._keys)
         if self._free or first + len(keys) > self.rows_max + 1:
-            raise ValueError(f"no {len(keys)} rows in one piece, rows_max is {self.rows_max}")
+            raise ValueError(f"no {len(keys)} free rows in one piece, rows_max is {self.rows_max}")
         rows = np.arange(first, first + len(keys))
         self._keys.extend(keys)
         self._row_of.update(zip(keys, rows.tolist(), strict=True))
@@ -192,7 +132,7 @@ class Memories:
         return rows
 
     def evict(self, key: str) -> bytes:
-        """Take a stream out of memory; returns its record."""
+        """Remove a stream from memory; returns its record."""
         row = self._row_of.pop(key)
         record = self._bytes[row : row + 1].tobytes()
         self._bytes[row] = self._bytes[NOBODY]
@@ -208,11 +148,11 @@ class Memories:
         return [copied[i : i + size] for i in range(0, len(copied), size)]
 
     def copies(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
-        """The same as an array, (B,) of as many bytes each."""
+        """The same as an array, (B,) of bytes."""
         return np.asarray(self._bytes[rows])
 
     def column(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """One field of these rows, copied."""
+        """One field of the records of these rows, copied."""
         return np.asarray(self._table[name][rows])
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
@@ -220,21 +160,48 @@ class Memories:
         return self._heads[rows].view(self.head_type)
 
     def unpack(self, heads: NDArray[np.void]) -> Columns:
-        """What heads hold beside `seq`, by name, each (B, …) and contiguous."""
-        spans = heads.view(self._spans)
-        out: Columns = {"time": np.ascontiguousarray(heads["time"])}
-        for span, (names, _) in SPANS.items():
+        """The columns of heads, by name, (B, …) each and contiguous."""
+        spans = heads.view(self._span_type)
+        out: Columns = {}
+        for span, names in NAMES.items():
             part = spans[span].swapaxes(0, 1)
             out.update(zip(names, np.array(part, np.float64, order="C"), strict=True))
         return out
 
-    def pack(self, heads: NDArray[np.void], columns: Columns) -> None:
-        """Put columns into heads, as `unpack` gave them."""
-        spans = heads.view(self._spans)
-        heads["time"] = columns["time"]
-        for span, (names, _) in SPANS.items():
-            spans[span] = np.array([columns[name] for name in names]).swapaxes(0, 1)
+    def pack(self, heads: NDArray[np.void], values: Columns) -> None:
+        """Write columns into heads, as `unpack` returned them."""
+        spans = heads.view(self._span_type)
+        for span, names in NAMES.items():
+            spans[span] = np.array([values[name] for name in names]).swapaxes(0, 1)
 
     def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:
         """Write the heads of rows back. For `Engine.apply` only."""
         self._heads[rows] = heads.view(self._heads.dtype)
+
+    def validate(self) -> None:
+        """Check the invariants.
+
+        Raises:
+            AssertionError: names the invariant that does not hold.
+        """
+        taken = self.taken()
+        assert self._row_of == {self._keys[row]: row for row in taken.tolist()}, "keys and rows differ"
+        assert len(np.unique(self.ids[taken])) == len(taken), "two rows have the same stream"
+        assert not self.ids[len(self._keys) :].any(), "a row has a stream and no key"
+        free = [row for row, key in enumerate(self._keys) if key is None]
+        assert free == [NOBODY, *sorted(self._free)], "the list of free rows is wrong"
+        assert not any(any(record) for record in self.records(np.array(free))), "a free row is not blank"
+        self._validate_records(self._table[taken])
+
+    @staticmethod
+    def _validate_records(records: NDArray[np.void]) -> None:
+        assert (records["seq"] >= 0).all(), "a number of events is negative"
+        blank = records[records["seq"] == 0]
+        assert not any(blank.tobytes()), "a record without events is not blank"
+        records = records[records["seq"] > 0]
+        for column in chain.from_iterable(COLUMNS.values()):
+            numbers, (low, high) = records[column.field], column.bounds
+            assert np.isfinite(numbers).all(), f"{column.name} is not finite"
+            assert ((low <= numbers) & (numbers <= high)).all(), f"{column.name} lies outside its limits"
+        assert np.isfinite(records["ltm"]).all(), "an LTM is not finite"
+        assert (np.abs(records["stm"]) <= 1.0).all(), "an STM lies outside ±1"

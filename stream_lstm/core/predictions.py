@@ -14,30 +14,33 @@ from stream_lstm.core.trackers.scale import Doubles
 class Predictions(NamedTuple):
     """Output for B events, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
 
-    seq: NDArray[np.int64]  # (B,) which event of its stream each is, from 1
-    expected: Doubles  # (B, T) what was predicted for it one event ago
-    anomaly: Doubles  # (B,) how odd it was, 0 to 1; NaN where nobody knows when it was
-    kind: NDArray[np.int8]  # (B,) why, see `anomaly.KINDS`
+    seq: NDArray[np.int64]  # (B,) number of the event in its stream, from 1
+    expected: Doubles  # (B, T) prediction of this event, made at the event before
+    anomaly: Doubles  # (B,) anomaly score, from 0 to 1; NaN where the event's time is uncertain
+    kind: NDArray[np.int8]  # (B,) main cause of the anomaly, index in `anomaly.KINDS`
     incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
-    alert: NDArray[np.bool_]  # (B,) an incident begins with it
-    forecast: Doubles  # (B, K, T) for the next event, and further ahead
-    half_width: Doubles  # (B, K, T) half the width of the interval around it
-    trust: Doubles  # (B, T) the model's share in it, see `experts`
-    probabilities: Doubles  # (B, C) of a classifying model, else (B, 0)
+    alert: NDArray[np.bool_]  # (B,) the event begins an incident, or makes it much worse
+    forecast: Doubles  # (B, K, T) of the next event, and further ahead
+    half_width: Doubles  # (B, K, T) of the prediction intervals
+    trust: Doubles  # (B, T) the model's weight in the forecast, see `experts`
+    probabilities: Doubles  # (B, C) of a model with labels, else (B, 0)
     error: Doubles  # (B, T) |value - expected|, in deviations
-    persistence: Doubles  # (B, T) the error of "same as last time", in deviations
-    missed: NDArray[np.bool_]  # (B, T) the event lay outside the interval
-    relative_mae: Doubles  # (B, T) mean error by that of "same as last time", of late
-    covered: Doubles  # (B, T) share of values inside their interval, of late
-    late: NDArray[np.bool_]  # (B,) the event is older than the last of its stream
+    persistence: Doubles  # (B, T) error of the last-value forecast, in deviations
+    missed: NDArray[np.bool_]  # (B, T) the value lies outside its interval
+    relative_mae: Doubles  # (B, T) recent error relative to the last-value forecast
+    covered: Doubles  # (B, T) recent coverage: share of values inside their interval
+    late: NDArray[np.bool_]  # (B,) the event is older than the newest one of its stream
 
     @property
     def prediction(self) -> Doubles:
-        """(B, T) for the next event."""
+        """(B, T) of the next event."""
         return self.forecast[:, 0]
 
-    def begun(self, first: NDArray[np.bool_]) -> Predictions:
-        """The same, where nothing had been said before a stream's first event, (B, 1)."""
+    def mask_first(self, first: NDArray[np.bool_]) -> Predictions:
+        """The same with NaN for what is not known at a stream's first event; `first` is (B,)."""
+        if not np.count_nonzero(first):
+            return self
+        first = first[:, None]
         return self._replace(
             expected=np.where(first, np.nan, self.expected),
             half_width=np.where(first[:, None], np.nan, self.half_width),
@@ -45,9 +48,15 @@ class Predictions(NamedTuple):
             covered=np.where(first, np.nan, self.covered),
         )
 
+    def head(self, count: int) -> Predictions:
+        """The predictions of the first `count` events."""
+        if count == len(self.seq):
+            return self
+        return Predictions._make(column[:count] for column in self)
+
     @classmethod
     def none(cls, spec: ModelSpec) -> Predictions:
-        """No predictions, in columns of the right types and widths."""
+        """No predictions, in columns of the types and widths that a model has."""
         targets, labels = np.empty((0, len(spec.targets))), np.empty((0, len(spec.labels)))
         ahead = np.empty((0, len(spec.horizon), len(spec.targets)))
         flags = np.empty((0, len(spec.targets)), np.bool_)

@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 
 from stream_lstm.core.codec.decoder import Decoder
-from stream_lstm.core.memory import row_type
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.record import row_type
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter

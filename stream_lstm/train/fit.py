@@ -106,7 +106,7 @@ def make_sequences(streams: Sequence[TimeSeries], spec: ModelSpec, length: int) 
         deviation = running.deviation()
         deviations[t] = deviation[:, 0]
         seen = inputs.Seen(
-            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, clock.usual, gap
+            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, clock.usual_gap, gap
         )
         events[t] = inputs.make(spec.inputs, seen, "running")
         last = now

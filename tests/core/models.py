@@ -1,4 +1,4 @@
-"""Models with random weights, for tests of everything that does not depend on what they say."""
+"""Models with random weights, for tests that do not depend on the values of predictions."""
 
 from __future__ import annotations
 

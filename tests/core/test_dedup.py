@@ -1,11 +1,16 @@
-"""What comes again is recognised, topic by topic; nothing else is."""
+"""Deduplication: redelivered messages are recognised, topic by topic, and no others."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_lstm.core.dedup import MESSAGES_MAX, Committed, DedupWindow, content
+from stream_lstm.core.dedup import MESSAGES_MAX, Committed, DedupWindow, content, contents
 
 TIMED, UNTIMED = True, False
 
@@ -14,7 +19,12 @@ def seen(topic: int, digest: int, entry: int = 1, *, timed: bool = UNTIMED) -> C
     return topic, content(digest, timed=timed), entry
 
 
-def test_nothing_is_a_copy_while_the_window_is_closed() -> None:
+def test_a_content_digest_has_a_bit_for_a_time() -> None:
+    assert content(0xFE, timed=TIMED) == content(0xFF, timed=TIMED) == 0xFF
+    assert contents([0xFE, 0xFF], timed=UNTIMED) == [0xFE, 0xFE]
+
+
+def test_while_the_window_is_closed_no_message_is_a_duplicate() -> None:
     window = DedupWindow([seen(1, 10)])
     assert not window.is_open
     assert not window.is_duplicate(1, 10)
@@ -28,7 +38,7 @@ def test_nothing_is_a_copy_while_the_window_is_closed() -> None:
     ),
     unacknowledged=st.integers(0, 40),
 )
-def test_the_end_that_comes_again_is_recognised_and_what_follows_is_new(
+def test_the_redelivered_last_messages_are_duplicates_and_the_next_ones_are_not(
     committed: list[tuple[int, int, bool]], unacknowledged: int
 ) -> None:
     window = DedupWindow(
@@ -43,7 +53,7 @@ def test_the_end_that_comes_again_is_recognised_and_what_follows_is_new(
     assert not window.is_open
 
 
-def test_payloads_without_a_time_are_copies_once_in_order_and_only_if_unacknowledged() -> None:
+def test_a_payload_without_a_time_is_a_duplicate_once_in_order_and_only_if_unacknowledged() -> None:
     window = DedupWindow([seen(1, 10, 1), seen(1, 20, 2), seen(1, 20, 3), seen(1, 30, 3)])
     window.open(1)
     assert window.is_duplicate(1, 20)
@@ -52,10 +62,10 @@ def test_payloads_without_a_time_are_copies_once_in_order_and_only_if_unacknowle
     assert not window.is_duplicate(1, 20)
     window.open(1)
     assert not window.is_duplicate(1, 10)
-    assert not window.is_duplicate(1, 20)  # the first unknown one has closed it
+    assert not window.is_duplicate(1, 20)  # the first new message has closed it
 
 
-def test_a_room_that_stays_at_one_temperature_is_heard_again_after_a_cut() -> None:
+def test_equal_payloads_without_a_time_are_new_events_after_a_reconnect() -> None:
     window = DedupWindow(seen(1, 10, n) for n in range(1, 1_001))
     window.open(999)
     assert [window.is_duplicate(1, 10) for _ in range(3)] == [True, False, False]
@@ -63,16 +73,16 @@ def test_a_room_that_stays_at_one_temperature_is_heard_again_after_a_cut() -> No
     assert not window.is_duplicate(1, 10)
 
 
-def test_a_payload_with_a_time_is_a_copy_however_often_it_comes() -> None:
+def test_a_payload_with_a_time_is_a_duplicate_however_often_it_comes() -> None:
     window = DedupWindow([seen(1, 10, 1, timed=TIMED), seen(1, 20, 2, timed=TIMED), seen(2, 30, 2)])
-    window.open(2)  # the broker may have forgotten what it knew
+    window.open(2)  # a broker that crashed may have forgotten it
     assert [window.is_duplicate(1, digest) for digest in (20, 10, 20, 11)] == [True, True, True, True]
     assert not window.is_duplicate(1, 40)
     assert not window.is_duplicate(1, 20)
     assert not window.is_open
 
 
-def test_a_second_connection_may_send_everything_again() -> None:
+def test_every_new_connection_opens_the_window_again() -> None:
     window = DedupWindow()
     window.remember(seen(1, digest, 5) for digest in (10, 20))
     for _ in range(2):
@@ -82,8 +92,30 @@ def test_a_second_connection_may_send_everything_again() -> None:
     assert not window.is_duplicate(1, 20)
 
 
-def test_it_is_bounded() -> None:
+def test_the_window_is_bounded() -> None:
     window = DedupWindow(seen(0, 2 * n) for n in range(MESSAGES_MAX))
     window.remember([seen(0, -2)])
     window.open(0)
     assert not window.is_duplicate(0, 0)
+
+
+BREACHES: list[tuple[str, Callable[[DedupWindow], object]]] = [
+    ("the window is not bounded", lambda w: setattr(w, "_committed", deque())),
+    ("entries are not in order", lambda w: w._committed.append(seen(1, 50, 0))),
+    ("a topic without a possible duplicate is open", lambda w: w._open[1].untimed.clear()),
+    ("a position lies outside the list", lambda w: setattr(w._open[1], "position", 9)),
+    ("a content digest is marked as timed", lambda w: w._open[1].untimed.append(51)),
+]
+
+
+@pytest.mark.parametrize(("message", "breach"), BREACHES)
+def test_a_breach_of_an_invariant_is_noticed(
+    message: str, breach: Callable[[DedupWindow], object], made: dict[type, deque[Any]]
+) -> None:
+    window = DedupWindow([seen(1, 10, 1), seen(1, 20, 2)])
+    window.open(0)
+    window.validate()
+    breach(window)
+    with pytest.raises(AssertionError, match=message):
+        window.validate()
+    made[DedupWindow].clear()

@@ -1,4 +1,4 @@
-"""The engine: same bits in any company, in order, without a look ahead, and never a number that is none."""
+"""Engine: the same bits in any batch, in order, without later events, and always finite numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_lstm.core.batch import ROWS_MAX, parts
-from stream_lstm.core.engine import LEARNT, Engine
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.record import DECLARED
 from stream_lstm.events import EVENT_MAX, FROZEN, Batch
 from tests.core.models import KINDS, engine, random_model
 
@@ -32,7 +32,7 @@ def records(running: Engine, row: int) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=12, deadline=None)
 @given(size=st.integers(2, 300), where=st.integers(0, 299), seed=st.integers(0, 2**32))
-def test_a_stream_has_the_same_bits_in_any_company_and_position(
+def test_a_streams_bits_do_not_depend_on_the_other_streams_of_a_batch(
     kind: str, size: int, where: int, seed: int
 ) -> None:
     made, rng = MODELS[kind], np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def test_a_stream_has_the_same_bits_in_any_company_and_position(
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 400), max_size=5))
-def test_how_arrivals_are_cut_into_batches_does_not_matter(kind: str, seed: int, cuts: list[int]) -> None:
+def test_bits_do_not_depend_on_how_events_are_cut_into_batches(kind: str, seed: int, cuts: list[int]) -> None:
     made, rng = MODELS[kind], np.random.default_rng(seed)
     wide = len(made.spec.features)
     rows = rng.integers(1, 6, 400)
@@ -74,7 +74,7 @@ def test_how_arrivals_are_cut_into_batches_does_not_matter(kind: str, seed: int,
     assert single.memories.records(everyone) == restarted.memories.records(everyone)
 
 
-def test_an_evicted_and_restored_stream_goes_on_with_the_same_bits() -> None:
+def test_a_stream_has_the_same_bits_after_eviction_and_restore() -> None:
     made, rng = MODELS["step"], np.random.default_rng(2)
     values = rng.normal(0, 1, (20, 1))
     plain, moved = engine(made, 2), engine(made, 2)
@@ -89,17 +89,7 @@ def test_an_evicted_and_restored_stream_goes_on_with_the_same_bits() -> None:
     assert records(plain, 1) == records(moved, 1)
 
 
-def test_a_read_with_300_events_of_one_stream_and_1_of_another_is_right() -> None:
-    made, rng = MODELS["step"], np.random.default_rng(1)
-    rows = np.array([1] * 150 + [2] + [1] * 150)
-    times, values = np.arange(301) + 1e9, rng.normal(0, 1, (301, 1))
-    said = engine(made, 2).apply(Batch.timed(rows, times, values))
-    assert said.seq[150] == 1
-    assert said.seq[rows == 1].tolist() == list(range(1, 301))
-    assert [len(piece) for piece in parts(rows)][:2] == [2, 1]
-
-
-def test_no_output_changes_when_later_events_change() -> None:
+def test_a_prediction_does_not_depend_on_later_events() -> None:
     made, rng = MODELS["step"], np.random.default_rng(4)
     rows, times, values = np.ones(50, np.intp), np.arange(50) + 1e9, rng.normal(0, 1, (50, 1))
     other = values.copy()
@@ -119,91 +109,64 @@ def test_no_output_changes_when_later_events_change() -> None:
         st.one_of(st.sampled_from(EXTREMES), st.floats(-EVENT_MAX, EVENT_MAX)), min_size=1, max_size=40
     )
 )
-def test_no_value_makes_a_number_that_is_none(kind: str, values: list[float]) -> None:
+def test_extreme_values_give_finite_predictions_and_records(kind: str, values: list[float]) -> None:
     made = MODELS[kind]
     wide = len(made.spec.features)
     running = engine(made, 1)
     with np.errstate(all="raise", under="ignore"):
-        said = running.apply(
+        predictions = running.apply(
             Batch.timed(
                 np.ones(len(values), np.intp),
                 np.arange(len(values)) + 1e9,
                 np.repeat(np.array(values)[:, None], wide, 1),
             )
         )
-    assert np.isfinite(said.prediction).all()
-    assert np.isfinite(said.probabilities).all()
-    assert ((said.anomaly >= 0) & (said.anomaly <= 1)).all()
+    assert np.isfinite(predictions.prediction).all()
+    assert np.isfinite(predictions.probabilities).all()
+    assert ((predictions.anomaly >= 0) & (predictions.anomaly <= 1)).all()
     after = running.memories.take(np.array([1]))
     assert all(np.isfinite(after[name]).all() for name in after.dtype.names or ())
 
 
-def test_nobody_keeps_an_empty_memory() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_events_of_a_stream_in_one_batch_are_applied_in_order(kind: str) -> None:
+    made, rng = MODELS[kind], np.random.default_rng(1)
+    rows = np.array([1] * 150 + [2] + [1] * 150)
+    times, values = np.arange(301) + 1e9, rng.normal(0, 1, (301, len(made.spec.features)))
+    predictions = engine(made, 2).apply(Batch.timed(rows, times, values))
+    assert predictions.seq[150] == 1
+    assert predictions.seq[rows == 1].tolist() == list(range(1, 301))
+
+
+def test_row_0_stays_blank() -> None:
     running = engine(MODELS["step"], 3)
     running.apply(Batch.timed(np.array([1, 2, 3]), np.full(3, 1e9), np.ones((3, 1))))
     assert not any(running.memories.records(np.array([0]))[0])
 
 
-def test_first_events_expect_nothing_and_later_ones_what_was_predicted() -> None:
+def test_the_expected_value_is_the_prediction_at_the_event_before() -> None:
     running = engine(MODELS["step"], 1)
-    said = running.apply(
+    predictions = running.apply(
         Batch.timed(np.ones(3, np.intp), np.array([5.0, 4.0, 6.0]) + 1e9, np.array([[1.0], [2.0], [4.0]]))
     )
-    assert np.isnan(said.expected[0, 0])
-    assert np.isnan(said.half_width[0, 0])
-    assert np.isnan(said.error[0, 0])
-    assert said.expected[1:, 0].tolist() == said.prediction[:-1, 0].tolist()
-    assert said.late.tolist() == [False, True, False]
+    assert np.isnan(predictions.expected[0, 0])
+    assert np.isnan(predictions.half_width[0, 0])
+    assert np.isnan(predictions.error[0, 0])
+    assert predictions.expected[1:, 0].tolist() == predictions.prediction[:-1, 0].tolist()
+    assert predictions.late.tolist() == [False, True, False]
     assert running.memories.take(np.array([1]))["time"] == 1e9 + 6.0
 
 
-def test_a_target_that_no_event_carries_is_predicted_and_never_judged() -> None:
+def test_a_target_that_no_event_carries_is_predicted_and_never_checked() -> None:
     running = engine(MODELS["fixed"], 1)
-    said = running.apply(Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2))))
-    assert np.isnan(said.error[1:, 1]).all()
-    assert np.isfinite(said.error[1:, 0]).all()
-    assert np.isfinite(said.prediction).all()
-    assert not said.missed[:, 1].any()
+    predictions = running.apply(Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2))))
+    assert np.isnan(predictions.error[1:, 1]).all()
+    assert np.isfinite(predictions.error[1:, 0]).all()
+    assert np.isfinite(predictions.prediction).all()
+    assert not predictions.missed[:, 1].any()
 
 
-def test_probabilities_add_up_to_one() -> None:
-    said = engine(MODELS["classes"], 1).apply(
-        Batch.timed(np.ones(4, np.intp), np.arange(4) + 1e9, np.ones((4, 2)))
-    )
-    assert np.allclose(said.probabilities.sum(axis=1), 1.0)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_events_give_no_predictions_of_the_right_widths(kind: str) -> None:
-    made = MODELS[kind]
-    running = engine(made, 1)
-    nothing = running.apply(
-        Batch.timed(np.empty(0, np.intp), np.empty(0), np.empty((0, len(made.spec.features))))
-    )
-    one = running.apply(Batch.timed(np.array([1]), np.array([1e9]), np.ones((1, len(made.spec.features)))))
-    assert [column.shape[1:] for column in nothing] == [column.shape[1:] for column in one]
-    assert [column.dtype for column in nothing] == [column.dtype for column in one]
-    assert len(nothing.seq) == 0
-
-
-@given(rows=st.lists(st.integers(1, 9), max_size=60))
-def test_batches_hold_a_stream_once_and_keep_each_streams_order(rows: list[int]) -> None:
-    where = np.array(rows, np.intp)
-    pieces = list(parts(where))
-    assert sorted(np.concatenate([np.empty(0, np.intp), *pieces]).tolist()) == list(range(len(rows)))
-    for piece in pieces:
-        assert len(set(where[piece])) == len(piece)
-        assert (np.diff(piece) > 0).all()
-    for stream in set(rows):
-        seen = [n for piece in pieces for n in piece.tolist() if rows[n] == stream]
-        assert seen == sorted(seen)
-
-
-def test_large_batches_are_cut_to_what_fits_the_cache() -> None:
-    assert [len(piece) for piece in parts(np.arange(2 * ROWS_MAX + 88))] == [ROWS_MAX, ROWS_MAX, 88]
-
-
-def test_a_frozen_stream_keeps_its_normal_while_its_memory_goes_on() -> None:
+def test_a_freeze_keeps_what_is_normal_while_the_memory_goes_on() -> None:
     made, rng = MODELS["step"], np.random.default_rng(5)
     running = engine(made, 1)
     usual = rng.normal(20, 1, (300, 1))
@@ -211,20 +174,21 @@ def test_a_frozen_stream_keeps_its_normal_while_its_memory_goes_on() -> None:
     before, ltm = running.memories.take(np.array([1])), running.memories.ltm[1].copy()
     day, routine = running.memories.day[1].copy(), running.memories.routine[1].copy()
     fault = rng.normal(90, 5, (200, 1))
-    said = running.apply(
+    predictions = running.apply(
         Batch(np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, np.full(200, FROZEN, np.uint8), fault)
     )
     after = running.memories.take(np.array([1]))
-    assert all(before[name].tobytes() == after[name].tobytes() for name in LEARNT)
+    frozen = [column.field for column in DECLARED if column.frozen]
+    assert all(before[name].tobytes() == after[name].tobytes() for name in frozen)
     assert after["seq"] == 500
     assert np.array_equal(running.memories.day[1], day)
     assert np.array_equal(running.memories.routine[1], routine)
     assert not np.array_equal(running.memories.ltm[1], ltm)
-    assert said.anomaly[0] > 0.45
-    assert np.isfinite(said.forecast).all()
+    assert predictions.anomaly[0] > 0.45
+    assert np.isfinite(predictions.forecast).all()
 
 
-def test_a_young_stream_is_not_frozen() -> None:
+def test_a_stream_of_few_events_cannot_be_frozen() -> None:
     made = MODELS["step"]
     frozen, free = engine(made, 1), engine(made, 1)
     values, times = np.arange(20.0)[:, None], np.arange(20.0) + 1e9
@@ -233,7 +197,7 @@ def test_a_young_stream_is_not_frozen() -> None:
     assert records(frozen, 1) == records(free, 1)
 
 
-def test_events_of_an_uncertain_time_raise_no_alarm_and_hide_none() -> None:
+def test_an_event_of_uncertain_time_raises_no_alert_and_starts_no_cooldown() -> None:
     made, rng = MODELS["step"], np.random.default_rng(6)
     running = engine(made, 1)
     values = rng.normal(20, 1, (1_001, 1))
@@ -246,7 +210,7 @@ def test_events_of_an_uncertain_time_raise_no_alarm_and_hide_none() -> None:
     assert running.apply(Batch.timed(np.array([1]), now + 60.0, np.array([[600.0]]))).alert[0]
 
 
-def test_how_events_are_marked_and_cut_into_batches_does_not_matter() -> None:
+def test_bits_of_frozen_and_uncertain_events_do_not_depend_on_batches() -> None:
     made, rng = MODELS["pair"], np.random.default_rng(7)
     whole, cut = engine(made, 3), engine(made, 3)
     rows, values = rng.integers(1, 4, 300), rng.normal(0, 1, (300, 2))

@@ -1,6 +1,10 @@
-"""Rows of memory: admitted, evicted, restored, never mixed up."""
+"""Memories: streams are admitted, evicted and restored with their own records."""
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +13,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_lstm.core.memory import Memories
+from stream_lstm.core.trackers.anomaly import SHAPE_MIN
+from stream_lstm.core.trackers.interval import WIDTH_MAX
 from stream_lstm.errors import PayloadError
 from tests.core.models import description
 
 ROWS = 4
+PLAUSIBLE = {"width": 1.0, "spread": 1.0, "tail": 1.0, "shape": 1.0}  # their limits exclude 0
+
+
+def memories_of(keys: str, *, numbers: Sequence[int] = (1, 2, 3), **columns: float) -> Memories:
+    """Memories in which each of these streams has had events."""
+    memories = Memories(description(), rows_max=9)
+    rows = np.array([memories.admit(key, n) for key, n in zip(keys, numbers, strict=False)])
+    heads = memories.take(rows)
+    heads["seq"] = np.arange(1, len(rows) + 1)
+    for name, value in (PLAUSIBLE | columns).items():
+        heads[name] = value
+    memories.put(rows, heads)
+    return memories
 
 
 class MemoriesAgainstADict(RuleBasedStateMachine):
@@ -36,7 +55,8 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
         row = np.array([self.memories.admit(key, ord(key))])
         record = self.memories.take(row)
         assert record["seq"] == 0
-        record["seq"] = seq
+        for name, value in ({"seq": seq} | PLAUSIBLE).items():
+            record[name] = value
         self.memories.put(row, record)
         self.known[key] = seq
 
@@ -65,19 +85,17 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
             assert self.memories.key(row) == key
             assert self.memories.ids[row] == ord(key)
             assert self.memories.take(np.array([row]))["seq"][0] == seq
-        assert self.memories.rows(["nobody"]) == [None]
+        assert self.memories.rows(["unknown"]) == [None]
+        self.memories.validate()
 
 
 TestMemories = MemoriesAgainstADict.TestCase
 TestMemories.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def test_many_are_restored_at_once_as_they_were() -> None:
-    first = Memories(description(), rows_max=9)
-    rows = np.array([first.admit(key, n) for n, key in enumerate("abc", 5)])
-    record = first.take(rows)
-    record["seq"] = [1, 2, 3]
-    first.put(rows, record)
+def test_many_streams_are_restored_at_once_with_their_records() -> None:
+    first = memories_of("abc", numbers=(5, 6, 7))
+    rows = np.array([1, 2, 3])
     second = Memories(description(), rows_max=3)
     again = second.restore_all(list("abc"), np.array([5, 6, 7]), b"".join(first.records(rows)))
     assert second.records(again) == first.records(rows)
@@ -87,6 +105,48 @@ def test_many_are_restored_at_once_as_they_were() -> None:
         second.restore_all(["d"], np.array([8]), first.records(rows)[0])
 
 
-def test_nobody_has_no_key() -> None:
+def test_names_are_a_live_view_of_the_keys_by_row() -> None:
+    memories = memories_of("ab")
+    names = memories.names
+    memories.admit("c", 3)
+    memories.evict("a")
+    assert list(names) == [None, None, "b", "c"]
+
+
+def test_a_free_row_has_no_key() -> None:
     with pytest.raises(KeyError):
         Memories(description(), rows_max=1).key(0)
+
+
+def test_the_limits_of_a_column_are_rounded_as_its_numbers_are() -> None:
+    """A float16 of 0.1 is less than 0.1; it is valid all the same."""
+    memories_of("a", shape=SHAPE_MIN).validate()
+
+
+BREACHES: list[tuple[str, Callable[[Memories], object]]] = [
+    ("keys and rows differ", lambda m: m._row_of.update(a=2)),
+    ("two rows have the same stream", lambda m: m.ids.put(2, 1)),
+    ("a row has a stream and no key", lambda m: m.ids.put(4, 9)),
+    ("the list of free rows is wrong", lambda m: m._free.append(2)),
+    ("a free row is not blank", lambda m: m._table["seq"].put(0, 1)),
+    ("a number of events is negative", lambda m: m._table["seq"].put(1, -1)),
+    ("a record without events is not blank", lambda m: m._table["seq"].put(1, 0)),
+    ("mean is not finite", lambda m: m._table["mean"].put(1, np.nan)),
+    ("variance lies outside its limits", lambda m: m._table["variance"].put(1, -1.0)),
+    ("width lies outside its limits", lambda m: m._table["width"].put(1, WIDTH_MAX + 1.0)),
+    ("an LTM is not finite", lambda m: m.ltm[1].fill(np.inf)),
+    ("an STM lies outside ±1", lambda m: m.stm[1].fill(1.5)),
+]
+
+
+@pytest.mark.parametrize(("message", "breach"), BREACHES)
+def test_a_breach_of_an_invariant_is_noticed(
+    message: str, breach: Callable[[Memories], object], made: dict[type, deque[Any]]
+) -> None:
+    memories = memories_of("abc")
+    memories.evict("c")
+    memories.validate()
+    breach(memories)
+    with pytest.raises(AssertionError, match=message):
+        memories.validate()
+    made[Memories].clear()

@@ -1,4 +1,4 @@
-"""Predictions and rejections to bytes."""
+"""Encoder: predictions and rejections to JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from stream_lstm.core.codec.naming import Interval, Naming, Numbers
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
@@ -18,16 +19,12 @@ from stream_lstm.core.trackers.scale import Doubles
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 
 CLOCKS = tuple(clock.name.lower() for clock in Clock)
-REJECTED_BYTES_MAX = 65_536  # of a rejected payload, what is sent on
-
-DIGITS = 3  # of shares and ratios
-
-Numbers = float | dict[str, float] | None
-Interval = tuple[float, float] | dict[str, tuple[float, float]] | None
+REJECTED_BYTES_MAX = 65_536  # of a rejected payload that are published
+DIGITS = 3  # of shares and ratios: they are means of a few hundred events
 
 
 class HorizonStep(msgspec.Struct, gc=False):
-    """What is expected some events ahead."""
+    """The prediction of an event further ahead."""
 
     ahead: int
     value: Numbers
@@ -35,7 +32,7 @@ class HorizonStep(msgspec.Struct, gc=False):
 
 
 class Details(msgspec.Struct, gc=False):
-    """How far a stream's predictions can be relied on, see `stream_lstm.core.trackers.accuracy`."""
+    """Accuracy of the stream's recent predictions, see `stream_lstm.core.trackers.accuracy`."""
 
     warm: bool
     error_ratio: Numbers
@@ -66,83 +63,50 @@ class Prediction(msgspec.Struct, gc=False):
 
 
 class Encoder:
-    """Writes predictions of one model.
+    """Encodes predictions of one model.
 
     Args:
         model: its id.
-        details: say how far each can be relied on.
-        forecast: say what is expected further ahead.
+        spec: its specification.
+        details: True adds the accuracy of recent predictions.
+        forecast: True adds predictions further ahead.
     """
 
-    def __init__(
-        self, model: str, description: ModelSpec, *, details: bool = False, forecast: bool = False
-    ) -> None:
+    def __init__(self, model: str, spec: ModelSpec, *, details: bool = False, forecast: bool = False) -> None:
         self._model = model
-        self._features = description.features
-        self._targets = description.targets
-        self._labels = description.labels
-        self._single = len(self._features) == 1 and self._targets == self._features
-        self._checked = any(target in self._features for target in self._targets)
-        self._mixed = description.readout == "step"
-        self._horizon = description.horizon
-        self._details = details and self._checked
-        self._forecast = forecast and bool(description.targets)
+        self._naming = Naming(spec)
+        self._features, self._targets, self._labels = spec.features, spec.targets, spec.labels
+        self._single = len(spec.features) == 1 and spec.targets == spec.features
+        self._is_checked = any(target in spec.features for target in spec.targets)
+        self._has_experts = spec.readout == "step"
+        self._horizon = spec.horizon
+        self._details = details and self._is_checked
+        self._forecast = forecast and bool(spec.targets)
         self._json = msgspec.json.Encoder()
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
-        """A payload for each event, in their order."""
+        """One payload per event, in their order."""
         make = self._plain if self._single else self._named
-        said = make(events, predictions)
+        out = make(events, predictions)
         if self._details:
-            self._tell_details(said, predictions)
+            self._add_details(out, predictions)
         if self._forecast:
-            self._tell_forecast(said, predictions)
+            self._add_forecast(out, predictions)
         if max(events.marks, default=0) >= FROZEN:
-            for prediction, mark in zip(said, events.marks, strict=True):
+            for prediction, mark in zip(out, events.marks, strict=True):
                 prediction.frozen = True if mark & FROZEN else UNSET
-        return list(map(self._json.encode, said))
-
-    def _tell_details(self, said: list[Prediction], predictions: Predictions) -> None:
-        warm = (predictions.seq >= WARM_EVENTS).tolist()
-        skill, covered = self._numbers(predictions.relative_mae), self._numbers(predictions.covered)
-        for prediction, *details in zip(said, warm, skill, covered, strict=True):
-            prediction.details = Details(*details)
-
-    def _tell_forecast(self, said: list[Prediction], predictions: Predictions) -> None:
-        steps = []
-        for k, ahead in enumerate(self._horizon):
-            expected, half_width = predictions.forecast[:, k], predictions.half_width[:, k]
-            columns = (
-                self._numbers(c, digits=None)
-                for c in (expected, expected - half_width, expected + half_width)
-            )
-            steps.append(
-                [HorizonStep(ahead, value, _interval(*ends)) for value, *ends in zip(*columns, strict=True)]
-            )
-        for prediction, *forecast in zip(said, *steps, strict=True):
-            prediction.forecast = forecast
-
-    def _numbers(self, columns: Doubles, digits: int | None = DIGITS) -> list[Numbers]:
-        """(B, T) as B numbers, or as B objects by target."""
-        rounded = columns if digits is None else columns.round(digits)
-        if self._single:
-            return list(rounded[:, 0].tolist())
-        return [dict(zip(self._targets, row, strict=True)) for row in rounded.tolist()]
+        return list(map(self._json.encode, out))
 
     def _plain(self, events: Events, predictions: Predictions) -> list[Prediction]:
-        """One number in, one number out: no names needed. Column by column, as all of this takes its time."""
+        """Predictions of single numbers. Made column by column, because it is on the hot path."""
         coming, half_width = predictions.prediction[:, 0], predictions.half_width[:, 0, 0]
-        odd = predictions.anomaly.tolist()
+        anomaly = predictions.anomaly.tolist()
         kinds: Iterable[str | None] = repeat(None)
         if np.count_nonzero(predictions.anomaly >= ALERT_THRESHOLD):
             kinds = [
-                KINDS[kind] if much >= ALERT_THRESHOLD else None
-                for kind, much in zip(predictions.kind.tolist(), odd, strict=True)
+                KINDS[kind] if score >= ALERT_THRESHOLD else None
+                for kind, score in zip(predictions.kind.tolist(), anomaly, strict=True)
             ]
-        ends = zip((coming - half_width).tolist(), (coming + half_width).tolist(), strict=True)
-        intervals: Iterable[Interval] = ends
-        if np.count_nonzero(np.isnan(half_width)):
-            intervals = [_interval(low, high) for low, high in ends]
         clocks: Iterable[str] = repeat(CLOCKS[events.marks[0] & CLOCK_BITS]) if events.marks else ()
         if len(set(events.marks)) > 1:
             clocks = [CLOCKS[mark & CLOCK_BITS] for mark in events.marks]
@@ -156,8 +120,8 @@ class Encoder:
                 events.values,
                 predictions.expected[:, 0].tolist(),  # NaN becomes null
                 coming.tolist(),
-                intervals,
-                odd,
+                _intervals(coming, half_width),
+                anomaly,
                 predictions.alert.tolist(),
                 kinds,
                 predictions.trust[:, 0].round(DIGITS).tolist(),
@@ -166,65 +130,100 @@ class Encoder:
         )
 
     def _named(self, events: Events, predictions: Predictions) -> list[Prediction]:
-        """Several numbers, or labels: by their names."""
-        wide = len(self._features)
+        """Predictions of several numbers, or of labels."""
+        features = len(self._features)
         out = []
         for n, key in enumerate(events.keys):
-            value = dict(zip(self._features, events.values[n * wide : (n + 1) * wide], strict=True))
-            said = Prediction(
+            prediction = Prediction(
                 stream=key,
                 seq=int(predictions.seq[n]),
                 time=events.times[n],
                 clock=CLOCKS[events.marks[n] & CLOCK_BITS],
-                value=value if wide > 1 else events.values[n],
+                value=self._naming.value(events.values[n * features : (n + 1) * features]),
                 expected=UNSET,
                 prediction=UNSET,
                 interval=UNSET,
-                anomaly=float(predictions.anomaly[n]) if self._checked else UNSET,
-                alert=bool(predictions.alert[n]) if self._checked else UNSET,
+                anomaly=UNSET,
+                alert=UNSET,
                 kind=UNSET,
                 trust=UNSET,
                 model=self._model,
             )
-            if self._checked:
-                odd = predictions.anomaly[n] >= ALERT_THRESHOLD
-                said.kind = KINDS[predictions.kind[n]] if odd else None
+            if self._is_checked:
+                prediction.anomaly = anomaly = float(predictions.anomaly[n])
+                prediction.alert = bool(predictions.alert[n])
+                prediction.kind = KINDS[predictions.kind[n]] if anomaly >= ALERT_THRESHOLD else None
             if self._targets:
-                self._outlook(said, predictions, n)
+                self._set_targets(prediction, predictions, n)
             if self._labels:
-                odds = predictions.probabilities[n].tolist()
-                said.label = self._labels[odds.index(max(odds))]
-                said.probabilities = dict(zip(self._labels, odds, strict=True))
-            out.append(said)
+                probabilities = predictions.probabilities[n].tolist()
+                prediction.label = self._labels[probabilities.index(max(probabilities))]
+                prediction.probabilities = dict(zip(self._labels, probabilities, strict=True))
+            out.append(prediction)
         return out
 
-    def _outlook(self, said: Prediction, predictions: Predictions, n: int) -> None:
-        expected, coming = predictions.expected[n].tolist(), predictions.prediction[n].tolist()
-        half_width = predictions.half_width[n, 0].tolist()
-        said.expected = None if said.seq == 1 else dict(zip(self._targets, expected, strict=True))
-        said.prediction = dict(zip(self._targets, coming, strict=True))
-        known = [t for t, r in zip(self._targets, half_width, strict=True) if r == r]
-        spans = {
-            t: (c - r, c + r) for t, c, r in zip(self._targets, coming, half_width, strict=True) if t in known
-        }
-        said.interval = spans or None
-        if self._mixed:
-            shares = predictions.trust[n].round(DIGITS).tolist()
-            said.trust = dict(zip(self._targets, shares, strict=True))
+    def _set_targets(self, prediction: Prediction, predictions: Predictions, n: int) -> None:
+        coming, half_width = predictions.prediction[n].tolist(), predictions.half_width[n, 0].tolist()
+        known = prediction.seq > 1
+        prediction.expected = self._naming.target(predictions.expected[n].tolist()) if known else None
+        prediction.prediction = self._naming.target(coming)
+        prediction.interval = self._interval(coming, half_width)
+        if self._has_experts:
+            prediction.trust = self._naming.target(predictions.trust[n].round(DIGITS).tolist())
+
+    def _interval(self, around: Sequence[float], half_width: Sequence[float]) -> Interval:
+        """The published intervals by target, without the targets that have none."""
+        found = self._naming.interval(around, half_width)
+        by_target = found if isinstance(found, dict) else {}
+        return {name: ends for name, ends in by_target.items() if ends is not None} or None
+
+    def _add_details(self, out: list[Prediction], predictions: Predictions) -> None:
+        warm = (predictions.seq >= WARM_EVENTS).tolist()
+        relative_mae, covered = (
+            self._numbers(column.round(DIGITS)) for column in (predictions.relative_mae, predictions.covered)
+        )
+        for prediction, *details in zip(out, warm, relative_mae, covered, strict=True):
+            prediction.details = Details(*details)
+
+    def _add_forecast(self, out: list[Prediction], predictions: Predictions) -> None:
+        steps = []
+        for k, ahead in enumerate(self._horizon):
+            coming, half_width = predictions.forecast[:, k], predictions.half_width[:, k]
+            if self._single:
+                intervals = _intervals(coming[:, 0], half_width[:, 0])
+            else:
+                intervals = map(self._interval, coming.tolist(), half_width.tolist())
+            columns = zip(self._numbers(coming), intervals, strict=True)
+            steps.append([HorizonStep(ahead, *column) for column in columns])
+        for prediction, *forecast in zip(out, *steps, strict=True):
+            prediction.forecast = forecast
+
+    def _numbers(self, column: Doubles) -> list[Numbers]:
+        """(B, T) numbers of the targets, by event."""
+        if self._single:
+            return list(column[:, 0].tolist())  # NaN becomes null
+        return list(map(self._naming.target, column.tolist()))
 
 
-def _interval(low: Numbers, high: Numbers) -> Interval:
-    """From low to high, None where there is none."""
-    if isinstance(low, dict) and isinstance(high, dict):
-        return {name: (low[name], high[name]) for name in low if low[name] == low[name]} or None
-    return (low, high) if low == low else None  # type: ignore[return-value]  # both are numbers
+def _intervals(around: Doubles, half_width: Doubles) -> Iterable[Interval]:
+    """Intervals of single numbers, (B,) each; None where there is none. By column, as the hot path."""
+    ends = zip((around - half_width).tolist(), (around + half_width).tolist(), strict=True)
+    if not np.count_nonzero(np.isnan(half_width)):
+        return ends
+    return [(low, high) if low == low else None for low, high in ends]
 
 
 def rejection(topic: str, payload: bytes, *, reason: str, detail: str, time: float) -> bytes:
-    """A rejected message, for the rejected topic: what came, when, and what was wrong with it.
+    """The publication of a rejected message, for the rejected topic.
 
-    The payload goes along as base64, so that its bytes arrive as they were; of a very long one, the first
-    `REJECTED_BYTES_MAX`.
+    The payload is in base64, so that its bytes arrive unchanged; of a longer one, the first
+    `REJECTED_BYTES_MAX` bytes.
+
+    Args:
+        topic, payload: of the message.
+        reason: one of `stream_lstm.events.REASONS`.
+        detail: what exactly is wrong.
+        time: of its arrival, epoch seconds.
     """
     return msgspec.json.encode(
         {
@@ -239,6 +238,6 @@ def rejection(topic: str, payload: bytes, *, reason: str, detail: str, time: flo
 
 
 def topics(template: str, keys: Sequence[str]) -> list[str]:
-    """The topic of each stream's predictions; `template` holds `{stream}` once."""
+    """The topic of each stream's predictions; `template` contains `{stream}` once."""
     before, _, after = template.partition("{stream}")
     return [before + key + after for key in keys] if after else [before + key for key in keys]

@@ -1,4 +1,4 @@
-"""The time that a payload carries, as epoch seconds."""
+"""Timestamps in payloads, as epoch seconds."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from datetime import UTC, datetime
 
 from stream_lstm.errors import PayloadError
 
-TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+TIME_MIN = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # an earlier clock has not been set
 TIME_AHEAD_SECONDS_MAX = 86_400.0  # a sensor's clock may be a time zone off, not more
-# Epoch numbers tell their unit by their size: seconds end where milliseconds of 1973 begin.
+# An epoch number's size tells its unit: below each limit it counts this many per second. The first limit is
+# the year 5138 in seconds, and 1973 in milliseconds.
 EPOCH_UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (math.inf, 1e9))
-TEXT_BYTES_MAX = 64  # a decimal number in text
+TEXT_BYTES_MAX = 64  # of a number or a time in text; a double has 24 characters at most
 DECIMAL = re.compile(rb"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
 
 def epoch_seconds(stamp: object, arrived: float) -> float:
-    """A time in a payload as epoch seconds.
+    """A timestamp as epoch seconds.
 
     Args:
-        stamp: a number (seconds, milli-, micro- or nanoseconds since 1970, told apart by their size) or
-            text (ISO 8601, UTC where it names no zone; or such a number).
-        arrived: the time now, epoch seconds.
+        stamp: a number (seconds, milli-, micro- or nanoseconds since 1970, distinguished by their size), or
+            text (such a number, or ISO 8601, in UTC unless it names a zone).
+        arrived: arrival of the message, epoch seconds.
 
     Raises:
-        PayloadError: it cannot be read, lies before 2000, or more than a day ahead.
+        PayloadError: it cannot be read, lies before 2000, or more than a day after the arrival.
     """
     seconds = _epoch(stamp)
     if not TIME_MIN <= seconds <= arrived + TIME_AHEAD_SECONDS_MAX:
@@ -53,8 +54,8 @@ def _epoch(stamp: object) -> float:
 
 
 def _scaled(number: float) -> float:
-    """Seconds out of seconds, milli-, micro- or nanoseconds."""
-    for most, unit in EPOCH_UNITS:
-        if number < most:
-            return number / unit
+    """Seconds from seconds, milli-, micro- or nanoseconds."""
+    for limit, per_second in EPOCH_UNITS:
+        if number < limit:
+            return number / per_second
     return math.inf

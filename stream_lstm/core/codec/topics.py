@@ -1,9 +1,9 @@
-"""Which topics a subscription means, and what the streams in them are called.
+"""Topic patterns of a subscription, and name templates of its streams.
 
 A pattern is an MQTT topic filter whose wildcards may have names: `sensors/{device}/telemetry` subscribes to
 `sensors/+/telemetry`, `plant/{path...}` to `plant/#`. A stream's name is a template over these names,
-`{topic}`, and fields of the payload, `{payload.id}`. What a payload contributes is escaped, so that a sensor
-can name its stream but not move it to another topic. Topic rules: MQTT 5.0, section 4.7.
+`{topic}`, and fields of the payload, `{payload.id}`. Parts from the payload are escaped, so that a sensor can
+name its stream but not move it to another topic. Topic rules: MQTT 5.0, section 4.7.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029%/+#$:]")
 PAYLOAD = "payload."
+FILTER_BYTES_MAX = 65_535  # the length is 16 bits (MQTT 5.0, section 1.5.4)
+NAME_INTEGER_MAX = 2**63  # ids have 64 bits at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Pattern:
     """A topic filter whose wildcards may have names.
 
     Attributes:
-        text: as written.
-        filter: as MQTT knows it.
+        text: as the settings have it.
+        filter: for the SUBSCRIBE packet.
         names: of the wildcards that have one.
     """
 
@@ -47,8 +49,8 @@ class Pattern:
             wild, name = _wildcard(level, last=n == len(levels) - 1)
             plain.append(wild)
             names += [name] if name else []
-        if not self.text or "\0" in self.text or len(self.text.encode()) > 65_535:
-            raise ValueError("a topic filter has 1 to 65,535 bytes and no NUL")
+        if not self.text or "\0" in self.text or len(self.text.encode()) > FILTER_BYTES_MAX:
+            raise ValueError(f"a topic filter has 1 to {FILTER_BYTES_MAX:,} bytes and no NUL")
         if len(set(names)) != len(names) or {"topic", "payload"} & set(names):
             raise ValueError("each wildcard needs a name of its own, and not `topic` or `payload`")
         object.__setattr__(self, "filter", "/".join([*prefix, *plain]))
@@ -56,27 +58,27 @@ class Pattern:
         object.__setattr__(self, "_match", re.compile(_expression(levels), re.DOTALL))
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """The named parts of a topic, None where the pattern does not match."""
+        """The named parts of a topic; None if the pattern does not match."""
         found = self._match.fullmatch(topic)
         return None if found is None else {k: v or "" for k, v in found.groupdict().items()}
 
 
 def _wildcard(level: str, *, last: bool) -> tuple[str, str | None]:
-    """A level as MQTT knows it, and the name it gives."""
+    """A level in MQTT's syntax, and the name of its wildcard."""
     named = _NAME.fullmatch(level)
     if named and named[2] and not last:
-        raise ValueError(f"{level} takes all levels that follow, so it must be the last")
+        raise ValueError(f"{level} matches all levels that follow, so it must be the last")
     if named:
         return ("#" if named[2] else "+"), named[1]
     if level == "#" and not last:
-        raise ValueError("# takes all levels that follow, so it must be the last")
+        raise ValueError("# matches all levels that follow, so it must be the last")
     if level not in ("+", "#") and re.search(r"[+#{}]", level):
         raise ValueError(f"{level!r}: + and # and {{name}} stand for whole levels")
     return level, None
 
 
 def _expression(levels: list[str]) -> str:
-    """A regular expression for the topics that match."""
+    """A regular expression that matches the same topics."""
     # A leading wildcard does not match topics that start with $ (MQTT 5.0, 4.7.2).
     parts = ["(?!\\$)"] if _wildcard(levels[0], last=len(levels) == 1)[0] in "+#" and levels[0] else []
     for n, level in enumerate(levels):
@@ -92,11 +94,12 @@ def _expression(levels: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a stream is named: literal text and `{names}`.
+    """The name of a stream: literal text and `{names}`.
 
     Attributes:
-        text: as written.
-        payload_fields: the paths after `payload.` that it needs.
+        text: as the settings have it.
+        known: names of the pattern's wildcards.
+        payload_fields: paths of the fields that it needs, without `payload.`.
     """
 
     text: str
@@ -124,11 +127,11 @@ class Template:
 
         Args:
             topic: the message's.
-            captured: what the pattern's names matched.
+            captured: the named parts of the topic.
             payload: values of `payload_fields`.
 
         Raises:
-            PayloadError: a field is missing, or neither text nor a whole number.
+            PayloadError: a field is missing, or neither text nor an integer.
         """
         known = {"topic": topic, **captured}
         out = []
@@ -146,13 +149,13 @@ class Template:
 def _from_payload(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise PayloadError("bad_key", f"{name} must be text or a whole number")
-    if isinstance(value, int) and abs(value) > 2**63:
+    if isinstance(value, int) and abs(value) > NAME_INTEGER_MAX:
         raise PayloadError("bad_key", f"{name} is too large a number for a name")
     return escape(str(value))
 
 
 def escape(name: str) -> str:
-    """A payload's contribution to a name, percent-encoded where it could be mistaken for a topic's syntax."""
+    """A part of a name from a payload, percent-encoded where topics or stream names have syntax."""
     return _UNSAFE.sub(_escaped, name)
 
 

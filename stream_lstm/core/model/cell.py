@@ -1,17 +1,24 @@
-"""The LSTM cell, as its picture shows it: LTM, STM and an event go in, a new LTM and a new STM come out.
+"""The LSTM cell: LTM, STM and an event go in, a new LTM and a new STM come out.
 
     LTM ──► forget ──────────► remember ──────┬──────► new LTM
                                   ▲           ▼
-    STM ──┬────────► learn ───────┘          use ────► new STM (the prediction is read from it)
+    STM ──┬────────► learn ───────┘          use ────► new STM (the readout makes the prediction of it)
     event ┘
 
-All four gates look at STM and event; what each does to the memory is one line below. The equations are
-those of Gers, Schmidhuber and Cummins, "Learning to Forget" (Neural Computation 12, 2000), without
-peepholes: the same as `torch.nn.LSTM`'s, whose weights fit after a transposition (see `file`).
+LTM is the cell state c, STM the hidden state h. The gates by both names, each one line of code below:
 
-Letters: T tiles, R rows in a tile (one row a stream), F numbers in an event, H units. A stream's bits must
-not depend on which others share its batch, and a matrix product's last bits depend on its number of rows:
-so rows come in tiles of a fixed number, `TILE_ROWS`, and each tile is one product.
+    forget gate    f              keep      share of each unit of the LTM that is kept
+    learn gate     i × g          ignore    input gate i: how much of the news counts
+                                  news      candidate g: the news in STM and event
+    remember gate  c' = f·c + i·g           the new LTM
+    use gate       o × tanh(c')   show      output gate o: share of the new LTM that is shown, the new STM
+
+The equations are those of Gers, Schmidhuber and Cummins, "Learning to Forget" (Neural Computation 12, 2000),
+without peepholes. They are `torch.nn.LSTM`'s, whose weights fit after a transposition (see `file`).
+
+Letters: T tiles, R rows in a tile (one row per stream), F numbers in an event, H units. A stream's bits must
+not depend on the other streams of its batch, but the last bits of a matrix product depend on its number of
+rows. So rows come in tiles of a fixed size, `TILE_ROWS`, and each tile is one product.
 """
 
 from __future__ import annotations
@@ -23,20 +30,20 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-TILE_ROWS = (
-    8  # the most that each BLAS kernel we know treats alike: with AVX2, sixteen rows fall into three classes
-)
+# The most rows that every known BLAS kernel computes alike: with AVX2, sixteen rows fall into three classes.
+TILE_ROWS = 8
+HALF = np.float32(0.5)
 
 
 class Memory(NamedTuple):
-    """What a tile of streams remembers: for long (T, R, H) and for now (T, R, H)."""
+    """Long-term and short-term memory of the streams of some tiles, (T, R, H) each."""
 
     ltm: Floats
     stm: Floats
 
 
 class Weights(NamedTuple):
-    """One layer's weights; the first axis is the gate's: ignore, keep, news, show (torch's i, f, g, o)."""
+    """Weights of one layer; the first axis is the gate: ignore, keep, news, show (torch's i, f, g, o)."""
 
     event: Floats  # (4, 1, F, H)
     stm: Floats  # (4, 1, H, H)
@@ -54,21 +61,21 @@ def learn(news: Floats, ignore: Floats) -> Floats:
 
 
 def remember(kept: Floats, learnt: Floats) -> Floats:
-    """The remember gate: what was kept and what was learnt are the new LTM."""
+    """The remember gate: what was kept plus what was learnt is the new LTM."""
     return kept + learnt
 
 
 def use(ltm: Floats, show: Floats) -> Floats:
-    """The use gate: what of the new LTM is shown now, which is the new STM."""
+    """The use gate: how much of each unit of the new LTM is shown; that is the new STM."""
     return np.tanh(ltm) * sigmoid(show)
 
 
 def preactivations(memory: Memory, event: Floats, weights: Weights) -> Floats:
-    """What each gate hears of STM and event, (4, T, R, H): ignore, keep, news, show, before their curves."""
-    heard = event @ weights.event
-    heard += memory.stm @ weights.stm
-    heard += weights.bias
-    return heard
+    """The gates' inputs before their activation, (4, T, R, H): ignore, keep, news, show."""
+    sums = event @ weights.event
+    sums += memory.stm @ weights.stm
+    sums += weights.bias
+    return sums
 
 
 def step(memory: Memory, event: Floats, weights: Weights) -> Memory:
@@ -85,6 +92,3 @@ def sigmoid(x: Floats) -> Floats:
     out *= HALF
     out += HALF
     return out
-
-
-HALF = np.float32(0.5)

@@ -1,8 +1,9 @@
-"""What the STM says about the next event: a number with a spread for each target, or a label.
+"""Readout: the STM's numbers as a forecast of each target, or as a probability of each label.
 
-A `step` model says where the next value lies relative to this one, in deviations of its stream, as a Laplace
-distribution (location, log of scale), and likewise those further ahead. A `value` model says the next value
-itself, without a spread. A `classes` model says how probable each label is.
+A `step` model predicts where the next value lies relative to the present one, in deviations of its stream, as
+a Laplace distribution (location, logarithm of the scale), and likewise the values further ahead. A `value`
+model predicts the next value itself, without a spread. A `classes` model predicts the probability of each
+label.
 """
 
 from __future__ import annotations
@@ -11,29 +12,47 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stream_lstm.core.columns import Column
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
-LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: wider says nothing
+LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: a wider forecast predicts nothing
 LOG_SPREAD_MIN = -4.0  # e⁻⁴: a fiftieth of a deviation, as close as any sensor is predicted
+
+COLUMNS = (
+    Column("expected", "exact", "of the target"),  # of the next event, by all experts together
+    Column("spread", "rough", "deviations", limits=(np.exp(LOG_SPREAD_MIN), np.exp(LOG_SPREAD_MAX))),
+)
 
 
 class Forecast(NamedTuple):
-    """What is expected, B streams, K steps ahead, T targets; the first step is the next event."""
+    """What the model expects of B streams, K steps ahead, T targets; the first step is the next event."""
 
     expected: Doubles  # (B, K, T) in the targets' units
     spread: Doubles  # (B, K, T) scale of the distribution, in deviations of the target
 
 
 def step(outputs: Doubles, values: Doubles, deviation: Doubles) -> Forecast:
-    """Outlook of a `step` model, whose targets are its features; outputs (B, 2KT)."""
+    """Forecast of a `step` model, whose targets are its features.
+
+    Args:
+        outputs: (B, 2KT) of the readout.
+        values: (B, T) of these events.
+        deviation: (B, T) likewise.
+    """
     by_step = outputs.reshape(len(outputs), -1, 2, values.shape[1])
     spread = np.exp(np.minimum(np.maximum(by_step[:, :, 1], LOG_SPREAD_MIN), LOG_SPREAD_MAX))
     return Forecast(values[:, None] + by_step[:, :, 0] * deviation[:, None], spread)
 
 
 def value(outputs: Doubles, model: ModelSpec, scale: Scale, feature_of: list[int]) -> Forecast:
-    """Outlook of a `value` model; outputs (B, T), of which target t is feature `feature_of[t]`."""
+    """Forecast of a `value` model.
+
+    Args:
+        outputs: (B, T) of the readout.
+        scale: (B, F) of the features.
+        feature_of: the feature that each target is; not used with fixed scaling.
+    """
     if model.scaling == "running":
         expected = scale.mean[:, feature_of] + outputs * scale.deviation()[:, feature_of]
     else:
@@ -42,6 +61,6 @@ def value(outputs: Doubles, model: ModelSpec, scale: Scale, feature_of: list[int
 
 
 def probabilities(logits: Doubles) -> Doubles:
-    """How probable each label is: softmax over (B, C)."""
+    """Probability of each label: softmax over (B, C)."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out of it, and the rules that hold between the parts."""
+"""Specification of a model: its features, inputs, layers, readout and targets, and the rules between them."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from stream_lstm.core.model import inputs
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Limits of what a model file can make the service allocate.
 UNITS_MAX = 4096
 LAYERS_MAX = 16
 FEATURES_MAX = 1024
-HORIZON_MAX = 1000
+HORIZON_EVENTS_MAX = 1000
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What goes into a model and what comes out of it.
+    """Specification of a model, as its file holds it in JSON.
 
     Attributes:
-        version: of this format.
-        name: what people call it.
-        features: names of an event's numbers; a model of one feature serves any single number.
-        inputs: what of them enters the cell, see `stream_lstm.core.model.inputs`.
-        scaling: `running` per stream, or `fixed` by `mean` and `deviation` (numbers by feature).
-        layers: how many cells are stacked, each with its own LTM and STM.
+        version: of the file format.
+        name: of the model, a part of its id.
+        features: names of an event's numbers; a model with one feature accepts any single number.
+        inputs: numbers that enter the cell, see `stream_lstm.core.model.inputs`.
+        scaling: `running`, by each stream's own mean and deviation, or `fixed`, by `mean` and `deviation`.
+        layers: number of stacked cells, each with its own LTM and STM.
         units: H, of each layer.
-        readout: `step` (Laplace distribution of the next scaled value minus this one), `value` (the
-            targets' next values) or `classes` (one logit a label).
-        targets: names of what is predicted; of `step` they are the features.
-        target_mean: for `fixed` scaling: added to what comes out, after
-        target_deviation: it was multiplied by this.
-        labels: of a classifying model.
-        horizon: how many events ahead it looks: 1, and of `step` perhaps more, ascending.
-        made: where the weights come from (command, seed, training streams), for people.
+        readout: `step` (Laplace distribution of the next scaled value minus the present one), `value` (the
+            targets' next values) or `classes` (one logit per label).
+        targets: names of the predicted numbers; of a `step` model its features.
+        mean, deviation: for `fixed` scaling: of each feature.
+        target_mean, target_deviation: for `fixed` scaling: of each target; an output is multiplied by the
+            deviation, then the mean is added.
+        labels: of a `classes` model.
+        horizon: numbers of events ahead that are predicted, ascending from 1; only a `step` model has more.
+        made: provenance of the weights (command, seed, training streams); not used by the code.
     """
 
     version: int
@@ -58,55 +60,59 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     @property
     def inputs_width(self) -> int:
-        """How many numbers of an event enter the first layer."""
+        """Numbers of an event that enter the first layer."""
         return inputs.width(self.inputs, len(self.features))
 
     @property
     def outputs(self) -> int:
-        """How many numbers the readout makes of the STM."""
+        """Numbers that the readout makes of the STM."""
         steps = 2 * len(self.horizon) * len(self.targets)
         return {"step": steps, "value": len(self.targets), "classes": len(self.labels)}[self.readout]
 
-    def _ascends(self) -> bool:
-        steps = self.horizon
-        return steps[:1] == [1] and steps == sorted(set(steps)) and steps[-1] <= HORIZON_MAX
-
-    def wrong(self) -> list[str]:
-        """The rules that this description breaks, in words."""
+    def problems(self) -> list[str]:
+        """The rules that this specification breaks, as messages."""
         features, targets = len(self.features), len(self.targets)
         running, kind = self.scaling == "running", self.readout
+        affine = _affine(self.mean, self.deviation, features)
+        target_affine = _affine(self.target_mean, self.target_deviation, targets)
+        labelled = len(self.labels) > 1 and _distinct(self.labels) and not targets
+        known = ", ".join(inputs.MAKERS)
         rules = [
             (self.version == FORMAT_VERSION, f"format version {self.version}, expected {FORMAT_VERSION}"),
-            (NAME.fullmatch(self.name), "the name must be letters, digits, `-`, `_` or `.`"),
+            (NAME.fullmatch(self.name), "the name must be 1 to 64 letters, digits, `-`, `_` or `.`"),
             (1 <= features <= FEATURES_MAX, f"needs 1 to {FEATURES_MAX} features"),
-            (_distinct(self.features), "each feature needs a name of its own"),
-            (_distinct(self.targets), "each target needs a name of its own"),
+            (_distinct(self.features), "features need distinct names that are not empty"),
+            (_distinct(self.targets), "targets need distinct names that are not empty"),
             (self.inputs and _distinct(self.inputs), "needs inputs, each once"),
-            (set(self.inputs) <= set(inputs.MAKERS), f"inputs are of {', '.join(inputs.MAKERS)}"),
+            (set(self.inputs) <= set(inputs.MAKERS), f"an input is unknown; there are {known}"),
             (1 <= self.layers <= LAYERS_MAX, f"needs 1 to {LAYERS_MAX} layers"),
             (1 <= self.units <= UNITS_MAX, f"needs 1 to {UNITS_MAX} units"),
-            (self._ascends(), f"the horizon begins with 1 and ascends, to {HORIZON_MAX} at most"),
-            (kind == "step" or self.horizon == [1], "step: no other looks further ahead than 1 event"),
+            (self._ascends(), f"the horizon must ascend from 1 to at most {HORIZON_EVENTS_MAX}"),
+            (kind == "step" or self.horizon == [1], "only a step model may have a horizon of more than 1"),
+            (running or affine, "fixed scaling needs mean and deviation > 0 of each feature"),
             (
-                running or _affine(self.mean, self.deviation, features),
-                "fixed scaling: mean, deviation > 0 a feature",
+                running or target_affine,
+                "fixed scaling needs target_mean and target_deviation > 0 of each target",
             ),
             (
-                running or _affine(self.target_mean, self.target_deviation, targets),
-                "fixed scaling: target_mean, target_deviation > 0 a target",
+                not running or set(self.targets) <= set(self.features),
+                "with running scaling, targets must be features",
             ),
-            (not running or set(self.targets) <= set(self.features), "running scaling: targets are features"),
             (
                 kind != "step" or (self.targets == self.features and running),
-                "step: running, targets = features",
+                "a step model needs running scaling, and its features as targets",
             ),
-            (kind != "value" or targets > 0, "value: needs targets"),
+            (kind != "value" or targets > 0, "a value model needs targets"),
             (
-                kind != "classes" or (len(self.labels) > 1 and _distinct(self.labels) and not targets),
-                "classes: needs two or more labels, and no targets",
+                kind != "classes" or labelled,
+                "a classes model needs two or more distinct labels, and no targets",
             ),
         ]
-        return [rule for holds, rule in rules if not holds]
+        return [message for holds, message in rules if not holds]
+
+    def _ascends(self) -> bool:
+        steps = self.horizon
+        return steps[:1] == [1] and steps == sorted(set(steps)) and steps[-1] <= HORIZON_EVENTS_MAX
 
 
 def _distinct(names: list[str]) -> bool:

@@ -1,1 +1,5 @@
-"""Statistics of each stream, updated by every event: scale, experts, accuracy, interval, anomaly."""
+"""Trackers: statistics of each stream that every event updates.
+
+A tracker module has its constants, its state (a NamedTuple of columns), the declaration of these columns for
+the record (`COLUMNS`), and `update(before, event)`, which returns the state after one more event.
+"""

@@ -1,270 +1,270 @@
-"""How odd an event is: what speaks against "as ever" on its stream, added up in rarities.
+"""Anomaly score of each event, from 0 to 1: the sum of rarities of its error, its value and the recent mean.
 
-A rarity is the logarithm of a probability by that of one in a million: 0.5 is once in a thousand, 1 once in
-a million or less. What speaks:
+A rarity is the logarithm of a probability relative to that of one in a million: 0.5 is once in a thousand
+events, 1 is once in a million or less. There are four, named as the `kind` of an anomaly:
 
 surprise    The prediction's error, in spreads that the model announced. Beyond the stream's own 99.5 %
-            quantile the tail is taken for a power law, whose index is learnt from the excesses (Hill, "A
-            simple general approach to inference about the tail of a distribution", 1975). Who errs as much
-            at this hour of other days surprises by half.
-record      The value lies beyond all that this stream has shown. Of n exchangeable values the last is the
-            highest or lowest with probability 2/n (Rényi, "On the extreme elements of observations",
-            1962); a stream that sets records all the time is taken at its own rate.
-level       So does the mean of the last six values.
-drift       The same, and no event on the way there was much of a surprise.
-standstill  The same value came more often in a row than ever, twice over.
+            quantile the tail is modelled as a power law, whose index is learnt from the excesses (Hill, "A
+            simple general approach to inference about the tail of a distribution", 1975). It counts half
+            where the stream has had errors as large at this hour of earlier days (`hourly_errors`).
+record      The value lies beyond all values of the stream so far. Of n exchangeable values the last is the
+            highest or lowest with probability 2/n (Rényi, "On the extreme elements of observations", 1962);
+            to this the stream's own rate of records is added.
+level       The mean of the last six values lies beyond all such means so far. The kind is `drift` instead if
+            no event on the way was much of a surprise.
+standstill  The same value has come in a row twice as often as ever before.
 
-The loudest of the others is added to the first. One incident is told once: after an alert the stream is
-heard for 300 events without another, unless it gets far worse.
+The score is the surprise plus the largest of the other three. One incident raises one alert: during the
+cooldown of 300 events after it there is no other, unless the anomaly is much worse.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Column
+from stream_lstm.core.trackers import hourly_errors
+from stream_lstm.core.trackers.hourly_errors import ERROR_MAX, HourlyErrors
 from stream_lstm.core.trackers.scale import Doubles
+from stream_lstm.events import EVENT_MAX
 
-ALERT_THRESHOLD = 0.45
-INCIDENT_EVENTS = 300
-WORSE = 0.25  # 30 times rarer
-KINDS = ("", "surprise", "record", "level", "standstill", "drift")  # what spoke loudest
+KINDS = ("", "surprise", "record", "level", "standstill", "drift")  # the largest rarity of an event
+LEVEL, DRIFT = KINDS.index("level"), KINDS.index("drift")
 
+ALERT_THRESHOLD = 0.45  # an event is anomalous from this score on
+INCIDENT_EVENTS = 300  # cooldown
+WORSE_MIN = 0.25  # 30 times rarer: an alert also during the cooldown
 RAREST_LOG = np.log(1e6)
 
+# Surprise: threshold and index of its tail.
 TAIL = 0.995
-TAIL_FIRST = -np.log(1.0 - TAIL)
-TAIL_RATE = 0.05
-TAIL_MIN, TAIL_MAX = 1.0, 200.0
+TAIL_FIRST = -np.log(1.0 - TAIL)  # the quantile if the model's spread is exact (Laplace)
+TAIL_RATE = 0.05  # step size, of the threshold's logarithm
+TAIL_MIN, TAIL_MAX = 1.0, 200.0  # spreads
 TAIL_RISE, TAIL_FALL = np.exp(TAIL_RATE * TAIL), np.exp(TAIL_RATE * (TAIL - 1.0))
-
 SHAPE_FIRST, SHAPE_MIN, SHAPE_MAX = 0.6, 0.1, 2.0
-EXCESSES_FIRST, EXCESSES_MAX = 30.0, 50.0  # what the first index counts for; how many excesses are remembered
+EXCESSES_FIRST = 30.0  # the first index counts as much as so many excesses
+EXCESSES_MAX = 50.0  # from here on older excesses are forgotten exponentially
 
-NEAR_EVENTS = 6
-MARGIN = 0.02  # of the range that was seen: less beyond it is no record
-RECORDS_EVENTS = 2_000.0  # over which the rate of records is taken
+HOURLY_WEIGHT = 0.5  # of a surprise whose error is usual at its hour
 
-RUN_MIN = 12  # a shorter standstill is none
+# Record, level, drift.
+RECENT_EVENTS = 6  # of the recent mean
+RECORD_MARGIN = 0.02  # of the range so far: a value less far beyond it is no record
+RECORD_WINDOW_EVENTS = 2_000.0  # of the rate of records
+DRIFT_SURPRISE_MAX = 0.34  # once in a hundred events
+PEAK_KEEP = 0.95  # of the recent peak of surprise, from event to event
 
-HOURS = 24
-LEVEL, DRIFT = KINDS.index("level"), KINDS.index("drift")
-DRIFT_SURPRISE_MAX = 0.34  # what comes once in a hundred events is no jump
-JUMP_KEEP = 0.95  # from event to event
-
-AROUND = np.array([-1, 0, 1])
-ROUTINE_KEEP = 0.8  # from day to day
-ROUTINE_WEIGHT = 0.5
-ROUTINE_MAX = 6e4  # deviations
-# As they are kept: sixteen steps for each doubling of 1 + error.
-ROUTINE_STEPS = 16.0
-ROUTINE = np.exp2(np.arange(256) / ROUTINE_STEPS) - 1.0
-HOUR_SECONDS = 3_600.0
+RUN_MIN = 12  # equal values in a row: fewer are no standstill
 
 
 class AnomalyState(NamedTuple):
-    """What is remembered of a stream to hold its events against; (B, T) where nothing else is said."""
+    """What is normal for a stream, and its present incident; (B, T) where no other shape is given."""
 
-    tail: Doubles  # a surprise of once in two hundred
-    shape: Doubles  # how slowly the tail falls beyond
-    excesses: Doubles  # how many it was learnt from
+    tail: Doubles  # 99.5 % quantile of the surprise
+    shape: Doubles  # index of the power law beyond it: the larger, the slower it falls
+    excesses: Doubles  # surprises beyond the quantile, which the index was learnt from
     lowest: Doubles
     highest: Doubles
-    records: Doubles  # share of events that set one
-    near: Doubles  # the mean of the last few
-    near_lowest: Doubles
-    near_highest: Doubles
-    near_records: Doubles
-    run: Doubles  # how often the present value has come in a row
-    run_longest: Doubles  # of those that ended
-    jump: Doubles  # the loudest surprise of late
-    hour_worst: Doubles  # the largest error of this hour so far, in deviations
-    level: Doubles  # (B,) anomaly of the present incident
-    quiet: Doubles  # (B,) events until another may be told
+    record_rate: Doubles
+    recent: Doubles  # mean of the last few values
+    recent_lowest: Doubles
+    recent_highest: Doubles
+    recent_record_rate: Doubles
+    run: Doubles  # repetitions of the present value in a row
+    run_longest: Doubles  # of the runs that have ended
+    peak_surprise: Doubles  # recent peak of the surprise's rarity
+    hour_error: Doubles  # largest error of the present hour
+    incident: Doubles  # (B,) largest anomaly of the present incident, 0 without one
+    cooldown: Doubles  # (B,) remaining
 
 
-class HourlyErrors(NamedTuple):
-    """The largest error of each hour of the days before, where all streams' lie: changed in place."""
-
-    errors: NDArray[np.uint8]  # (rows, T, 24) in deviations, as in `ROUTINE`
-    rows: NDArray[np.intp]  # (B,) which are these streams'
-    kept: NDArray[np.bool_]  # (B,) which are not to learn
+VALUES = (-EVENT_MAX, EVENT_MAX)
+COLUMNS = (
+    Column("tail", "rough", "spreads", frozen=True, limits=(TAIL_MIN, TAIL_MAX)),
+    Column("shape", "coarse", "index", frozen=True, limits=(SHAPE_MIN, SHAPE_MAX)),
+    Column("excesses", "coarse", "events", frozen=True, limits=(0.0, EXCESSES_MAX)),
+    Column("lowest", "exact", "of the target", frozen=True, limits=VALUES),
+    Column("highest", "exact", "of the target", frozen=True, limits=VALUES),
+    Column("record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="records"),
+    Column("recent", "exact", "of the target", limits=VALUES, stored="near"),
+    Column("recent_lowest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_lowest"),
+    Column("recent_highest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_highest"),
+    Column("recent_record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="near_records"),
+    Column("run", "rough", "events", limits=(0.0, inf)),
+    Column("run_longest", "rough", "events", frozen=True, limits=(0.0, inf)),
+    Column("peak_surprise", "coarse", "rarity", limits=(0.0, inf), stored="jump"),
+    Column("hour_error", "coarse", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="hour_worst"),
+    Column("incident", "of_stream", "anomaly", limits=(0.0, 1.0), stored="level"),
+    Column("cooldown", "of_stream", "events", limits=(0.0, INCIDENT_EVENTS), stored="quiet"),
+)
 
 
 class Observed(NamedTuple):
-    """Events that have come, B streams, T targets."""
+    """One event of each of B streams, with T targets."""
 
     values: Doubles  # (B, T) NaN of a target that events do not carry
     last: Doubles  # (B, T) the values before
-    error: Doubles  # (B, T) of the prediction, in deviations; NaN where nothing was predicted
-    surprise: Doubles  # (B, T) the same in spreads
-    seq: NDArray[np.int64]  # (B,) these events included
-    time: Doubles  # (B,) epoch seconds, not before …
-    time_before: Doubles  # (B,) … that of the last event
+    error: Doubles  # (B, T) of the prediction, in deviations; NaN where there was none
+    surprise: Doubles  # (B, T) the same in spreads, 0 where there was none
+    seq: NDArray[np.int64]  # (B,) number of events of each stream, this one included
+    time: Doubles  # (B,) event time of the stream, epoch seconds
+    time_before: Doubles  # (B,) the same before this event
 
 
 class AnomalyResult(NamedTuple):
-    """What there is to say of each event."""
+    """The anomaly of each event, (B,) each."""
 
-    anomaly: Doubles  # (B,) in [0, 1]
-    kind: NDArray[np.int8]  # (B,) which of `KINDS` spoke loudest
-    incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
-    alert: NDArray[np.bool_]  # (B,) an incident begins, or gets far worse
+    anomaly: Doubles  # from 0 to 1
+    kind: NDArray[np.int8]  # index in `KINDS`
+    incident_score: Doubles  # the anomaly where it begins or tops an incident, else 0
+    alert: NDArray[np.bool_]  # the event begins an incident, or makes it much worse
 
 
-def update(past: AnomalyState, routine: HourlyErrors, event: Observed) -> tuple[AnomalyResult, AnomalyState]:
-    """Hold events against their streams' past; returns what there is to say, and the past with them.
+def update(before: AnomalyState, hourly: HourlyErrors, event: Observed) -> tuple[AnomalyResult, AnomalyState]:
+    """Score one event of each stream against what is normal for it; returns the result and the new state.
 
     Args:
-        past: ignored where `seq` is 1.
-        routine: likewise.
+        before: ignored where `seq` is 1.
+        hourly: likewise.
     """
-    past = _begun(past, event)
-    error = np.minimum(np.fmax(event.error, 0.0), ROUTINE_MAX)  # 0 where there is none
+    state = _initialized(before, event)
+    error = np.minimum(np.fmax(event.error, 0.0), ERROR_MAX)  # 0 where it is NaN
     count = event.seq[:, None].astype(np.float64)
     unknown = np.isnan(event.values)
-    values = np.where(unknown, past.near, event.values) if np.count_nonzero(unknown) else event.values
+    values = np.where(unknown, state.recent, event.values) if np.count_nonzero(unknown) else event.values
 
-    hour_worst, usual = _routine(past.hour_worst, routine, event)
-    surprise = _surprise(past, event.surprise, np.maximum(count - 1.0, 1.0))
-    surprise = surprise * np.where(error > usual, 1.0, ROUTINE_WEIGHT)
+    hour_error, usual_error = hourly_errors.update(
+        state.hour_error, hourly, event.time, event.time_before, event.seq
+    )
+    surprise = _surprise(state, event.surprise, np.maximum(count - 1.0, 1.0))
+    surprise = surprise * np.where(error > usual_error, 1.0, HOURLY_WEIGHT)
 
-    near = past.near + np.maximum(1.0 / count, 1.0 / NEAR_EVENTS) * (values - past.near)
-    broken = _beyond(values, past.lowest, past.highest)
-    near_broken = _beyond(near, past.near_lowest, past.near_highest)
-    record = _rarity(broken, 2.0 / count + past.records)
-    level = _rarity(near_broken, 2.0 * NEAR_EVENTS / count + past.near_records)
+    recent = state.recent + np.maximum(1.0 / count, 1.0 / RECENT_EVENTS) * (values - state.recent)
+    broken = _is_record(values, state.lowest, state.highest)
+    recent_broken = _is_record(recent, state.recent_lowest, state.recent_highest)
+    record = _rarity(broken, 2.0 / count + state.record_rate)
+    level = _rarity(recent_broken, 2.0 * RECENT_EVENTS / count + state.recent_record_rate)
 
-    again = values == event.last
-    run = np.where(again, past.run + 1.0, 0.0)
-    standstill = _standstill(past, run, count)
+    repeated = values == event.last
+    run = np.where(repeated, state.run + 1.0, 0.0)
+    standstill = _standstill(state, run, count)
 
-    spoken = np.array([surprise, record, level, standstill])  # (4, B, T)
+    rarities = np.array([surprise, record, level, standstill])  # (4, B, T), in the order of `KINDS`
     if values is not event.values:
-        spoken[:, unknown] = 0.0
-    jump = np.maximum(spoken[0], past.jump * JUMP_KEEP)
-    anomaly, kind = _loudest(spoken, jump)
-
-    left = past.quiet - 1.0
-    free = left <= 0.0
-    tops = free | (anomaly > past.level)
-    begins = tops & (anomaly >= ALERT_THRESHOLD)
-    tail, shape, excesses = _tail(past, event.surprise)
-    after = AnomalyState(
+        rarities[:, unknown] = 0.0
+    peak_surprise = np.maximum(rarities[0], state.peak_surprise * PEAK_KEEP)
+    result, incident, cooldown = _incident(state, *_score(rarities, peak_surprise))
+    tail, shape, excesses = _tail(state, event.surprise)
+    return result, AnomalyState(
         tail=tail,
         shape=shape,
         excesses=excesses,
-        lowest=np.minimum(past.lowest, values),
-        highest=np.maximum(past.highest, values),
-        records=past.records + (broken - past.records) / RECORDS_EVENTS,
-        near=near,
-        near_lowest=np.minimum(past.near_lowest, near),
-        near_highest=np.maximum(past.near_highest, near),
-        near_records=past.near_records + (near_broken - past.near_records) / RECORDS_EVENTS,
+        lowest=np.minimum(state.lowest, values),
+        highest=np.maximum(state.highest, values),
+        record_rate=state.record_rate + (broken - state.record_rate) / RECORD_WINDOW_EVENTS,
+        recent=recent,
+        recent_lowest=np.minimum(state.recent_lowest, recent),
+        recent_highest=np.maximum(state.recent_highest, recent),
+        recent_record_rate=state.recent_record_rate
+        + (recent_broken - state.recent_record_rate) / RECORD_WINDOW_EVENTS,
         run=run,
-        run_longest=np.where(again, past.run_longest, np.maximum(past.run_longest, past.run)),
-        jump=jump,
-        hour_worst=np.maximum(hour_worst, error),
-        level=np.where(begins, anomaly, np.where(free, 0.0, past.level)),
-        quiet=np.where(begins, float(INCIDENT_EVENTS), np.maximum(left, 0.0)),
+        run_longest=np.where(repeated, state.run_longest, np.maximum(state.run_longest, state.run)),
+        peak_surprise=peak_surprise,
+        hour_error=np.maximum(hour_error, error),
+        incident=incident,
+        cooldown=cooldown,
     )
-    alert = begins & (free | (anomaly >= past.level + WORSE))
-    return AnomalyResult(anomaly, kind, np.where(tops, anomaly, 0.0), alert), after
 
 
-def _loudest(spoken: Doubles, jump: Doubles) -> tuple[Doubles, NDArray[np.int8]]:
-    """How odd what spoke, (4, B, T), makes an event, and which of it spoke loudest."""
-    anomaly = _worst(np.minimum(spoken[0] + np.maximum.reduce(spoken[1:]), 1.0))
-    loudest = 1 + _worst(spoken).argmax(axis=0)
-    crept = (loudest == LEVEL) & (_worst(jump) < DRIFT_SURPRISE_MAX)
-    return anomaly, ((anomaly > 0.0) * np.where(crept, DRIFT, loudest)).astype(np.int8)
-
-
-def _begun(past: AnomalyState, event: Observed) -> AnomalyState:
-    """The past, or where there is none what is taken for it."""
+def _initialized(before: AnomalyState, event: Observed) -> AnomalyState:
+    """The state, with that of a blank record where this is a stream's first event."""
     first = (event.seq == 1)[:, None]
     if not np.count_nonzero(first):
-        return past
+        return before
     values = np.where(np.isnan(event.values), 0.0, event.values)
-    blank = dict.fromkeys(AnomalyState._fields, 0.0) | {
+    initial = dict.fromkeys(AnomalyState._fields, 0.0) | {
         "tail": TAIL_FIRST,
         "shape": SHAPE_FIRST,
         "excesses": EXCESSES_FIRST,
-        **dict.fromkeys(("lowest", "highest", "near", "near_lowest", "near_highest"), values),
+        **dict.fromkeys(("lowest", "highest", "recent", "recent_lowest", "recent_highest"), values),
     }
-    masks = {"level": first[:, 0], "quiet": first[:, 0]}
+    masks = {"incident": first[:, 0], "cooldown": first[:, 0]}
     return AnomalyState(
-        **{n: np.where(masks.get(n, first), blank[n], old) for n, old in past._asdict().items()}
+        **{n: np.where(masks.get(n, first), initial[n], old) for n, old in before._asdict().items()}
     )
 
 
-def _surprise(past: AnomalyState, surprise: Doubles, events: Doubles) -> Doubles:
-    """Rarity of each surprise; with few events known, everything is less rare than it looks."""
-    relative = surprise / past.tail
-    beyond = TAIL_FIRST + np.log(np.maximum(relative, 1.0)) / past.shape
+def _surprise(state: AnomalyState, surprise: Doubles, events: Doubles) -> Doubles:
+    """Rarity of each surprise; less where only few events are known."""
+    relative = surprise / state.tail
+    beyond = TAIL_FIRST + np.log(np.maximum(relative, 1.0)) / state.shape
     rarity = np.where(relative > 1.0, beyond, relative * TAIL_FIRST)
     return np.asarray(events * np.log1p(rarity / events) / RAREST_LOG)
 
 
-def _standstill(past: AnomalyState, run: Doubles, count: Doubles) -> Doubles:
-    """Rarity of a value that comes again and again; said once, as it becomes a standstill."""
-    still = run == np.maximum(RUN_MIN, 2.0 * past.run_longest + 1.0)
-    return _rarity(still, (past.run_longest + 1.0) / count)
-
-
-def _tail(past: AnomalyState, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Where the tail begins, how slowly it falls, and how many excesses that was learnt from."""
-    exceeded = surprise > past.tail
-    if not np.count_nonzero(exceeded):  # mostly
-        return np.maximum(past.tail * TAIL_FALL, TAIL_MIN), past.shape, past.excesses
-    excess = np.log(np.maximum(surprise / past.tail, 1.0))
-    learnt = np.minimum(past.excesses + 1.0, EXCESSES_MAX)
-    tail = past.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)
-    shape = past.shape + exceeded * (excess - past.shape) / learnt
+def _tail(state: AnomalyState, surprise: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Threshold and index of the tail after these surprises, and the number of excesses."""
+    exceeded = surprise > state.tail
+    if not np.count_nonzero(exceeded):  # the usual case
+        return np.maximum(state.tail * TAIL_FALL, TAIL_MIN), state.shape, state.excesses
+    excess = np.log(np.maximum(surprise / state.tail, 1.0))
+    excesses = np.minimum(state.excesses + 1.0, EXCESSES_MAX)
+    tail = state.tail * np.where(exceeded, TAIL_RISE, TAIL_FALL)
+    shape = state.shape + exceeded * (excess - state.shape) / excesses
     return (
         np.minimum(np.maximum(tail, TAIL_MIN), TAIL_MAX),
         np.minimum(np.maximum(shape, SHAPE_MIN), SHAPE_MAX),
-        np.where(exceeded, learnt, past.excesses),
+        np.where(exceeded, excesses, state.excesses),
     )
 
 
-def _beyond(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bool_]:
-    return np.maximum(values - highest, lowest - values) > MARGIN * (highest - lowest)
+def _is_record(values: Doubles, lowest: Doubles, highest: Doubles) -> NDArray[np.bool_]:
+    """True where a value lies beyond the range so far by more than the margin."""
+    return np.maximum(values - highest, lowest - values) > RECORD_MARGIN * (highest - lowest)
+
+
+def _standstill(state: AnomalyState, run: Doubles, count: Doubles) -> Doubles:
+    """Rarity of a run of equal values, at the event that makes it a standstill."""
+    begins = run == np.maximum(RUN_MIN, 2.0 * state.run_longest + 1.0)
+    return _rarity(begins, (state.run_longest + 1.0) / count)
 
 
 def _rarity(happened: NDArray[np.bool_], probability: Doubles) -> Doubles:
-    if not np.count_nonzero(happened):  # mostly
+    """Rarity of what has happened, 0 where it has not."""
+    if not np.count_nonzero(happened):  # the usual case
         return np.zeros(happened.shape)
     return np.where(happened, np.log(np.minimum(probability, 1.0)) / -RAREST_LOG, 0.0)
 
 
-def _routine(worst: Doubles, routine: HourlyErrors, event: Observed) -> tuple[Doubles, Doubles]:
-    """The worst of the present hour so far, and the error usual at it; hours that are over are noted."""
-    errors, rows, _ = routine
-    if np.count_nonzero(event.seq == 1):
-        errors[rows[event.seq == 1]] = 0
-    hour, before = np.floor(np.array([event.time, event.time_before]) / HOUR_SECONDS).astype(np.intp) % HOURS
-    over = (hour != before) & (event.seq > 1)
-    if np.count_nonzero(over):
-        ended = over & ~routine.kept
-        at = rows[ended], slice(None), before[ended]
-        faded = np.floor(_as_kept(ROUTINE[errors[at]] * ROUTINE_KEEP))  # so that it is forgotten in the end
-        errors[at] = np.maximum(faded, np.ceil(_as_kept(worst[ended])))
-        worst = np.where(over[:, None], 0.0, worst)
-    target = np.arange(errors.shape[1])
-    hours = (hour[:, None] + AROUND) % HOURS  # (B, 3)
-    around = errors[rows[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
-    return worst, ROUTINE[np.maximum.reduce(around, axis=2)]
+def _score(rarities: Doubles, peak_surprise: Doubles) -> tuple[Doubles, NDArray[np.int8]]:
+    """Anomaly and kind of each event, (B,), from the rarities of its targets, (4, B, T)."""
+    anomaly = _max_of_targets(np.minimum(rarities[0] + np.maximum.reduce(rarities[1:]), 1.0))
+    largest = 1 + _max_of_targets(rarities).argmax(axis=0)
+    drifted = (largest == LEVEL) & (_max_of_targets(peak_surprise) < DRIFT_SURPRISE_MAX)
+    return anomaly, ((anomaly > 0.0) * np.where(drifted, DRIFT, largest)).astype(np.int8)
 
 
-def _as_kept(error: Doubles) -> Doubles:
-    return np.asarray(np.log2(1.0 + error) * ROUTINE_STEPS)
+def _incident(
+    state: AnomalyState, anomaly: Doubles, kind: NDArray[np.int8]
+) -> tuple[AnomalyResult, Doubles, Doubles]:
+    """The result with its alert, and `incident` and `cooldown` after it."""
+    remaining = state.cooldown - 1.0
+    over = remaining <= 0.0
+    tops = over | (anomaly > state.incident)
+    begins = tops & (anomaly >= ALERT_THRESHOLD)
+    alert = begins & (over | (anomaly >= state.incident + WORSE_MIN))
+    incident = np.where(begins, anomaly, np.where(over, 0.0, state.incident))
+    cooldown = np.where(begins, float(INCIDENT_EVENTS), np.maximum(remaining, 0.0))
+    return AnomalyResult(anomaly, kind, np.where(tops, anomaly, 0.0), alert), incident, cooldown
 
 
-def _worst(of_targets: Doubles) -> Doubles:
-    """The largest of the last axis, or 0 where there is none; nothing is below 0."""
-    if of_targets.shape[-1] == 1:  # mostly, and then it takes no time
-        return of_targets[..., 0]
-    return np.asarray(of_targets.max(axis=-1, initial=0.0))
+def _max_of_targets(column: Doubles) -> Doubles:
+    """The largest of the last axis, 0 where it is empty; nothing is below 0."""
+    if column.shape[-1] == 1:  # the usual case, and the fast one
+        return column[..., 0]
+    return np.asarray(column.max(axis=-1, initial=0.0))

@@ -1,8 +1,8 @@
-"""A stream's own time: how far apart its events usually are, and what to make of those that come late.
+"""Event time of each stream: the time of its newest event, its usual gap, and which events are late.
 
-An event that is older than the last one of its stream is late: it counts as one, and the stream's time stays
-where it was. Ten late events in a row are believed: then the sensor's clock has been set back, not the order
-been mixed up.
+An event that is older than the newest one of its stream is late: it is counted, and the stream's time stays.
+After ten late events in a row the stream's time follows them: then the sensor's clock has been set back, and
+events are not merely out of order.
 """
 
 from __future__ import annotations
@@ -12,53 +12,70 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Column
 from stream_lstm.core.trackers.scale import Doubles
 
-GAP_MIN, GAP_MAX = 1e-3, 1e6  # seconds
-GAP_FIRST = 2.0  # of a stream that has only one event: a hundred seconds, in the middle between both
-MEMORY_EVENTS = 100.0
+GAP_SECONDS_MIN, GAP_SECONDS_MAX = 1e-3, 1e6
+# Logarithm of the usual gap of a stream with one event: a hundred seconds, about the middle of both limits.
+GAP_FIRST = 2.0
+WINDOW_EVENTS = 100.0
 LATE_IN_A_ROW_MAX = 10
 
 
 class EventTime(NamedTuple):
-    """What is remembered of a stream's time, (B,) each."""
+    """The state of a stream's event time, (B,) each."""
 
-    time: Doubles  # of the newest event, epoch seconds
-    usual: Doubles  # running mean of the gaps' logarithm (base 10, of seconds)
-    behind: Doubles  # how many late events came in a row
+    time: Doubles  # of the newest event
+    usual_gap: Doubles  # running mean of the gaps' logarithms
+    late_in_a_row: Doubles  # late events since the last one in order
+
+
+COLUMNS = (
+    Column("time", "clock", "epoch seconds"),
+    Column(
+        "usual_gap",
+        "of_stream",
+        "logarithm to base 10 of seconds",
+        frozen=True,
+        limits=(np.log10(GAP_SECONDS_MIN), np.log10(GAP_SECONDS_MAX)),
+        stored="usual",
+    ),
+    Column("late_in_a_row", "of_stream", "events", limits=(0.0, LATE_IN_A_ROW_MAX - 1.0), stored="behind"),
+)
 
 
 class TimedEvent(NamedTuple):
-    """One event in its stream's time."""
+    """One event of each stream in its stream's time."""
 
     after: EventTime
-    gap: Doubles  # (B,) since the event before, as `EventTime.usual`; that itself where nobody can say
+    gap: Doubles  # (B,) since the event before, as `EventTime.usual_gap`; the usual one where it is unknown
     late: NDArray[np.bool_]  # (B,)
 
 
 def update(
     before: EventTime, times: Doubles, seq: NDArray[np.int64], uncertain: NDArray[np.bool_] | None = None
 ) -> TimedEvent:
-    """The pace after one more event of each stream.
+    """The event time after one more event of each stream.
 
     Args:
         before: ignored where `seq` is 1.
         times: (B,) epoch seconds.
-        seq: (B,) how many events the stream has had, this one included.
-        uncertain: (B,) `times` says when it came, not when it was.
+        seq: (B,) number of events of each stream, this one included.
+        uncertain: (B,) True where `times` is the arrival of an event that had waited at the broker.
     """
     known = seq > 1
-    usual = np.where(known, before.usual, GAP_FIRST)
+    usual_gap = np.where(known, before.usual_gap, GAP_FIRST)
     late = (times < before.time) & known
-    time, behind = times, np.zeros_like(times)
+    time, late_in_a_row = times, np.zeros_like(times)
     if np.count_nonzero(late):  # seldom
-        behind[late] = before.behind[late] + 1.0
-        time = np.where(late & (behind < LATE_IN_A_ROW_MAX), before.time, times)
-        behind[behind >= LATE_IN_A_ROW_MAX] = 0.0
+        late_in_a_row[late] = before.late_in_a_row[late] + 1.0
+        time = np.where(late & (late_in_a_row < LATE_IN_A_ROW_MAX), before.time, times)
+        late_in_a_row[late_in_a_row >= LATE_IN_A_ROW_MAX] = 0.0
         known &= ~late
     if uncertain is not None:
         known &= ~uncertain
-    seconds = np.minimum(np.maximum(np.where(known, times - before.time, 1.0), GAP_MIN), GAP_MAX)
-    gap = np.where(known, np.log10(seconds), usual)
-    gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / MEMORY_EVENTS)
-    return TimedEvent(EventTime(time, usual + gain * (gap - usual), behind), gap, late)
+    elapsed = np.where(known, times - before.time, 1.0)
+    seconds = np.minimum(np.maximum(elapsed, GAP_SECONDS_MIN), GAP_SECONDS_MAX)
+    gap = np.where(known, np.log10(seconds), usual_gap)
+    gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / WINDOW_EVENTS)
+    return TimedEvent(EventTime(time, usual_gap + gain * (gap - usual_gap), late_in_a_row), gap, late)

@@ -1,49 +1,112 @@
-"""How far a stream may trust the model: where "same as last time" errs less, the prediction falls back to it.
+"""Weights of the experts whose forecasts are combined: the model, the last value, the seasonal expert.
 
-Three experts, weighted by their errors of late (Hedge: Freund and Schapire, "A Decision-Theoretic
-Generalization of On-Line Learning", 1997): the model, a step of zero, and the step of a day ago
-(`seasonal`). A stream that the model understands trusts it whole within some tens of events; one that it
-does not loses next to nothing.
+Each expert is weighted by its recent errors (Hedge: Freund and Schapire, "A Decision-Theoretic Generalization
+of On-Line Learning", 1997). The last-value forecast is a step of zero; the seasonal one is the step of a day
+ago (`seasonal`). Where the model predicts a stream well, it has all the weight within some tens of events;
+where it does not, the prediction is hardly worse than the last value.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Column
 from stream_lstm.core.trackers.scale import Doubles
 
-MEMORY_EVENTS = 500.0
-EAGERNESS = 0.5  # of the weights to follow the errors
-MOVED_MIN = 1e-9
-LEAD_MAX = 50.0  # who leads by more is not trusted more, but stays trusted for longer than is good
-MODEL_FIRST = 2.0  # its weight at first beside those of the other two: half in all
+WINDOW_EVENTS = 500.0
+LEARNING_RATE = 0.5  # of the weights, by advantage
+MEAN_STEP_MIN = 1e-9  # deviations: so that nothing is divided by zero
+# An advantage above this adds nothing to the weight, and would delay the switch to another expert.
+ADVANTAGE_MAX = 50.0
+MODEL_PRIOR = 2.0  # weight of the model before the first event, 1 of each other expert: half of the sum
+SHARE_MIN = 1e-12  # of the experts other than the seasonal one: so that nothing is divided by zero
 
 
-def weights(lead: Doubles) -> Doubles:
-    """The shares of the model and of the repeated step in the prediction; the rest is a step of zero.
+class Experts(NamedTuple):
+    """What the experts predicted for the next event, and how well they did so far; (B, T) each.
+
+    An advantage is the sum, with exponential decay, of the last-value forecast's errors minus the expert's,
+    in the stream's mean step.
+    """
+
+    model_step: Doubles
+    seasonal_step: Doubles
+    model_advantage: Doubles
+    seasonal_advantage: Doubles
+
+
+COLUMNS = (
+    Column("model_step", "rough", "deviations"),
+    Column("seasonal_step", "rough", "deviations", stored="repeated_step"),
+    Column(
+        "model_advantage",
+        "rough",
+        "mean steps",
+        frozen=True,
+        limits=(-ADVANTAGE_MAX, ADVANTAGE_MAX),
+        stored="lead",
+    ),
+    Column(
+        "seasonal_advantage",
+        "rough",
+        "mean steps",
+        frozen=True,
+        limits=(-ADVANTAGE_MAX, ADVANTAGE_MAX),
+        stored="lead_repeated",
+    ),
+)
+
+
+def errors(
+    before: Experts, values: Doubles, last: Doubles, deviation_before: Doubles, deviation: Doubles
+) -> Doubles:
+    """Errors of the model and the seasonal expert, each alone, (2, B, T) in deviations."""
+    steps = np.array([before.model_step, before.seasonal_step]) * deviation_before
+    return np.asarray(np.abs(values - last - steps) / deviation)
+
+
+def update(
+    advantage: Doubles, error: Doubles, step: Doubles, mean_step: Doubles, seq: NDArray[np.int64]
+) -> Doubles:
+    """The experts' advantages over the last-value forecast after one more event of each stream.
 
     Args:
-        lead: (E, B, T) theirs, see `follow`.
+        advantage: (E, B, T) of E experts; ignored where `seq` is 1.
+        error: (E, B, T) of each expert alone, in deviations.
+        step: (B, T) |value - last value|: the error of the last-value forecast, likewise.
+        mean_step: (B, T) its running mean, this one included.
+        seq: (B,) number of events of each stream, this one included.
     """
-    most = np.maximum(np.maximum(lead[0], lead[1]), 0.0)
-    odds = np.exp(EAGERNESS * (lead - most))
-    odds[0] *= MODEL_FIRST
-    return np.asarray(odds / (odds[0] + odds[1] + np.exp(-EAGERNESS * most)))
-
-
-def update(lead: Doubles, error: Doubles, step: Doubles, moved: Doubles, seq: NDArray[np.int64]) -> Doubles:
-    """The experts' leads after one more event of each stream, in deviations.
-
-    Args:
-        lead: (E, B, T) by how much their errors were smaller than a step of zero's, in usual steps, summed up
-            and forgotten; ignored where `seq` is 1.
-        error: (E, B, T) |value - what each alone expected|.
-        step: (B, T) |value - the one before|.
-        moved: (B, T) the usual step, this one included.
-        seq: (B,) how many events the stream has had, this one included.
-    """
-    lead = lead * (1.0 - 1.0 / MEMORY_EVENTS) + (step - error) / np.maximum(moved, MOVED_MIN)
+    advantage = advantage * (1.0 - 1.0 / WINDOW_EVENTS) + (step - error) / np.maximum(
+        mean_step, MEAN_STEP_MIN
+    )
     if np.count_nonzero(seq == 1):
-        lead = np.where((seq == 1)[:, None], 0.0, lead)
-    return np.minimum(np.maximum(lead, -LEAD_MAX), LEAD_MAX)
+        advantage = np.where((seq == 1)[:, None], 0.0, advantage)
+    return np.minimum(np.maximum(advantage, -ADVANTAGE_MAX), ADVANTAGE_MAX)
+
+
+def weights(advantage: Doubles) -> Doubles:
+    """Weights of the model and the seasonal expert, (2, B, T); the last-value forecast has the rest."""
+    largest = np.maximum(np.maximum(advantage[0], advantage[1]), 0.0)  # so that no exponential overflows
+    odds = np.exp(LEARNING_RATE * (advantage - largest))
+    odds[0] *= MODEL_PRIOR
+    return np.asarray(odds / (odds[0] + odds[1] + np.exp(-LEARNING_RATE * largest)))
+
+
+def combine(weight: Doubles, values: Doubles, expected: Doubles, seasonal_step: Doubles) -> Doubles:
+    """The experts' combined forecast, (B, K, T) in the target's unit.
+
+    Args:
+        weight: (2, B, T) of the model and of the seasonal expert.
+        values: (B, T) of these events, which are the last values of the next ones.
+        expected: (B, K, T) of the model, K steps ahead.
+        seasonal_step: (B, T) of the seasonal expert, which looks one step ahead only.
+    """
+    model, seasonal = weight
+    share = model / np.maximum(1.0 - seasonal, SHARE_MIN)  # beyond one step, without the seasonal expert
+    combined = values[:, None] + share[:, None] * (expected - values[:, None])
+    combined[:, 0] = values + model * (expected[:, 0] - values) + seasonal * seasonal_step
+    return np.asarray(combined)

@@ -1,28 +1,32 @@
-"""A running mean and deviation per stream and feature, right from the first event.
+"""Running mean and standard deviation of each stream's features, which scale values from the first event on.
 
-The event itself is counted before it is scaled, so a scaled value is bounded by construction
-(|z| ≤ sqrt(1 / gain)) and one wild value cannot overflow what follows. For n events the weights are
-Welford's, 1/n; from `MEMORY_EVENTS` on they are exponential, so that a scale follows its sensor.
-All arithmetic is elementwise float64 with IEEE-exact operations: same bits in any company.
+The event itself is counted before it is scaled. So a scaled value is bounded (|z| ≤ sqrt(1 / gain)), and one
+extreme value cannot overflow what follows. The weights are Welford's, 1/n, for the first `WINDOW_EVENTS`
+events and exponential from then on, so that the scale follows its sensor. All arithmetic is elementwise
+float64 with IEEE-exact operations: a stream's bits do not depend on the other streams of a batch.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Column
+from stream_lstm.events import EVENT_MAX
+
 Doubles = NDArray[np.float64]
 
-MEMORY_EVENTS = 500.0
-# A sensor that never moved has no deviation: take what rounding would make of its mean.
+WINDOW_EVENTS = 500.0
+# The deviation of a sensor that has never moved is zero: take what rounding would make of its mean.
 DEVIATION_SHARE_MIN = 1e-13
 DEVIATION_MIN = 1e-30
 
 
 class Scale(NamedTuple):
-    """Running mean and variance, (B, F) each, in the sensor's unit and its square."""
+    """Running mean and variance, (B, F) each."""
 
     mean: Doubles
     variance: Doubles
@@ -33,17 +37,23 @@ class Scale(NamedTuple):
         return np.maximum(np.sqrt(self.variance), least)
 
 
-def update(scale: Scale, values: Doubles, seq: NDArray[np.int64]) -> Scale:
+COLUMNS = (
+    Column("mean", "of_feature", "of the feature", frozen=True, limits=(-EVENT_MAX, EVENT_MAX)),
+    Column("variance", "of_feature", "of the feature, squared", frozen=True, limits=(0.0, inf)),
+)
+
+
+def update(before: Scale, values: Doubles, seq: NDArray[np.int64]) -> Scale:
     """The scale after one more event of each stream.
 
     Args:
-        scale: before the event; ignored where `seq` is 1.
-        values: (B, F) finite, in the sensors' units.
-        seq: (B,) how many events the stream has had, this one included.
+        before: ignored where `seq` is 1.
+        values: (B, F) finite, in the features' units.
+        seq: (B,) number of events of each stream, this one included.
     """
-    gain = np.maximum(1.0 / seq, 1.0 / MEMORY_EVENTS)[:, None]
-    news = values - scale.mean
+    gain = np.maximum(1.0 / seq, 1.0 / WINDOW_EVENTS)[:, None]
+    difference = values - before.mean
     return Scale(
-        mean=scale.mean + gain * news,
-        variance=(1.0 - gain) * (scale.variance + gain * news * news),
+        mean=before.mean + gain * difference,
+        variance=(1.0 - gain) * (before.variance + gain * difference * difference),
     )

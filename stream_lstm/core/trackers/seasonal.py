@@ -1,9 +1,9 @@
-"""What a stream did at this time yesterday: the day in 288 pieces of five minutes, one byte each.
+"""Seasonal expert: the value at the same time a day ago, in 288 slots of five minutes, one byte each.
 
 A step that comes every day at the same time (a timer, a backup, a shift) is expected again, as large as it
-was a day ago. Kept is the last value of each piece, in sixteenths of the stream's deviation; one that lies
-far out (8 deviations and more) is no routine, and is not kept. When the stream's scale has become another
-one, what is kept is written anew in it.
+was a day ago. A slot holds its last value, quantized to sixteenths of the stream's deviation; a value of 8 or
+more deviations is an outlier and is not kept. When the stream's scale has changed much, its day is quantized
+anew in the present scale.
 """
 
 from __future__ import annotations
@@ -13,30 +13,39 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.columns import Column, Profile
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
-PIECES = 288
-PIECE_SECONDS = 300.0
-STEPS = 16.0  # a deviation
-STEPS_MAX = 127.0
-UNIT_TIMES_MAX = 3.0  # by so much the deviation may differ from the unit that is written in
-UNIT_MAX = 1e38  # what fits into a float32
-BASE_UNITS_MAX = 2.0  # and by so many units the mean from the base
+SLOTS = 288  # of a day
+SLOT_SECONDS = 300.0
+STEPS_PER_UNIT = 16.0
+STEPS_MAX = 127.0  # of one byte, with its sign
+# A day is quantized anew when the deviation differs from its unit by this factor …
+UNIT_TIMES_MAX = 3.0
+BASE_UNITS_MAX = 2.0  # … or the mean from its base by so many units
+UNIT_MAX = 1e38  # a float32 holds no larger numbers
 
 
 class DayScale(NamedTuple):
-    """In what the days of streams are written, (B, T) each, in the sensor's unit."""
+    """Quantization of a stream's day, (B, T) each: a slot's value is base + steps / 16 · unit."""
 
     base: Doubles
-    unit: Doubles  # at most `UNIT_MAX`
+    unit: Doubles
+
+
+COLUMNS = (
+    Column("base", "exact", "of the target", frozen=True),
+    Column("unit", "rough", "of the target", frozen=True, limits=(0.0, UNIT_MAX)),
+)
+DAY = Profile("day", "<i1", SLOTS)
 
 
 class DayProfiles(NamedTuple):
-    """What is kept of the last day, where all streams' lie: changed in place."""
+    """The last day of all streams, changed in place."""
 
-    steps: NDArray[np.int8]  # (rows, T, PIECES) from the base; 0: not known, so 0 and above are one higher
-    rows: NDArray[np.intp]  # (B,) which are these streams'
-    kept: NDArray[np.bool_]  # (B,) which are not to learn
+    steps: NDArray[np.int8]  # (rows, T, SLOTS) from the base; 0 is unknown, so steps from 0 up are one higher
+    rows: NDArray[np.intp]  # (B,) of these streams
+    frozen: NDArray[np.bool_]  # (B,) excluded from learning
 
 
 def update(
@@ -49,60 +58,62 @@ def update(
     gap: Doubles,
     seq: NDArray[np.int64],
 ) -> tuple[DayScale, Doubles]:
-    """Take on the piece that is over, and look what comes.
+    """Store the slot that is over, and look up the step to the next event.
 
     Args:
         before: ignored where `seq` is 1.
         days: likewise.
-        scale: (B, T) of the streams, these events included; the deviation in place of the variance.
-        last: (B, T) the last value.
-        time_before: (B,) when that was.
-        time: (B,) of these events.
-        gap: (B,) seconds until the next event, as far as one knows.
-        seq: (B,) how many events the stream has had, these included.
+        scale: (B, T) of the targets, these events included; the deviation in place of the variance.
+        last: (B, T) the last values.
+        time_before: (B,) event time of the last values, epoch seconds.
+        time: (B,) event time with these events, epoch seconds.
+        gap: (B,) expected time until the next event, seconds.
+        seq: (B,) number of events of each stream, this one included.
 
     Returns:
-        What the day is written in after the events, and the step from them to the next, (B, T) in the
-        sensor's unit; 0 where nobody knows.
+        The quantization after the events, and the step from them to the next, (B, T) in the target's unit;
+        0 where it is unknown.
     """
-    steps, rows, kept = days
-    pieces = np.floor(np.array([time_before, time, time + gap]) / PIECE_SECONDS).astype(np.intp) % PIECES
-    begun = seq > 1
-    base, unit = _in_scale(before, days, scale, begun)
-    over = begun & (pieces[0] != pieces[1])
+    steps, rows, frozen = days
+    slots = np.floor(np.array([time_before, time, time + gap]) / SLOT_SECONDS).astype(np.intp) % SLOTS
+    started = seq > 1
+    base, unit = _rescaled(before, days, scale, started)
+    over = started & (slots[0] != slots[1])
     if np.count_nonzero(over):
-        over &= ~kept
-        steps[rows[over], :, pieces[0, over]] = _written((last[over] - base[over]) / unit[over] * STEPS)
+        over &= ~frozen
+        steps[rows[over], :, slots[0, over]] = _quantized(
+            (last[over] - base[over]) / unit[over] * STEPS_PER_UNIT
+        )
     target = np.arange(steps.shape[1])
-    here, there = steps[rows[:, None], target, pieces[1:, :, None]].astype(np.float64)  # (2, B, T)
+    here, there = steps[rows[:, None], target, slots[1:, :, None]].astype(np.float64)  # (2, B, T)
     step = (there - (there > 0.0)) - (here - (here > 0.0))
     known = (here != 0.0) & (there != 0.0)
-    return DayScale(base, unit), np.where(known, step * unit * (1.0 / STEPS), 0.0)
+    return DayScale(base, unit), np.where(known, step * unit * (1.0 / STEPS_PER_UNIT), 0.0)
 
 
-def _in_scale(before: DayScale, days: DayProfiles, scale: Scale, begun: NDArray[np.bool_]) -> DayScale:
-    """What the days are written in: anew where the scale has become another one."""
+def _rescaled(before: DayScale, days: DayProfiles, scale: Scale, started: NDArray[np.bool_]) -> DayScale:
+    """The days' quantization; the days are quantized anew where the scale has changed much."""
     mean, deviation = scale
     base, unit = before
-    other = (deviation > unit * UNIT_TIMES_MAX) | (unit > deviation * UNIT_TIMES_MAX)
-    other |= (np.abs(mean - base) > BASE_UNITS_MAX * unit) | ~begun[:, None]
-    if not np.count_nonzero(other):
+    changed = (deviation > unit * UNIT_TIMES_MAX) | (unit > deviation * UNIT_TIMES_MAX)
+    changed |= (np.abs(mean - base) > BASE_UNITS_MAX * unit) | ~started[:, None]
+    if not np.count_nonzero(changed):
         return before
-    other &= ~days.kept[:, None]
-    stream, target = np.nonzero(other)
-    some = days.steps[days.rows[stream], target]  # (N, PIECES)
-    some[~begun[stream]] = 0
-    row, piece = np.nonzero(some)  # of a young stream few are known
+    changed &= ~days.frozen[:, None]
+    stream, target = np.nonzero(changed)
+    stored = days.steps[days.rows[stream], target]  # (N, SLOTS)
+    stored[~started[stream]] = 0
+    row, slot = np.nonzero(stored)  # few slots of a young stream are known
     at = stream[row], target[row]
-    steps = some[row, piece].astype(np.float64)
-    value = (steps - (steps > 0.0)) * unit[at] / STEPS + base[at]
-    some[row, piece] = _written((value - mean[at]) / deviation[at] * STEPS)
-    days.steps[days.rows[stream], target] = some
-    return DayScale(np.where(other, mean, base), np.where(other, np.minimum(deviation, UNIT_MAX), unit))
+    steps = stored[row, slot].astype(np.float64)
+    value = (steps - (steps > 0.0)) * unit[at] / STEPS_PER_UNIT + base[at]
+    stored[row, slot] = _quantized((value - mean[at]) / deviation[at] * STEPS_PER_UNIT)
+    days.steps[days.rows[stream], target] = stored
+    return DayScale(np.where(changed, mean, base), np.where(changed, np.minimum(deviation, UNIT_MAX), unit))
 
 
-def _written(steps: Doubles) -> NDArray[np.int8]:
-    """Steps as they are kept."""
-    whole = np.rint(np.where(np.abs(steps) <= STEPS_MAX, steps, np.inf))  # NaN is not kept either
+def _quantized(steps: Doubles) -> NDArray[np.int8]:
+    """Steps as a slot holds them; 0 for those that are too large, and for NaN."""
+    whole = np.rint(np.where(np.abs(steps) <= STEPS_MAX, steps, np.inf))
     whole += whole >= 0.0
     return np.where(np.abs(whole) <= STEPS_MAX, whole, 0.0).astype(np.int8)

@@ -1,10 +1,9 @@
-"""The last events of all streams, and here and there a stream's whole record beside them.
+"""History: the last events of all streams with their predictions, and keyframes of the streams' records.
 
-What came in and what was said of it stands in rings of a fixed number of events: the newest take the place
-of the oldest. Streams that speak often have rings of their own, so that they do not push out those that
-seldom do. Every 32 events a stream's record is kept as it is then: from there its gates can be told again,
-by applying the events behind it once more (`gate_trace`). To note a batch costs little, whether
-anybody looks or not: what is noted waits by the batch, and is put into the rings together.
+Events are kept in rings of a fixed number of events, where the newest replace the oldest. Streams with
+frequent events and streams with rare ones have separate rings, so that the former do not displace the latter.
+Every 32 events of a stream its whole record is kept as a keyframe: `gate_trace` starts from there. Appending
+a batch costs little, whether the history is read or not: batches wait, and are put into the rings together.
 """
 
 from __future__ import annotations
@@ -15,20 +14,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.memory import Memories, row_type
+from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.record import row_type
+from stream_lstm.core.views.ring import STREAM, Ring
 from stream_lstm.events import Batch
 
-RINGS = 2
-STREAM = np.dtype(np.uint32)  # a stream's number
-KEYFRAME_EVENTS = 32
-SELDOM_SECONDS = 5.0  # streams that are sometimes silent for longer have the rings of those that seldom speak
-# Of a wide model as many events and records are kept as fit in here, or in what the same number takes of a
-# model of one feature and 64 units, if that is more.
+RINGS = 2  # of streams with frequent events, and of streams with rare ones
+RARE_GAP_SECONDS = 5.0  # a stream with longer gaps has rare events
+KEYFRAME_EVENTS = 32  # a trace recomputes at most so many events before the first one it shows
+# Of a large model as many events and keyframes are kept as fit in these bytes; or in the bytes that the same
+# number takes of a model of one feature and 64 units, if that is more.
 EVENTS_BYTES_MAX, EVENT_BYTES = 268_435_456, 64
 KEYFRAMES_BYTES_MAX, KEYFRAME_BYTES = 67_108_864, 1_024
+# Of batches that wait: enough to spread the cost of putting them into the rings.
 WAITING_EVENTS_MAX = 1_024
 WAITING_BATCHES_MAX = 64
 
@@ -41,25 +42,25 @@ class Keyframe(NamedTuple):
 
 
 class HistorySize(NamedTuple):
-    """What is kept, and how much of it.
+    """Types and numbers of what a history keeps.
 
     Attributes:
-        kind: of an event.
-        record: of a stream's record.
-        events: that a ring has room for.
-        anchors: records that a ring has room for.
+        event: dtype of an event.
+        keyframe: dtype of a keyframe.
+        events: per ring.
+        keyframes: per ring.
     """
 
-    kind: np.dtype[Any]
-    record: np.dtype[Any]
+    event: np.dtype[Any]
+    keyframe: np.dtype[Any]
     events: int
-    anchors: int
+    keyframes: int
 
     @classmethod
-    def of(cls, described: ModelSpec, events_max: int) -> HistorySize:
-        """For so many events of all streams together."""
-        features, targets, labels = len(described.features), len(described.targets), len(described.labels)
-        kind = np.dtype(
+    def of(cls, spec: ModelSpec, events_max: int) -> HistorySize:
+        """For a model, and at most this number of events of all streams."""
+        features, targets, labels = len(spec.features), len(spec.targets), len(spec.labels)
+        event = np.dtype(
             [
                 ("seq", np.int64),
                 ("time", np.float64),
@@ -69,68 +70,67 @@ class HistorySize(NamedTuple):
                 ("anomaly", np.float64),
                 ("value", np.float64, (features,)),
                 ("prediction", np.float64, (targets,)),
-                ("reach", np.float64, (targets,)),
+                ("half_width", np.float64, (targets,)),
                 ("probabilities", np.float64, (labels,)),
             ]
         )
-        record = np.dtype([("seq", np.int64), ("record", f"V{row_type(described).itemsize}")])
-        events = min(events_max, _fitting(kind, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
-        anchors = events_max // KEYFRAME_EVENTS
-        anchors = min(anchors, _fitting(record, KEYFRAMES_BYTES_MAX, anchors * KEYFRAME_BYTES))
-        return cls(kind, record, -(-events // RINGS), max(anchors // RINGS, 1))
+        keyframe = np.dtype([("seq", np.int64), ("record", f"V{row_type(spec).itemsize}")])
+        events = min(events_max, _fitting(event, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
+        keyframes = events_max // KEYFRAME_EVENTS
+        keyframes = min(keyframes, _fitting(keyframe, KEYFRAMES_BYTES_MAX, keyframes * KEYFRAME_BYTES))
+        return cls(event, keyframe, -(-events // RINGS), max(keyframes // RINGS, 1))
 
     @property
     def full_bytes(self) -> int:
-        """What all rings take once they are full."""
-        event, anchor = (kind.itemsize + STREAM.itemsize for kind in (self.kind, self.record))
-        return RINGS * (self.events * event + self.anchors * anchor)
+        """Size of all rings."""
+        event, keyframe = (dtype.itemsize + STREAM.itemsize for dtype in (self.event, self.keyframe))
+        return RINGS * (self.events * event + self.keyframes * keyframe)
 
 
 class History:
-    """Notes events, and finds those of a stream again.
+    """Keeps events, and returns those of a stream.
 
     Args:
-        memories: whose rows the events belong to.
-        longest_gap: (rows,) longest recent time between two of a stream's events, seconds.
-        events_max: how many are kept in all; 0: none.
+        memories: records of the streams; batches name their rows.
+        longest_gap: (rows,) longest recent time between two events of a stream, seconds.
+        events_max: events kept of all streams; 0: none.
 
     Attributes:
-        kind: of what `of` returns: seq, time, mark, kind, alert, anomaly, value (F,), prediction (T,) for the
-            event after it and reach (T,) of the interval around that, and probabilities (C,).
+        event_type: dtype of what `events_of` returns: seq, time, mark, kind, alert, anomaly, value (F,),
+            prediction (T,) of the next event, half_width (T,) of its interval, and probabilities (C,).
     """
 
     def __init__(
         self, model: Model, memories: Memories, longest_gap: NDArray[np.float32], *, events_max: int
     ) -> None:
-        plan = HistorySize.of(model.spec, events_max)
-        self.kind = plan.kind
+        size = HistorySize.of(model.spec, events_max)
+        self.event_type = size.event
         self._memories = memories
         self._longest_gap = longest_gap
-        self._open = events_max > 0
-        # Of those that speak often, and of those that seldom do.
-        self._rings = [_Ring(plan.kind, plan.events) for _ in range(RINGS)]
-        self._anchors = [_Ring(plan.record, plan.anchors) for _ in range(RINGS)]
+        self._enabled = events_max > 0
+        self._events = [Ring(size.event, size.events) for _ in range(RINGS)]
+        self._keyframes = [Ring(size.keyframe, size.keyframes) for _ in range(RINGS)]
         self._waiting: list[tuple[NDArray[np.uint32], Batch, Predictions]] = []
-        self._events_waiting = 0
+        self._waiting_events = 0
 
     def append(self, batch: Batch, predictions: Predictions) -> None:
-        """Keep these events; call it right after they were applied."""
-        if not self._open:
+        """Keep these events; to be called right after they were applied."""
+        if not self._enabled:
             return
         self._waiting.append((self._memories.ids[batch.streams], batch, predictions))
-        self._events_waiting += len(batch.streams)
-        between = predictions.seq & (KEYFRAME_EVENTS - 1)
-        if np.count_nonzero(between) < len(between):
-            self._anchor(batch.streams[between == 0])
-        if self._events_waiting >= WAITING_EVENTS_MAX or len(self._waiting) >= WAITING_BATCHES_MAX:
-            self._settle()
+        self._waiting_events += len(batch.streams)
+        since = predictions.seq & (KEYFRAME_EVENTS - 1)  # events since the last keyframe
+        if np.count_nonzero(since) < len(since):
+            self._append_keyframes(batch.streams[since == 0])
+        if self._waiting_events >= WAITING_EVENTS_MAX or len(self._waiting) >= WAITING_BATCHES_MAX:
+            self._flush()
 
-    def _settle(self) -> None:
-        """Put what waits into the rings."""
+    def _flush(self) -> None:
+        """Put the batches that wait into the rings."""
         if not self._waiting:
             return
         streams, batches, predictions = zip(*self._waiting, strict=True)
-        self._waiting, self._events_waiting = [], 0
+        self._waiting, self._waiting_events = [], 0
         rows, times, marks, values = map(_joined, zip(*batches, strict=True))
         columns = [
             _joined([p.seq for p in predictions]),
@@ -144,84 +144,61 @@ class History:
             _joined([p.half_width[:, 0] for p in predictions]),
             _joined([p.probabilities for p in predictions]),
         ]
-        for ring, which in zip(self._rings, self._apart(rows), strict=True):
-            ring.add(_joined(streams), columns, which)
+        for ring, which in zip(self._events, self._by_ring(rows), strict=True):
+            ring.append(_joined(streams), columns, which)
 
-    def _anchor(self, rows: NDArray[np.intp]) -> None:
-        """Keep the records of these rows."""
+    def _append_keyframes(self, rows: NDArray[np.intp]) -> None:
         if len(set(rows.tolist())) < len(rows):
-            rows = np.unique(rows)  # a batch may hold a stream many times; what is kept is as it is after it
+            rows = np.unique(rows)  # the batch may have a stream several times, and the record is as after it
         memories = self._memories
-        for ring, which in zip(self._anchors, self._apart(rows), strict=True):
+        for ring, which in zip(self._keyframes, self._by_ring(rows), strict=True):
             some = rows[which]
             if len(some):
-                ring.add(memories.ids[some], [memories.column("seq", some), memories.copies(some)])
+                ring.append(memories.ids[some], [memories.column("seq", some), memories.copies(some)])
 
-    def _apart(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
-        """Which of these rows are of streams that speak often, and which of streams that seldom do."""
-        seldom = self._longest_gap[rows] > SELDOM_SECONDS
-        many = np.count_nonzero(seldom)
-        if many == 0:
+    def _by_ring(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
+        """Positions of the rows of streams with frequent events, and of those with rare ones."""
+        rare = self._longest_gap[rows] > RARE_GAP_SECONDS
+        count = np.count_nonzero(rare)
+        if count == 0:
             return slice(None), slice(0)
-        if many == len(rows):
+        if count == len(rows):
             return slice(0), slice(None)
-        return np.flatnonzero(~seldom), np.flatnonzero(seldom)
+        return np.flatnonzero(~rare), np.flatnonzero(rare)
 
-    def events_of(self, stream: int, most: int) -> NDArray[Any]:
-        """The last events of a stream, by its number: of `kind`, oldest first, `most` at most."""
-        self._settle()
-        events = np.concatenate([ring.of(stream, most) for ring in self._rings])
+    def events_of(self, stream: int, count: int) -> NDArray[Any]:
+        """The last events of a stream, at most `count`, oldest first; (N,) of `event_type`."""
+        self._flush()
+        events = np.concatenate([ring.of(stream, count) for ring in self._events])
         events = events[np.argsort(events["seq"], kind="stable")]
-        return events[max(len(events) - most, 0) :]
+        return events[max(len(events) - count, 0) :]
 
-    def keyframes(self, stream: int, most: int) -> Iterator[Keyframe]:
-        """The last records of a stream that are kept, oldest first, `most` at most."""
-        found = sorted(pair for ring in self._anchors for pair in ring.of(stream, most).tolist())
-        for seq, record in found[max(len(found) - most, 0) :]:
+    def keyframes(self, stream: int, count: int) -> Iterator[Keyframe]:
+        """The last keyframes of a stream, at most `count`, oldest first."""
+        found = sorted(pair for ring in self._keyframes for pair in ring.of(stream, count).tolist())
+        for seq, record in found[max(len(found) - count, 0) :]:
             yield Keyframe(seq, record)
 
+    def validate(self) -> None:
+        """Check the invariants.
 
-class _Ring:
-    """Columns in which the newest take the place of the oldest."""
-
-    def __init__(self, kind: np.dtype[Any], size: int) -> None:
-        self._kind, self._size, self._at = kind, size, 0
-        self._streams = np.zeros(size, STREAM)  # 0: nobody's yet
-        fields = [kind[name] for name in kind.names or ()]
-        self._columns = [np.zeros((size, *field.shape), field.base) for field in fields]
-
-    def add(
-        self,
-        streams: NDArray[np.uint32],
-        columns: Sequence[NDArray[Any]],
-        which: NDArray[np.intp] | slice = slice(None),
-    ) -> None:
-        """Add these of some rows, in order, one column each of the fields."""
-        if isinstance(which, slice):
-            which = np.arange(len(streams))[which]
-        which = which[max(len(which) - self._size, 0) :]  # of more than there is room for, the last stay
-        while len(which):
-            room = self._size - self._at
-            some, which = which[:room], which[room:]
-            here = slice(self._at, self._at + len(some))
-            for own, column in zip((self._streams, *self._columns), (streams, *columns), strict=True):
-                # Measured: by number, thrice as fast as by a mask; with `clip` nothing is buffered.
-                np.take(column, some, axis=0, out=own[here], mode="clip")
-            self._at = (self._at + len(some)) % self._size
-
-    def of(self, stream: int, most: int) -> NDArray[Any]:
-        """The last rows of a stream, oldest first, `most` at most."""
-        found = np.flatnonzero(self._streams == stream)
-        found = np.concatenate([found[found >= self._at], found[found < self._at]])
-        found = found[max(len(found) - most, 0) :]
-        out = np.empty(len(found), self._kind)
-        for name, column in zip(self._kind.names or (), self._columns, strict=True):
-            out[name] = column[found]
-        return out
+        Raises:
+            AssertionError: names the invariant that does not hold.
+        """
+        waiting = sum(len(batch.streams) for _, batch, _ in self._waiting)
+        assert self._waiting_events == waiting, "the number of waiting events is wrong"
+        assert waiting < WAITING_EVENTS_MAX, "too many events wait"
+        assert len(self._waiting) < WAITING_BATCHES_MAX, "too many batches wait"
+        for ring in (*self._events, *self._keyframes):
+            ring.validate()
+        for ring in self._keyframes:
+            frames = ring.all()
+            records = frames["record"].copy().view(self._memories.row_type)
+            assert (records["seq"] == frames["seq"]).all(), "a keyframe is not of the event that it names"
 
 
 def _fitting(kind: np.dtype[Any], most: int, plain: int) -> int:
-    """How many of a kind fit in so many bytes, or in what a plain model takes, if that is more."""
+    """Items of a dtype that fit in the larger of two numbers of bytes."""
     return max(most, plain) // kind.itemsize
 
 

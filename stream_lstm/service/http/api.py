@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from stream_lstm.core.codec.naming import Naming
-from stream_lstm.core.memory import row_type
 from stream_lstm.core.model.spec import LAYERS_MAX
+from stream_lstm.core.record import row_type
 from stream_lstm.events import REASONS
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext

@@ -276,7 +276,7 @@ class StreamDetail:
             is_newest = traced["seq"][-1] == events["seq"][-1]
             begin = max(int(np.searchsorted(traced["seq"], after, side="right")), len(traced) - limit)
             return TraceAnswer(
-                insides=_insides(trace.insides, traced, begin=begin, layer=layer),
+                insides=_insides(trace.gates, traced, begin=begin, layer=layer),
                 forecast=self._forecast(trace) if is_newest else [],
                 end=Keyframe(int(traced["seq"][-1]), trace.record) if is_newest else None,
             )

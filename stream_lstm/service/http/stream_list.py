@@ -208,7 +208,7 @@ class StreamList:
 
     def _relative_error(self, rows: Rows) -> NDArray[np.float64]:
         """(B,) recent error of the worst target, relative to the last-value forecast."""
-        ratio = Accuracy(*(self._memories.column(name, rows) for name in Accuracy._fields)).ratio()
+        ratio = Accuracy.read(lambda name: self._memories.column(name, rows)).relative_mae()
         return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
     def _coverage(self, rows: Rows) -> NDArray[np.float64]:

@@ -29,10 +29,10 @@ def stream_quality(memories: Memories, interval: float) -> StreamQuality:
     """
     rows = memories.taken()
     rows = rows[memories.column("seq", rows) >= WARM_EVENTS]
-    accuracy = Accuracy(*(memories.column(name, rows) for name in Accuracy._fields))
-    relative = accuracy.ratio()
+    accuracy = Accuracy.read(lambda name: memories.column(name, rows))
+    relative = accuracy.relative_mae()
     judged = ~np.isnan(relative).all(axis=1)
-    relative, coverage = np.nan_to_num(relative[judged]), accuracy.covered[judged]
+    relative, coverage = np.nan_to_num(relative[judged]), accuracy.coverage[judged]
     return StreamQuality(
         judged=int(judged.sum()),
         worse=int((relative > 1.0).any(axis=1).sum()),

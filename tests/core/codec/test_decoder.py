@@ -1,4 +1,4 @@
-"""Payloads: what they become, what is wrong with them, and that nothing else ever happens."""
+"""Decoder: payloads to events, or to a rejection by reason."""
 
 from __future__ import annotations
 
@@ -10,32 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_lstm.core.codec.decoder import Decoder, Source, _Reader
-from stream_lstm.core.codec.timestamps import epoch_seconds
+from stream_lstm.core.codec.decoder import Decoder, Source
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import REASONS, Clock, Events
-
-NOW = 1.8e9
-ALL = Source(Pattern("#"), Template("{topic}", ()))
-NAMED = Source(Pattern("#"), Template("{topic}", ()), ("v", "w"), ("t",))
-
-
-def decoder(*sources: Source, features: tuple[str, ...] = ("value",), **limits: int) -> Decoder:
-    return Decoder(sources or (ALL,), features, **limits)
-
-
-def read(decoded: Decoder, payload: bytes, topic: str = "a/b") -> tuple[list[Any], list[str]]:
-    """(stream, value, time, clock) of each event, and the reasons of what is refused beside them."""
-    events = Events()
-    wrong = decoded.decode(topic, payload, NOW, events)
-    rows = list(zip(events.keys, events.values, events.times, events.marks, strict=True))
-    return rows, [error.reason for error in wrong]
-
-
-def arrived(*rows: tuple[str, float]) -> list[Any]:
-    return [(key, value, NOW, Clock.ARRIVAL) for key, value in rows]
-
+from tests.core.codec.payloads import ALL, JSON, NAMED, NOW, arrived, decoder, read
 
 GOOD = [
     (b"21.5", arrived(("a/b", 21.5))),
@@ -122,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("payload", "reason"), BAD)
-def test_what_is_no_event_is_refused_by_reason_and_changes_nothing(payload: bytes, reason: str) -> None:
+def test_another_payload_is_rejected_by_reason_and_gives_no_event(payload: bytes, reason: str) -> None:
     events = Events()
     with pytest.raises(PayloadError) as caught:
         decoder().decode("a/b", payload, NOW, events)
@@ -147,7 +126,7 @@ NAMED_CASES = [
 
 
 @pytest.mark.parametrize(("payload", "events", "reasons"), NAMED_CASES)
-def test_named_fields_are_read_and_a_wrong_one_spares_the_others(
+def test_a_wrong_field_does_not_affect_the_other_named_fields(
     payload: bytes, events: list[Any], reasons: list[str]
 ) -> None:
     assert read(decoder(NAMED), payload) == (events, reasons)
@@ -165,39 +144,10 @@ def test_named_fields_are_read_and_a_wrong_one_spares_the_others(
         (b'{"v": 1, "t": 1e400}', "not_finite"),
     ],
 )
-def test_named_fields_that_are_all_wrong_refuse_the_message(payload: bytes, reason: str) -> None:
+def test_a_message_whose_named_fields_are_all_wrong_is_rejected(payload: bytes, reason: str) -> None:
     with pytest.raises(PayloadError) as caught:
         read(decoder(NAMED), payload)
     assert caught.value.reason == reason
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("vwtx"), inner, max_size=4),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=400)
-@given(st.dictionaries(st.sampled_from(["v", "w", "t", "x"]), JSON, max_size=4))
-def test_the_quick_reader_and_the_patient_one_agree(content: dict[str, Any]) -> None:
-    payload = json.dumps(content).encode()
-    patient = decoder(NAMED)
-    for reader in patient._readers:
-        assert isinstance(reader, _Reader)
-        reader._fast = None
-    assert outcome(decoder(NAMED), payload) == outcome(patient, payload)
-
-
-def outcome(decoded: Decoder, payload: bytes) -> object:
-    try:
-        return read(decoded, payload)
-    except PayloadError as error:
-        return error.reason
 
 
 @settings(max_examples=1_000)
@@ -205,7 +155,7 @@ def outcome(decoded: Decoder, payload: bytes) -> object:
     st.binary(max_size=60)
     | st.builds(lambda c, n: json.dumps(c).encode()[: n or None], JSON, st.integers(-3, 0))
 )
-def test_any_bytes_are_events_or_refused_and_nothing_else(payload: bytes) -> None:
+def test_any_bytes_give_events_or_a_rejection(payload: bytes) -> None:
     for source in (ALL, NAMED):
         events = Events()
         try:
@@ -222,7 +172,7 @@ def test_any_bytes_are_events_or_refused_and_nothing_else(payload: bytes) -> Non
 JOINT = Source(Pattern("m/{d}"), Template("{d}", ("d",)), ("temp", "deep.vib"), ("t",))
 
 
-def test_a_model_of_several_features_makes_one_event_of_an_object() -> None:
+def test_with_several_features_an_object_is_one_event() -> None:
     joint = decoder(JOINT, features=("a", "b"))
     events = Events()
     joint.decode("m/7", b'{"temp": 1, "deep": {"vib": 2}}', NOW, events)
@@ -233,7 +183,7 @@ def test_a_model_of_several_features_makes_one_event_of_an_object() -> None:
     assert len(events) == 1
 
 
-def test_a_model_of_several_features_reads_them_by_name_quickly_too() -> None:
+def test_with_several_features_the_features_names_are_the_default_fields() -> None:
     joint = decoder(ALL, features=("a", "b"))
     assert read_joint(joint, b'{"b": 2, "a": 1, "time": 1700000000}') == (["t"], [1.0, 2.0], [1.7e9])
     for payload, reason in (
@@ -250,11 +200,6 @@ def read_joint(joint: Decoder, payload: bytes) -> tuple[list[str], list[float], 
     events = Events()
     joint.decode("t", payload, NOW, events)
     return events.keys, events.values, events.times
-
-
-def test_fields_that_do_not_fit_the_features_are_the_operators_fault() -> None:
-    with pytest.raises(ValueError, match="2 features, but 1 fields"):
-        decoder(Source(Pattern("#"), Template("x", ()), ("a",)), features=("a", "b"))
 
 
 def test_a_payload_can_name_its_stream() -> None:
@@ -274,20 +219,20 @@ def test_a_number_cannot_name_its_stream() -> None:
     assert caught.value.reason == "bad_key"
 
 
-def test_what_names_a_stream_is_no_measurement() -> None:
+def test_a_field_in_the_streams_name_is_not_a_value() -> None:
     source = Source(Pattern("#"), Template("{payload.id}", ()))
     assert read(decoder(source), b'{"id": 5, "v": 1}')[0] == arrived(("5:v", 1.0))
 
 
 @pytest.mark.parametrize("source", [ALL, NAMED])
-def test_names_that_are_too_long_are_refused(source: Source) -> None:
+def test_a_stream_name_that_is_too_long_is_rejected(source: Source) -> None:
     for topic in ("a" * 600, "é" * 300):
         with pytest.raises(PayloadError) as caught:
             read(decoder(source), b'{"v": 1}', topic)
         assert caught.value.reason == "bad_key"
 
 
-def test_the_first_source_that_matches_counts_and_other_topics_are_refused() -> None:
+def test_the_first_matching_source_counts_and_other_topics_are_rejected() -> None:
     first = Source(Pattern("a/+"), Template("first", ()))
     second = Source(Pattern("a/#"), Template("second", ()))
     both = decoder(first, second)
@@ -298,7 +243,7 @@ def test_the_first_source_that_matches_counts_and_other_topics_are_refused() -> 
     assert caught.value.reason == "unexpected_topic"
 
 
-def test_a_message_without_a_topic_was_not_text() -> None:
+def test_a_message_whose_topic_is_not_utf_8_is_malformed() -> None:
     with pytest.raises(PayloadError) as caught:
         read(decoder(), b"1", "")
     assert caught.value.reason == "malformed"
@@ -311,115 +256,12 @@ def test_remembered_topics_are_bounded() -> None:
     assert len(small._routes) <= 3
 
 
-@pytest.mark.parametrize("fields", [("",), ("a..b",), (".a",), ("a", "a")])
-def test_field_names_that_are_none_are_refused(fields: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=r"field"):
-        Source(Pattern("#"), Template("x", ()), fields)
-
-
 def test_a_source_without_times_takes_the_arrival() -> None:
     source = Source(Pattern("#"), Template("x", ()), ("v",), ())
     assert read(decoder(source), b'{"v": 1, "time": 1700000000}')[0] == arrived(("x:v", 1.0))
 
 
-@pytest.mark.parametrize("fields", [("t",), ("a.b",)])
-def test_what_cannot_be_compiled_is_read_all_the_same(fields: tuple[str, ...]) -> None:
-    source = Source(Pattern("#"), Template("x", ()), fields, ("t",))
-    payload = {"t": 1_700_000_000, "a": {"b": 1.7e9}}
-    assert read(decoder(source), json.dumps(payload).encode())[0][0][1] == 1.7e9
-
-
-@pytest.mark.parametrize(
-    ("stamp", "seconds"),
-    [
-        (1_700_000_000, 1.7e9),
-        (1_700_000_000.25, 1.7e9 + 0.25),
-        (1_700_000_000_250, 1.7e9 + 0.25),
-        (1_700_000_000_250_000, 1.7e9 + 0.25),
-        (1_700_000_000_250_000_000, 1.7e9 + 0.25),
-        ("1700000000.25", 1.7e9 + 0.25),
-        ("2023-11-14 22:13:20", 1.7e9),
-        ("2023-11-14T23:13:20+01:00", 1.7e9),
-        ("20231114T221320Z", 1.7e9),
-        ("2000-01-01", 946_684_800.0),
-        (NOW + 86_400, NOW + 86_400),
-    ],
-)
-def test_times_are_told_apart_by_their_size_and_shape(stamp: object, seconds: float) -> None:
-    assert epoch_seconds(stamp, NOW) == pytest.approx(seconds, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    "stamp", [946_684_799, NOW + 86_401, 1e300, -5, 0, math.inf, math.nan, 10**400, "", "x", None, {}]
-)
-def test_absurd_times_are_refused(stamp: object) -> None:
-    with pytest.raises(PayloadError) as caught:
-        epoch_seconds(stamp, NOW)
-    assert caught.value.reason == "bad_time"
-
-
-READ_TOGETHER = {
-    "one number": (Source(Pattern("#"), Template("{topic}", ()), ("v",), ()), ("value",)),
-    "with a time": (Source(Pattern("#"), Template("{topic}", ()), ("v",), ("t", "ts")), ("value",)),
-    "two streams": (NAMED, ("value",)),
-    "one event of two": (NAMED, ("v", "w")),
-    "every number": (ALL, ("value",)),
-}
-PAYLOADS = st.sampled_from(
-    [
-        b'{"v": 1.5, "w": 2}',
-        b'{"v": -1e99, "w": 1e99, "x": [1]}',
-        b'{"v": 3, "w": 4, "t": 1700000000}',
-        b'{"v": 3, "w": 4, "t": 1700000000123}',
-        b'{"v": 3, "w": 4, "t": "2023-11-14T22:13:20Z"}',
-        b'{"v": 5, "w": 6, "ts": 1.6e9}',
-        b'{"v": 5, "w": 6, "t": "soon"}',
-        b'{"v": 5, "w": 6, "t": 5e9}',
-        b'{"v": 7}',
-        b'{"w": null, "v": 7}',
-        b'{"v": 1e101, "w": 1}',
-        b'{"v": 1, "w": "1"}',
-        b'{"v": 1, "w": 1',
-        b"21.5",
-        b"",
-        b'{"v": 1, "w": 1, "long": "' + b"x" * 300 + b'"}',
-    ]
-)
-
-
-@pytest.mark.parametrize("kind", READ_TOGETHER)
-@given(
-    said=st.lists(st.tuples(st.sampled_from(["a", "b", "c/d"]), PAYLOADS), min_size=1, max_size=4),
-    alike=st.booleans(),
-)
-def test_many_are_read_together_as_each_by_itself_or_not_at_all(
-    kind: str, said: list[tuple[str, bytes]], alike: bool
-) -> None:
-    source, features = READ_TOGETHER[kind]
-    decoded = decoder(source, features=features, payload_bytes_max=300)
-    said = [(topic, said[0][1]) for topic, _ in said] if alike else said
-    topics, payloads = [topic for topic, _ in said], [payload for _, payload in said]
-    before, singly, together = Events(["x"], [1.0], [0], [2.0]), Events(["x"], [1.0], [0], [2.0]), None
-    assert decoded.decode_all(topics, payloads, NOW, before) == 0  # they are not known yet
-    wrong = 0
-    for topic, payload in said:
-        try:
-            wrong += len(decoded.decode(topic, payload, NOW, singly))
-        except PayloadError:
-            wrong += 1
-    together = Events(["x"], [1.0], [0], [2.0])
-    each = decoded.decode_all(topics, payloads, NOW, together)
-    if each:
-        assert not wrong
-        assert together == singly
-        assert len(together) == 1 + each * len(said)
-    else:
-        assert together == before
-    plain = all(payload == b'{"v": 1.5, "w": 2}' for payload in payloads)
-    assert each or not plain or kind == "every number"
-
-
-def test_what_comes_by_different_subscriptions_is_read_singly() -> None:
+def test_messages_of_different_sources_are_not_read_together() -> None:
     one, other = (
         Source(Pattern(f"{name}/#"), Template("{topic}", ()), ("v",), ()) for name in ("one", "other")
     )

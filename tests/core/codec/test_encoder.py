@@ -1,4 +1,4 @@
-"""Predictions as they are published."""
+"""Encoder: predictions and rejections as they are published."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.codec import encoder
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import FROZEN, Batch, Events
 from tests.core.models import KINDS, engine, random_model
 
 
 def strict(payload: bytes) -> dict[str, Any]:
-    """JSON without the NaN that Python would let pass."""
+    """The JSON of a payload; NaN and Infinity, which Python accepts, are errors."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
 
-    told = json.loads(payload, parse_constant=refuse)
-    assert isinstance(told, dict)
-    return told
+    found = json.loads(payload, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
 
 
 def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
@@ -31,12 +33,13 @@ def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     values = np.arange(events * wide, dtype=float).reshape(events, wide)
     times = np.arange(events) + 1.7e9
     marks = [0, 1, 2, *[FROZEN] * (events - 3)]
-    said = engine(made, 1).apply(Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values))
+    batch = Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values)
+    predictions = engine(made, 1).apply(batch)
     columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
-    return encoder.Encoder(made.id, made.spec, **options).encode(columns, said)
+    return encoder.Encoder(made.id, made.spec, **options).encode(columns, predictions)
 
 
-def test_a_number_has_every_field() -> None:
+def test_the_prediction_of_a_single_number_has_every_field() -> None:
     first, second, third = map(strict, published("step"))
     assert list(first) == [
         *("stream", "seq", "time", "clock", "value", "expected"),
@@ -46,12 +49,12 @@ def test_a_number_has_every_field() -> None:
     assert third["anomaly"] is None
     assert (first["expected"], first["interval"], first["seq"]) == (None, None, 1)
     assert second["expected"] == first["prediction"]
-    assert [told["clock"] for told in (first, second, third)] == ["event", "arrival", "uncertain"]
+    assert [found["clock"] for found in (first, second, third)] == ["event", "arrival", "uncertain"]
     assert second["interval"][0] < second["prediction"] < second["interval"][1]
     assert second["model"].startswith("random:")
 
 
-def test_several_numbers_go_by_their_names() -> None:
+def test_several_numbers_are_objects_by_name() -> None:
     first, second, _ = map(strict, published("fixed"))
     assert first["value"] == {"a": 0.0, "b": 1.0}
     assert first["expected"] is None
@@ -63,24 +66,59 @@ def test_several_numbers_go_by_their_names() -> None:
     assert "trust" not in second
 
 
-def test_each_number_is_trusted_on_its_own() -> None:
+@pytest.mark.parametrize("kind", ["step", "pair"])
+def test_an_anomaly_has_a_kind_and_a_normal_event_has_none(kind: str) -> None:
+    model = random_model(**KINDS[kind])
+    wide = len(model.spec.features)
+    batch = Batch.timed(np.ones(2, np.intp), np.array([1.7e9, 1.7e9 + 60]), np.ones((2, wide)))
+    predictions = engine(model, 1).apply(batch)
+    scored = predictions._replace(
+        anomaly=np.array([0.1, ALERT_THRESHOLD]),
+        kind=np.array([2, 2], np.int8),
+        alert=np.array([False, True]),
+    )
+    events = Events(["s"] * 2, batch.times.tolist(), [0, 0], batch.values.ravel().tolist())
+    first, second = map(strict, encoder.Encoder(model.id, model.spec).encode(events, scored))
+    assert (first["anomaly"], first["alert"], first["kind"]) == (0.1, False, None)
+    assert (second["anomaly"], second["alert"], second["kind"]) == (ALERT_THRESHOLD, True, "record")
+
+
+def test_a_prediction_whose_interval_is_known_has_it() -> None:
+    model = random_model()
+    running = engine(model, 1)
+    batch = Batch.timed(np.ones(1, np.intp), np.array([1.7e9]), np.ones((1, 1)))
+    running.apply(batch)
+    predictions = running.apply(batch._replace(times=batch.times + 60))
+    events = Events(["s"], batch.times.tolist(), [0], [1.0])
+    (found,) = map(strict, encoder.Encoder(model.id, model.spec).encode(events, predictions))
+    low, high = found["interval"]
+    assert low < found["prediction"] < high
+
+
+def test_no_events_have_no_predictions() -> None:
+    model = random_model()
+    nothing = Predictions.none(model.spec)
+    assert encoder.Encoder(model.id, model.spec, details=True, forecast=True).encode(Events(), nothing) == []
+
+
+def test_each_number_has_its_own_trust() -> None:
     first, second, _ = map(strict, published("pair"))
     assert first["trust"] == {"a": 0.5, "b": 0.5}
     assert set(second["trust"]) == {"a", "b"}
     assert all(0.0 <= share <= 1.0 for share in second["trust"].values())
 
 
-def test_on_request_it_says_how_far_it_can_be_relied_on() -> None:
-    first, second, *_ = said = list(map(strict, published("step", 120, details=True)))
+def test_details_are_added_on_request() -> None:
+    first, second, *_ = predictions = list(map(strict, published("step", 120, details=True)))
     assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
     assert second["details"]["error_ratio"] > 0.0
-    assert next(one["seq"] for one in said if one["details"]["warm"]) == 100
+    assert next(one["seq"] for one in predictions if one["details"]["warm"]) == 100
     pair = strict(published("pair", details=True)[1])
     assert set(pair["details"]["covered"]) == {"a", "b"}
     assert "details" not in strict(published("classes", details=True)[1])
 
 
-def test_on_request_it_looks_further_ahead() -> None:
+def test_forecasts_further_ahead_are_added_on_request() -> None:
     first, second, _ = map(strict, published("far", forecast=True))
     assert [step["ahead"] for step in second["forecast"]] == [1, 2, 6]
     assert second["forecast"][0]["value"] == second["prediction"]
@@ -92,17 +130,17 @@ def test_on_request_it_looks_further_ahead() -> None:
     assert strict(published("pair", forecast=True)[0])["forecast"][0]["interval"] is None
 
 
-def test_what_was_frozen_says_so() -> None:
-    told = list(map(strict, published("step", 5)))
-    assert [one.get("frozen") for one in told] == [None, None, None, True, True]
-    assert told[3]["clock"] == "event"
+def test_a_frozen_event_is_marked() -> None:
+    found = list(map(strict, published("step", 5)))
+    assert [one.get("frozen") for one in found] == [None, None, None, True, True]
+    assert found[3]["clock"] == "event"
 
 
-def test_labels_come_with_probabilities_and_nothing_that_is_not_said() -> None:
-    told = strict(published("classes")[1])
-    assert told["label"] == max(told["probabilities"], key=told["probabilities"].get)
-    assert sum(told["probabilities"].values()) == pytest.approx(1.0)
-    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(told)
+def test_a_label_has_probabilities_and_no_numbers() -> None:
+    found = strict(published("classes")[1])
+    assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
+    assert sum(found["probabilities"].values()) == pytest.approx(1.0)
+    assert not {"expected", "prediction", "interval", "anomaly", "alert", "kind", "trust"} & set(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,9 +149,9 @@ def test_the_same_events_give_the_same_bytes(kind: str) -> None:
 
 
 def test_a_rejection_carries_the_original_bytes() -> None:
-    told = strict(encoder.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
-    assert base64.b64decode(told.pop("payload_base64")) == b"\xff\x00"
-    assert told == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
+    found = strict(encoder.rejection("a/b", b"\xff\x00", reason="malformed", detail="x", time=5.0))
+    assert base64.b64decode(found.pop("payload_base64")) == b"\xff\x00"
+    assert found == {"topic": "a/b", "reason": "malformed", "detail": "x", "time": 5.0, "payload_bytes": 2}
     large = strict(encoder.rejection("a", b"x" * 70_000, reason="too_large", detail="", time=0.0))
     assert len(base64.b64decode(large["payload_base64"])) == encoder.REJECTED_BYTES_MAX
     assert large["payload_bytes"] == 70_000

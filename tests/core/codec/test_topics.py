@@ -1,4 +1,4 @@
-"""Topics to streams: MQTT's matching rules, names, and nothing that leaves its place."""
+"""Topic patterns by MQTT's matching rules, and stream names from topics and payloads."""
 
 from __future__ import annotations
 
@@ -65,25 +65,25 @@ def test_patterns_match_as_mqtt_does(
         "{1}",
     ],
 )
-def test_filters_that_are_none_are_refused(text: str) -> None:
+def test_an_invalid_filter_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         Pattern(text)
 
 
-def test_a_name_is_made_of_topic_names_and_payload() -> None:
+def test_a_stream_name_has_parts_from_the_topic_and_the_payload() -> None:
     template = Template("{site}/{payload.device.id}:{topic}", ("site",))
     assert template.payload_fields == ("device.id",)
     assert template.fill("a/b", {"site": "x"}, {"device.id": 7}) == "x/7:a/b"
 
 
 @pytest.mark.parametrize("text", ["", "{other}", "{topic!r}", "{topic:>9}", "{}", "a+b", "#", "{topic"])
-def test_templates_that_name_nothing_known_are_refused(text: str) -> None:
+def test_an_invalid_template_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         Template(text, ("device",))
 
 
 @pytest.mark.parametrize("value", [None, "", True, 1.5, [1], {"a": 1}, 2**70])
-def test_what_cannot_name_a_stream_is_refused(value: object) -> None:
+def test_a_value_that_cannot_name_a_stream_is_rejected(value: object) -> None:
     with pytest.raises(PayloadError) as caught:
         Template("{payload.id}", ()).fill("t", {}, {"id": value})
     assert caught.value.reason == "bad_key"
@@ -99,12 +99,12 @@ def test_what_cannot_name_a_stream_is_refused(value: object) -> None:
         ("\ud800", "\ud800"),
     ],
 )
-def test_what_a_payload_says_is_escaped(name: str, escaped: str) -> None:
+def test_a_part_from_the_payload_is_escaped(name: str, escaped: str) -> None:
     assert escape(name) == escaped
 
 
 @given(st.text(min_size=1), st.text())
-def test_no_payload_leaves_its_place_in_a_topic(device: str, topic: str) -> None:
+def test_a_payload_cannot_add_levels_or_wildcards_to_a_topic(device: str, topic: str) -> None:
     made = Template("site/{payload.id}/x", ()).fill(topic, {}, {"id": device})
     assert made.count("/") == 2
     assert not set(made) & set("+#$\0\n")

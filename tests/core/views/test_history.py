@@ -1,260 +1,172 @@
-"""What was noted is found again, the newest in the place of the oldest; gates are told as they were."""
+"""History: the last events and keyframes of streams, with separate rings for frequent and rare events."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import cell
-from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.trackers.interval import INTERVAL
-from stream_lstm.core.views import history as recent_module
-from stream_lstm.core.views.gate_trace import Segment, Trace, trace
+from stream_lstm.core.views import history as history_module
 from stream_lstm.core.views.history import (
     EVENTS_BYTES_MAX,
     KEYFRAME_EVENTS,
     KEYFRAMES_BYTES_MAX,
-    SELDOM_SECONDS,
+    RARE_GAP_SECONDS,
     WAITING_BATCHES_MAX,
     WAITING_EVENTS_MAX,
     History,
     HistorySize,
 )
-from stream_lstm.core.views.summary import summarize
-from stream_lstm.events import FROZEN, Batch, Clock
-from tests.core.models import KINDS, description, engine, random_model
-
-MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
-
-
-def note(
-    recent: History, running: Engine, rows: list[int], rng: np.random.Generator, marks: int = 0
-) -> tuple[Batch, Predictions]:
-    """Apply and note drawn events of these rows."""
-    wide = len(running.model.spec.features)
-    came = Batch(
-        streams=np.array(rows, np.intp),
-        times=1.7e9 + rng.uniform(0, 60, len(rows)).cumsum(),
-        marks=np.full(len(rows), marks, np.uint8),
-        values=rng.normal(20, 3, (len(rows), wide)),
-    )
-    said = running.apply(came)
-    recent.append(came, said)
-    return came, said
+from tests.core.models import KINDS, description
+from tests.core.views.recorded import Recorded
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_noted_is_found_again(kind: str) -> None:
-    running, rng = engine(MODELS[kind], 3), np.random.default_rng(1)
-    recent = History(running.model, running.memories, events_max=1_000)
-    came, said = note(recent, running, [1, 2, 1, 3, 1], rng)
-    stream = int(running.memories.ids[1])
-    found = recent.events_of(stream, 10)
-    mine = came.streams == 1
+def test_appended_events_are_found_with_their_predictions(kind: str) -> None:
+    recorded = Recorded(kind, 3)
+    batch, predictions = recorded.append([1, 2, 1, 3, 1])
+    history, stream = recorded.history, recorded.number(1)
+    found = history.events_of(stream, 10)
+    mine = batch.streams == 1
     assert found["seq"].tolist() == [1, 2, 3]
-    assert found["time"].tolist() == came.times[mine].tolist()
-    assert found["value"].tolist() == came.values[mine].tolist()
-    assert found["prediction"].tobytes() == said.prediction[mine].tobytes()
-    assert found["kind"].tolist() == said.kind[mine].tolist()
-    assert found["alert"].tolist() == said.alert[mine].tolist()
-    assert found["reach"].tobytes() == said.half_width[mine, 0].tobytes()
-    assert found["anomaly"].tobytes() == said.anomaly[mine].tobytes()
-    assert found["probabilities"].tobytes() == said.probabilities[mine].tobytes()
-    assert recent.events_of(stream, 2)["seq"].tolist() == [2, 3]
-    assert len(recent.events_of(stream, 0)) == len(recent.events_of(99, 10)) == 0
+    assert found["time"].tolist() == batch.times[mine].tolist()
+    assert found["value"].tolist() == batch.values[mine].tolist()
+    assert found["prediction"].tobytes() == predictions.prediction[mine].tobytes()
+    assert found["kind"].tolist() == predictions.kind[mine].tolist()
+    assert found["alert"].tolist() == predictions.alert[mine].tolist()
+    assert found["half_width"].tobytes() == predictions.half_width[mine, 0].tobytes()
+    assert found["anomaly"].tobytes() == predictions.anomaly[mine].tobytes()
+    assert found["probabilities"].tobytes() == predictions.probabilities[mine].tobytes()
+    assert found.dtype == history.event_type
+    assert history.events_of(stream, 2)["seq"].tolist() == [2, 3]
+    assert len(history.events_of(stream, 0)) == len(history.events_of(99, 10)) == 0
 
 
 @pytest.mark.parametrize("size", [1, 5, 40, 2_000])
-def test_what_waits_is_put_into_the_rings_in_order(size: int) -> None:
-    running, rng = engine(MODELS["step"], 3), np.random.default_rng(10)
-    running.memories.rhythm[2] = SELDOM_SECONDS + 1
-    recent = History(running.model, running.memories, events_max=100_000)
-    said = []
+def test_waiting_batches_are_few_and_reach_the_rings_in_order(size: int) -> None:
+    recorded, rng = Recorded("step", 3, events_max=100_000, rare=[2]), np.random.default_rng(10)
+    history, appended = recorded.history, []
     for _ in range(6_000 // size):
-        came, predictions = note(recent, running, rng.integers(1, 4, size).tolist(), rng)
-        said += zip(came.streams.tolist(), predictions.prediction[:, 0].tolist(), strict=True)
-        assert len(recent._waiting) < WAITING_BATCHES_MAX
-        assert recent._events_waiting < WAITING_EVENTS_MAX
+        batch, predictions = recorded.append(rng.integers(1, 4, size).tolist())
+        appended += zip(batch.streams.tolist(), predictions.prediction[:, 0].tolist(), strict=True)
+        assert len(history._waiting) < WAITING_BATCHES_MAX
+        assert history._waiting_events < WAITING_EVENTS_MAX
     for row in (1, 2, 3):
-        found = recent.events_of(int(running.memories.ids[row]), 10_000)
-        assert found["prediction"][:, 0].tolist() == [value for whose, value in said if whose == row]
+        found = history.events_of(recorded.number(row), 10_000)
+        assert found["prediction"][:, 0].tolist() == [value for other, value in appended if other == row]
 
 
 @pytest.mark.parametrize(
-    ("events_max", "events_bytes", "anchors_bytes", "events", "anchors"),
+    ("events_max", "events_bytes", "keyframes_bytes", "events", "keyframes"),
     [
         (1_000, 10**9, 10**9, 500, 15),
-        (1_000, 0, 0, 500, 15),  # a plain model has what is asked for, however little is allowed
+        (1_000, 0, 0, 500, 15),  # a small model has the whole number at any limit of bytes
         (1, 0, 0, 1, 1),
         (0, 10**9, 10**9, 0, 1),
     ],
 )
-def test_as_many_events_are_kept_as_asked_for(
+def test_a_small_model_has_the_whole_number_of_events(
     monkeypatch: pytest.MonkeyPatch,
     events_max: int,
     events_bytes: int,
-    anchors_bytes: int,
+    keyframes_bytes: int,
     events: int,
-    anchors: int,
+    keyframes: int,
 ) -> None:
-    monkeypatch.setattr(recent_module, "EVENTS_BYTES_MAX", events_bytes)
-    monkeypatch.setattr(recent_module, "KEYFRAMES_BYTES_MAX", anchors_bytes)
-    running = engine(MODELS["step"], 1)
-    recent = History(running.model, running.memories, events_max=events_max)
-    assert [ring._size for ring in recent._rings] == [events] * 2
-    assert [ring._size for ring in recent._anchors] == [anchors] * 2
+    monkeypatch.setattr(history_module, "EVENTS_BYTES_MAX", events_bytes)
+    monkeypatch.setattr(history_module, "KEYFRAMES_BYTES_MAX", keyframes_bytes)
+    history = Recorded("step", 1, events_max=events_max).history
+    assert [ring.size for ring in history._events] == [events] * 2
+    assert [ring.size for ring in history._keyframes] == [keyframes] * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_kept_takes_what_was_planned(kind: str) -> None:
-    running = engine(MODELS[kind], 1)
-    recent = History(running.model, running.memories, events_max=1_001)
-    rings = (*recent._rings, *recent._anchors)
-    taken = sum(column.nbytes for ring in rings for column in (ring._streams, *ring._columns))
-    assert HistorySize.of(running.model.spec, 1_001).full_bytes == taken
+def test_the_rings_have_the_size_that_is_planned(kind: str) -> None:
+    recorded = Recorded(kind, 1, events_max=1_001)
+    rings = (*recorded.history._events, *recorded.history._keyframes)
+    planned = HistorySize.of(recorded.engine.model.spec, 1_001).full_bytes
+    assert sum(ring.nbytes for ring in rings) == planned
 
 
 def test_a_wide_model_takes_bounded_memory() -> None:
     names = [f"f{n}" for n in range(300)]
     wide = description(features=names, targets=names, layers=16, units=4_096)
     memories = Memories(wide, rows_max=1)
-    record = memories.row_type.itemsize
-    assert record > 500_000
-    recent = History(SimpleNamespace(spec=wide), memories, events_max=262_144)  # type: ignore[arg-type]
-    events = sum(column.nbytes for ring in recent._rings for column in ring._columns)
-    anchors = sum(column.nbytes for ring in recent._anchors for column in ring._columns)
+    assert memories.row_type.itemsize > 500_000
+    model, gaps = SimpleNamespace(spec=wide), np.zeros(2, np.float32)
+    history = History(model, memories, gaps, events_max=262_144)  # type: ignore[arg-type]
+    events, keyframes = (sum(r.nbytes for r in rings) for rings in (history._events, history._keyframes))
     assert EVENTS_BYTES_MAX * 0.9 < events <= EVENTS_BYTES_MAX * 1.1
-    assert KEYFRAMES_BYTES_MAX * 0.9 < anchors <= KEYFRAMES_BYTES_MAX * 1.1
+    assert KEYFRAMES_BYTES_MAX * 0.9 < keyframes <= KEYFRAMES_BYTES_MAX * 1.1
 
 
-def test_the_newest_take_the_place_of_the_oldest() -> None:
-    running, rng = engine(MODELS["step"], 2), np.random.default_rng(2)
-    recent = History(running.model, running.memories, events_max=20)  # 10 of each kind of stream
-    streams = running.memories.ids[[1, 2]].tolist()
+def test_the_newest_events_replace_the_oldest() -> None:
+    recorded = Recorded("step", 2, events_max=20)  # 10 per ring
     for _ in range(3):
-        note(recent, running, [1, 1, 1, 2], rng)
-    assert [recent.events_of(stream, 99)["seq"].tolist() for stream in streams] == [
-        [2 + 1, *range(4, 10)],
-        [1, 2, 3],
-    ]
-    note(recent, running, [2] * 25, rng)  # more than there is room for, at once
-    assert recent.events_of(streams[0], 99)["seq"].tolist() == []
-    assert recent.events_of(streams[1], 99)["seq"].tolist() == list(range(19, 29))
+        recorded.append([1, 1, 1, 2])
+    assert (recorded.seqs(1), recorded.seqs(2)) == ([3, 4, 5, 6, 7, 8, 9], [1, 2, 3])
+    recorded.append([2] * 25)  # more at once than a ring has room for
+    assert (recorded.seqs(1), recorded.seqs(2)) == ([], list(range(19, 29)))
 
 
-def test_streams_that_speak_often_do_not_push_out_those_that_seldom_do() -> None:
-    running, rng = engine(MODELS["step"], 2), np.random.default_rng(3)
-    recent = History(running.model, running.memories, events_max=20)
-    often, seldom = running.memories.ids[[1, 2]].tolist()
-    running.memories.rhythm[2] = SELDOM_SECONDS + 1
-    note(recent, running, [2], rng)
-    note(recent, running, [1, 2, 1], rng)
-    note(recent, running, [1] * 30, rng)
-    assert recent.events_of(seldom, 99)["seq"].tolist() == [1, 2]
-    running.memories.rhythm[1] = SELDOM_SECONDS + 1  # it has become one of them: both rings are looked at
-    note(recent, running, [1], rng)
-    assert recent.events_of(often, 99)["seq"].tolist() == list(range(23, 34))
+def test_frequent_events_do_not_displace_rare_ones() -> None:
+    recorded = Recorded("step", 2, events_max=20, rare=[2])
+    for rows in ([2], [1, 2, 1], [1] * 30):
+        recorded.append(rows)
+    assert recorded.seqs(2) == [1, 2]
+    recorded.longest_gap[1] = RARE_GAP_SECONDS + 1  # from now on in the other ring
+    recorded.append([1])
+    assert recorded.seqs(1) == list(range(23, 34))
 
 
-def test_nothing_is_kept_where_there_is_no_room() -> None:
-    running, rng = engine(MODELS["step"], 1), np.random.default_rng(4)
-    recent = History(running.model, running.memories, events_max=0)
-    note(recent, running, [1] * KEYFRAME_EVENTS, rng)
-    stream = int(running.memories.ids[1])
-    assert len(recent.events_of(stream, 9)) == 0
-    assert list(recent.keyframes(stream, 1_000)) == []
+def test_a_history_of_no_events_keeps_nothing() -> None:
+    recorded = Recorded("step", 1, events_max=0)
+    recorded.append([1] * KEYFRAME_EVENTS)
+    assert recorded.seqs(1) == []
+    assert list(recorded.history.keyframes(recorded.number(1), 1_000)) == []
 
 
-def test_records_of_streams_that_seldom_speak_are_not_pushed_out_either() -> None:
-    running, rng = engine(MODELS["step"], 2), np.random.default_rng(11)
-    recent = History(running.model, running.memories, events_max=4 * KEYFRAME_EVENTS)  # room for two of each
-    often, seldom = running.memories.ids[[1, 2]].tolist()
-    running.memories.rhythm[2] = SELDOM_SECONDS + 1
+def test_keyframes_of_frequent_streams_do_not_displace_those_of_rare_ones() -> None:
+    recorded = Recorded("step", 2, events_max=4 * KEYFRAME_EVENTS, rare=[2])  # two keyframes per ring
     for rows in ([2] * KEYFRAME_EVENTS, *([1] * KEYFRAME_EVENTS,) * 3, [1, 2]):
-        note(recent, running, rows, rng)
-    assert [anchor.seq for anchor in recent.keyframes(seldom, 9)] == [KEYFRAME_EVENTS]
-    assert [anchor.seq for anchor in recent.keyframes(often, 9)] == [2 * KEYFRAME_EVENTS, 3 * KEYFRAME_EVENTS]
-    assert [anchor.seq for anchor in recent.keyframes(often, 1)] == [3 * KEYFRAME_EVENTS]
+        recorded.append(rows)
+    history, frequent, rare = recorded.history, recorded.number(1), recorded.number(2)
+    assert [frame.seq for frame in history.keyframes(rare, 9)] == [KEYFRAME_EVENTS]
+    assert [frame.seq for frame in history.keyframes(frequent, 9)] == [
+        2 * KEYFRAME_EVENTS,
+        3 * KEYFRAME_EVENTS,
+    ]
+    assert [frame.seq for frame in history.keyframes(frequent, 1)] == [3 * KEYFRAME_EVENTS]
 
 
-def told(recent: History, running: Engine, row: int) -> tuple[NDArray[Any], Trace]:
-    """The events behind a stream's last record, told again in one segment each record."""
-    stream = int(running.memories.ids[row])
-    events = recent.events_of(stream, 10_000)
-    anchors = list(recent.keyframes(stream, 1_000))
-    ends = [anchor.seq for anchor in anchors[1:]] + [int(events["seq"][-1])]
-    segments, chosen = [], []
-    for anchor, end in zip(anchors, ends, strict=True):
-        part = events[(events["seq"] > anchor.seq) & (events["seq"] <= end)]
-        if len(part):
-            chosen.append(part)
-            segments.append(
-                Segment(anchor.record, Batch(part["seq"], part["time"], part["mark"], part["value"]))
-            )
-    *nothing, found = trace(running.model, segments, interval=INTERVAL)
-    assert nothing == [None] * max(map(len, chosen))  # the n-th of each segment together
-    assert found is not None
-    return np.concatenate(chosen), found
+def wait(history: History, batches: int, events: int) -> None:
+    """Let batches wait that are not there."""
+    history._waiting = [(None, SimpleNamespace(streams=range(events)), None)] * batches  # type: ignore[list-item]
+    history._waiting_events = batches * events
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_events_are_told_again_bit_for_bit(kind: str) -> None:
-    running, rng = engine(MODELS[kind], 5), np.random.default_rng(5)
-    recent = History(running.model, running.memories, events_max=1_000)
-    for n in range(90):
-        mark = (int(Clock.UNCERTAIN) if n % 7 == 0 else 0) | (FROZEN if 40 < n < 60 else 0)
-        note(recent, running, [1, 3, 5] if n % 2 else [1, 2], rng, mark)
-    before = running.memories.records(np.arange(1, 6))
-    events, found = told(recent, running, 1)
-    assert events["seq"].tolist() == list(range(KEYFRAME_EVENTS + 1, 91))
-    assert found.record == before[0]
-    assert found.predictions.prediction.tobytes() == events["prediction"].tobytes()
-    assert found.predictions.seq.tolist() == events["seq"].tolist()
-    assert running.memories.records(np.arange(1, 6)) == before  # nothing of ours was touched
+BREACHES: list[tuple[str, Callable[[History], object]]] = [
+    ("the number of waiting events is wrong", lambda h: setattr(h, "_waiting_events", 7)),
+    ("too many events wait", lambda h: wait(h, 1, WAITING_EVENTS_MAX)),
+    ("too many batches wait", lambda h: wait(h, WAITING_BATCHES_MAX, 1)),
+    ("the next place lies outside the ring", lambda h: setattr(h._events[0], "_next", -1)),
+    ("a keyframe is not of the event", lambda h: h._keyframes[0]._columns[0].fill(7)),
+]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_gates_make_the_memory(kind: str) -> None:
-    """What is told of them, put into the picture's equations, gives the LTM and STM that were remembered."""
-    running, rng = engine(MODELS[kind], 2), np.random.default_rng(6)
-    recent = History(running.model, running.memories, events_max=1_000)
-    for _ in range(KEYFRAME_EVENTS + 9):
-        note(recent, running, [2, 1], rng)
-    _, found = told(recent, running, 2)
-    inside = found.insides
-    layers, units = running.model.spec.layers, running.model.spec.units
-    assert inside.ltm.shape == (9, layers, units)
-    assert inside.event.shape == (9, running.model.spec.inputs_width)
-    np.testing.assert_allclose(
-        inside.ltm[1:],
-        cell.remember(inside.ltm[:-1] * inside.forget[1:], inside.news[1:] * inside.learn[1:]),
-        1e-5,
-    )
-    np.testing.assert_allclose(inside.stm, np.tanh(inside.ltm) * inside.use, 1e-5)
-    assert ((inside.forget >= 0) & (inside.forget <= 1)).all()
-    np.testing.assert_array_equal(inside.ltm[-1], running.memories.ltm[2])
-    np.testing.assert_array_equal(inside.stm[-1], running.memories.stm[2])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_glance_sees_what_was_said_last(kind: str) -> None:
-    running, rng = engine(MODELS[kind], 3), np.random.default_rng(7)
-    recent = History(running.model, running.memories, events_max=100)
-    for _ in range(4):
-        came, said = note(recent, running, [3, 1], rng)
-    seen = summarize(running, np.array([3, 1]))
-    assert seen.seq.tolist() == [4, 4]
-    assert seen.value.tolist() == came.values.tolist()
-    assert seen.prediction.tobytes() == said.prediction.tobytes()
-    np.testing.assert_allclose(seen.half_width, said.half_width[:, 0], 1e-6)
-    np.testing.assert_allclose(seen.relative_mae, said.relative_mae, 1e-5)
-    note(recent, running, [2], rng)
-    young = summarize(running, np.array([2]))
-    assert np.isnan(young.half_width).all()
-    assert np.isnan(young.covered).all()
+@pytest.mark.parametrize(("message", "breach"), BREACHES)
+def test_a_breach_of_an_invariant_is_noticed(
+    message: str, breach: Callable[[History], object], made: dict[type, deque[Any]]
+) -> None:
+    recorded = Recorded("step", 1)
+    recorded.append([1] * KEYFRAME_EVENTS)
+    recorded.history.validate()
+    breach(recorded.history)
+    with pytest.raises(AssertionError, match=message):
+        recorded.history.validate()
+    made[History].clear()
