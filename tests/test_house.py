@@ -188,7 +188,7 @@ RECORD_WRITERS = {
     "put": {"core/engine.py"},
     "ltms": {"core/engine.py"},
     "stms": {"core/engine.py"},
-    "errors": {"core/trackers/anomaly.py"},
+    "errors": {"core/trackers/hourly_errors.py"},
     "steps": {"core/trackers/seasonal.py"},
 }
 REGISTRY = ("applied", "written", "seen", "longest_gap", "stale", "anomaly")

@@ -29,7 +29,7 @@ WELL_COVERED = 0.88, 0.92  # coverage of the 90 % interval that counts as calibr
 
 
 class StreamRun(NamedTuple):
-    """What the engine predicted for each event of one stream and how it scored it, (L,) each.
+    """Predictions and scores of the engine for each event of one stream, (L,) each.
 
     Forecasts are those of the event before: `expected`, `low` and `high` are known before the value arrives.
     """

@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 Columns = dict[str, NDArray[Any]]  # of B streams, by name: (B,), (B, F) or (B, T) each
 
 
-class Span(NamedTuple):
+class ColumnGroup(NamedTuple):
     """Columns of one type and shape, stored side by side so that they are read and written in one piece."""
 
     dtype: str
     per: Literal["stream", "feature", "target"]
 
 
-SPANS = {
-    "clock": Span("<f8", "stream"),
-    "of_feature": Span("<f8", "feature"),
-    "exact": Span("<f8", "target"),  # in the target's unit: as precise as events are
-    "of_stream": Span("<f4", "stream"),
-    "rough": Span("<f4", "target"),  # ratios, shares and counts: float32 is precise enough
-    "coarse": Span("<f2", "target"),  # three digits are precise enough
+GROUPS = {
+    "clock": ColumnGroup("<f8", "stream"),
+    "of_feature": ColumnGroup("<f8", "feature"),
+    "exact": ColumnGroup("<f8", "target"),  # in the target's unit: as precise as events are
+    "of_stream": ColumnGroup("<f4", "stream"),
+    "rough": ColumnGroup("<f4", "target"),  # ratios, shares and counts: float32 is precise enough
+    "coarse": ColumnGroup("<f2", "target"),  # three digits are precise enough
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class RecordColumn:
     """One column of a stream's record.
 
     Attributes:
         name: in code, the field of its tracker's state.
-        span: key of `SPANS`: its type, and one number per stream, feature or target.
+        group: key of `GROUPS`: its type, and one number per stream, feature or target.
         unit: of its numbers.
         frozen: True if a freeze keeps it, because it is a part of what is normal for the stream.
         limits: its smallest and largest value once the stream has had an event.
@@ -46,7 +46,7 @@ class Column:
     """
 
     name: str
-    span: str
+    group: str
     unit: str
     frozen: bool = False
     limits: tuple[float, float] = (-inf, inf)
@@ -60,7 +60,7 @@ class Column:
     @property
     def bounds(self) -> NDArray[Any]:
         """`limits`, rounded as the column's own numbers are."""
-        return np.array(self.limits, SPANS[self.span].dtype)
+        return np.array(self.limits, GROUPS[self.group].dtype)
 
 
 class Profile(NamedTuple):

@@ -166,7 +166,7 @@ class Engine:
         return columns
 
     def _seen(self, event: _Events, timed: event_time.TimedEvent) -> inputs.Seen:
-        """What the model's inputs are made of: values and steps in its own scale, times and gaps."""
+        """Sources of the model's inputs: values and steps in its own scale, times and gaps."""
         spec, mean, deviation = self.model.spec, event.scale.mean, event.deviation
         if spec.scaling == "fixed":
             mean, deviation = np.array(spec.mean), np.array(spec.deviation)

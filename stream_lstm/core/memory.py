@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.columns import Columns
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import COLUMNS, NAMES, head_type, row_type, span_type
+from stream_lstm.core.record import COLUMNS, NAMES, group_type, head_type, row_type
 from stream_lstm.errors import PayloadError
 
 NOBODY = 0
@@ -43,7 +43,7 @@ class Memories:
     def __init__(self, model: ModelSpec, *, rows_max: int) -> None:
         self.row_type = row_type(model)
         self.head_type = head_type(model)
-        self._span_type = span_type(model)
+        self._group_type = group_type(model)
         self.rows_max = rows_max
         self._table = np.zeros(rows_max + 1, self.row_type)
         # Records are copied as plain bytes: measured 6 times faster than field by field.
@@ -161,18 +161,18 @@ class Memories:
 
     def unpack(self, heads: NDArray[np.void]) -> Columns:
         """The columns of heads, by name, (B, …) each and contiguous."""
-        spans = heads.view(self._span_type)
+        groups = heads.view(self._group_type)
         out: Columns = {}
-        for span, names in NAMES.items():
-            part = spans[span].swapaxes(0, 1)
+        for group, names in NAMES.items():
+            part = groups[group].swapaxes(0, 1)
             out.update(zip(names, np.array(part, np.float64, order="C"), strict=True))
         return out
 
     def pack(self, heads: NDArray[np.void], values: Columns) -> None:
         """Write columns into heads, as `unpack` returned them."""
-        spans = heads.view(self._span_type)
-        for span, names in NAMES.items():
-            spans[span] = np.array([values[name] for name in names]).swapaxes(0, 1)
+        groups = heads.view(self._group_type)
+        for group, names in NAMES.items():
+            groups[group] = np.array([values[name] for name in names]).swapaxes(0, 1)
 
     def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:
         """Write the heads of rows back. For `Engine.apply` only."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_lstm.core.columns import SPANS, Column
+from stream_lstm.core.columns import GROUPS, RecordColumn
 from stream_lstm.core.model import readout
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.trackers import (
@@ -26,7 +26,7 @@ from stream_lstm.core.trackers import (
 )
 from stream_lstm.events import EVENT_MAX
 
-LAST_VALUE = Column("value", "of_feature", "of the feature", limits=(-EVENT_MAX, EVENT_MAX))
+LAST_VALUE = RecordColumn("value", "of_feature", "of the feature", limits=(-EVENT_MAX, EVENT_MAX))
 DECLARED = (
     LAST_VALUE,
     *readout.COLUMNS,
@@ -51,8 +51,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "coarse": ("shape", "excesses", "jump", "hour_worst"),
 }
 _BY_FIELD = {column.field: column for column in DECLARED}
-COLUMNS = {span: tuple(_BY_FIELD[name] for name in names) for span, names in ORDER.items()}
-NAMES = {span: tuple(column.name for column in columns) for span, columns in COLUMNS.items()}
+COLUMNS = {group: tuple(_BY_FIELD[name] for name in names) for group, names in ORDER.items()}
+NAMES = {group: tuple(column.name for column in columns) for group, columns in COLUMNS.items()}
 PROFILES = (hourly_errors.ROUTINE, seasonal.DAY)
 FROZEN = tuple(column.name for column in DECLARED if column.frozen)  # what a freeze keeps
 
@@ -78,28 +78,28 @@ def row_type(model: ModelSpec) -> np.dtype[np.void]:
 def head_type(model: ModelSpec) -> np.dtype[np.void]:
     """The dtype of the part of a record before the LTM: the number of events, and all columns."""
     columns = [
-        (column.field, SPANS[span].dtype, _shape(span, model))
-        for span, columns in COLUMNS.items()
+        (column.field, GROUPS[group].dtype, _shape(group, model))
+        for group, columns in COLUMNS.items()
         for column in columns
     ]
     return np.dtype([("seq", "<i8"), *columns])
 
 
-def span_type(model: ModelSpec) -> np.dtype[np.void]:
-    """The dtype of the same bytes with each span's columns as one field, (columns, …)."""
+def group_type(model: ModelSpec) -> np.dtype[np.void]:
+    """The dtype of the same bytes with each group's columns as one field, (columns, …)."""
     head = head_type(model)
     fields: Mapping[str, tuple[np.dtype[Any], int]] = head.fields or {}  # type: ignore[assignment]
     return np.dtype(
         {
             "names": list(COLUMNS),
-            "formats": [(SPANS[s].dtype, (len(c), *_shape(s, model))) for s, c in COLUMNS.items()],
+            "formats": [(GROUPS[s].dtype, (len(c), *_shape(s, model))) for s, c in COLUMNS.items()],
             "offsets": [fields[columns[0].field][1] for columns in COLUMNS.values()],
             "itemsize": head.itemsize,
         }
     )
 
 
-def _shape(span: str, model: ModelSpec) -> tuple[int, ...]:
-    """Of one column of a span, for one stream."""
+def _shape(group: str, model: ModelSpec) -> tuple[int, ...]:
+    """Of one column of a group, for one stream."""
     shapes = {"stream": (), "feature": (len(model.features),), "target": (len(model.targets),)}
-    return shapes[SPANS[span].per]
+    return shapes[GROUPS[group].per]

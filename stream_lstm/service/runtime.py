@@ -302,5 +302,5 @@ class _Subscriptions:
 
     @property
     def all_filters(self) -> list[str]:
-        """What the session may have once it is connected."""
+        """Filters that the session may be subscribed to once it is connected."""
         return [*self.removed, *self.filters]

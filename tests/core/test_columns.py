@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_lstm.core.columns import Column, pick
+from stream_lstm.core.columns import RecordColumn, pick
 from stream_lstm.core.trackers.scale import Scale
 
 
 def test_a_column_is_stored_by_its_own_name_unless_it_has_another() -> None:
-    plain, renamed = Column("mean", "exact", "of the target"), Column("mae", "rough", "share", stored="erred")
+    plain, renamed = (
+        RecordColumn("mean", "exact", "of the target"),
+        RecordColumn("mae", "rough", "share", stored="erred"),
+    )
     assert (plain.field, renamed.field) == ("mean", "erred")
 
 
 def test_bounds_are_the_limits_rounded_as_the_columns_numbers_are() -> None:
-    unlimited = Column("mean", "exact", "of the target")
+    unlimited = RecordColumn("mean", "exact", "of the target")
     assert unlimited.bounds.tolist() == [-np.inf, np.inf]
-    coarse = Column("shape", "coarse", "index", limits=(0.1, 2.0))
+    coarse = RecordColumn("shape", "coarse", "index", limits=(0.1, 2.0))
     assert coarse.bounds.tolist() == [float(np.float16(0.1)), 2.0]
 
 

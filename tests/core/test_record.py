@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.core import record
-from stream_lstm.core.columns import SPANS
+from stream_lstm.core.columns import GROUPS
 from stream_lstm.core.model import readout
 from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
 from tests.core.models import KINDS, description
@@ -33,9 +33,9 @@ def test_the_order_names_every_declared_column_exactly_once() -> None:
 
 
 def test_every_column_lies_in_its_span() -> None:
-    assert list(record.COLUMNS) == list(SPANS)
-    for span, some in record.COLUMNS.items():
-        assert {column.span for column in some} == {span}
+    assert list(record.COLUMNS) == list(GROUPS)
+    for group, some in record.COLUMNS.items():
+        assert {column.group for column in some} == {group}
 
 
 @pytest.mark.parametrize("owner", STATES, ids=lambda module: module.__name__.rpartition(".")[2])
@@ -76,9 +76,9 @@ def test_names_and_types_of_the_fields_are_those_of_state_files() -> None:
 def test_the_spans_are_the_same_bytes_as_the_columns(kind: str) -> None:
     spec = description(**KINDS[kind])
     heads = np.zeros(2, record.head_type(spec))
-    spans = heads.view(record.span_type(spec))
-    for n, (span, some) in enumerate(record.COLUMNS.items(), 1):
-        spans[span] = n
+    groups = heads.view(record.group_type(spec))
+    for n, (group, some) in enumerate(record.COLUMNS.items(), 1):
+        groups[group] = n
         assert all((heads[column.field] == n).all() for column in some)
 
 

@@ -31,7 +31,7 @@ INPUT_MAX = {
 
 
 class Seen(NamedTuple):
-    """What inputs are made of: one event of each of B streams, F features."""
+    """Sources of the inputs: one event of each of B streams, F features."""
 
     scaled: Doubles  # (B, F) value
     step: Doubles  # (B, F) scaled value minus the one before

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
@@ -20,13 +20,13 @@ LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: a wider forecast predicts nothing
 LOG_SPREAD_MIN = -4.0  # e⁻⁴: a fiftieth of a deviation, as close as any sensor is predicted
 
 COLUMNS = (
-    Column("expected", "exact", "of the target"),  # of the next event, by all experts together
-    Column("spread", "rough", "deviations", limits=(np.exp(LOG_SPREAD_MIN), np.exp(LOG_SPREAD_MAX))),
+    RecordColumn("expected", "exact", "of the target"),  # of the next event, by all experts together
+    RecordColumn("spread", "rough", "deviations", limits=(np.exp(LOG_SPREAD_MIN), np.exp(LOG_SPREAD_MAX))),
 )
 
 
 class Forecast(NamedTuple):
-    """What the model expects of B streams, K steps ahead, T targets; the first step is the next event."""
+    """Expected values of B streams, K steps ahead, T targets; the first step is the next event."""
 
     expected: Doubles  # (B, K, T) in the targets' units
     spread: Doubles  # (B, K, T) scale of the distribution, in deviations of the target

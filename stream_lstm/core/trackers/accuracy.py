@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
 WINDOW_EVENTS = 500.0
@@ -36,9 +36,9 @@ class Accuracy(NamedTuple):
 
 
 COLUMNS = (
-    Column("mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="erred"),
-    Column("naive_mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="moved"),
-    Column("coverage", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="covered"),
+    RecordColumn("mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="erred"),
+    RecordColumn("naive_mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="moved"),
+    RecordColumn("coverage", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="covered"),
 )
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers import hourly_errors
 from stream_lstm.core.trackers.hourly_errors import ERROR_MAX, HourlyErrors
 from stream_lstm.core.trackers.scale import Doubles
@@ -63,7 +63,7 @@ RUN_MIN = 12  # equal values in a row: fewer are no standstill
 
 
 class AnomalyState(NamedTuple):
-    """What is normal for a stream, and its present incident; (B, T) where no other shape is given."""
+    """Normal behaviour of a stream, and its present incident; (B, T) unless another shape is given."""
 
     tail: Doubles  # 99.5 % quantile of the surprise
     shape: Doubles  # index of the power law beyond it: the larger, the slower it falls
@@ -85,22 +85,28 @@ class AnomalyState(NamedTuple):
 
 VALUES = (-EVENT_MAX, EVENT_MAX)
 COLUMNS = (
-    Column("tail", "rough", "spreads", frozen=True, limits=(TAIL_MIN, TAIL_MAX)),
-    Column("shape", "coarse", "index", frozen=True, limits=(SHAPE_MIN, SHAPE_MAX)),
-    Column("excesses", "coarse", "events", frozen=True, limits=(0.0, EXCESSES_MAX)),
-    Column("lowest", "exact", "of the target", frozen=True, limits=VALUES),
-    Column("highest", "exact", "of the target", frozen=True, limits=VALUES),
-    Column("record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="records"),
-    Column("recent", "exact", "of the target", limits=VALUES, stored="near"),
-    Column("recent_lowest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_lowest"),
-    Column("recent_highest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_highest"),
-    Column("recent_record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="near_records"),
-    Column("run", "rough", "events", limits=(0.0, inf)),
-    Column("run_longest", "rough", "events", frozen=True, limits=(0.0, inf)),
-    Column("peak_surprise", "coarse", "rarity", limits=(0.0, inf), stored="jump"),
-    Column("hour_error", "coarse", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="hour_worst"),
-    Column("incident", "of_stream", "anomaly", limits=(0.0, 1.0), stored="level"),
-    Column("cooldown", "of_stream", "events", limits=(0.0, INCIDENT_EVENTS), stored="quiet"),
+    RecordColumn("tail", "rough", "spreads", frozen=True, limits=(TAIL_MIN, TAIL_MAX)),
+    RecordColumn("shape", "coarse", "index", frozen=True, limits=(SHAPE_MIN, SHAPE_MAX)),
+    RecordColumn("excesses", "coarse", "events", frozen=True, limits=(0.0, EXCESSES_MAX)),
+    RecordColumn("lowest", "exact", "of the target", frozen=True, limits=VALUES),
+    RecordColumn("highest", "exact", "of the target", frozen=True, limits=VALUES),
+    RecordColumn("record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="records"),
+    RecordColumn("recent", "exact", "of the target", limits=VALUES, stored="near"),
+    RecordColumn("recent_lowest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_lowest"),
+    RecordColumn(
+        "recent_highest", "exact", "of the target", frozen=True, limits=VALUES, stored="near_highest"
+    ),
+    RecordColumn(
+        "recent_record_rate", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="near_records"
+    ),
+    RecordColumn("run", "rough", "events", limits=(0.0, inf)),
+    RecordColumn("run_longest", "rough", "events", frozen=True, limits=(0.0, inf)),
+    RecordColumn("peak_surprise", "coarse", "rarity", limits=(0.0, inf), stored="jump"),
+    RecordColumn(
+        "hour_error", "coarse", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="hour_worst"
+    ),
+    RecordColumn("incident", "of_stream", "anomaly", limits=(0.0, 1.0), stored="level"),
+    RecordColumn("cooldown", "of_stream", "events", limits=(0.0, INCIDENT_EVENTS), stored="quiet"),
 )
 
 

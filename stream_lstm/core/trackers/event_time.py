@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
 GAP_SECONDS_MIN, GAP_SECONDS_MAX = 1e-3, 1e6
@@ -31,8 +31,8 @@ class EventTime(NamedTuple):
 
 
 COLUMNS = (
-    Column("time", "clock", "epoch seconds"),
-    Column(
+    RecordColumn("time", "clock", "epoch seconds"),
+    RecordColumn(
         "usual_gap",
         "of_stream",
         "logarithm to base 10 of seconds",
@@ -40,7 +40,9 @@ COLUMNS = (
         limits=(np.log10(GAP_SECONDS_MIN), np.log10(GAP_SECONDS_MAX)),
         stored="usual",
     ),
-    Column("late_in_a_row", "of_stream", "events", limits=(0.0, LATE_IN_A_ROW_MAX - 1.0), stored="behind"),
+    RecordColumn(
+        "late_in_a_row", "of_stream", "events", limits=(0.0, LATE_IN_A_ROW_MAX - 1.0), stored="behind"
+    ),
 )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
 WINDOW_EVENTS = 500.0
@@ -26,7 +26,7 @@ SHARE_MIN = 1e-12  # of the experts other than the seasonal one: so that nothing
 
 
 class Experts(NamedTuple):
-    """What the experts predicted for the next event, and how well they did so far; (B, T) each.
+    """Experts' predictions for the next event, and their record so far; (B, T) each.
 
     An advantage is the sum, with exponential decay, of the last-value forecast's errors minus the expert's,
     in the stream's mean step.
@@ -39,9 +39,9 @@ class Experts(NamedTuple):
 
 
 COLUMNS = (
-    Column("model_step", "rough", "deviations"),
-    Column("seasonal_step", "rough", "deviations", stored="repeated_step"),
-    Column(
+    RecordColumn("model_step", "rough", "deviations"),
+    RecordColumn("seasonal_step", "rough", "deviations", stored="repeated_step"),
+    RecordColumn(
         "model_advantage",
         "rough",
         "mean steps",
@@ -49,7 +49,7 @@ COLUMNS = (
         limits=(-ADVANTAGE_MAX, ADVANTAGE_MAX),
         stored="lead",
     ),
-    Column(
+    RecordColumn(
         "seasonal_advantage",
         "rough",
         "mean steps",

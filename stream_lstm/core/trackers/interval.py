@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
 INTERVAL = 0.9  # default share of values inside their interval
@@ -22,7 +22,7 @@ WIDTH_RATE = 0.05  # step size, of the width's logarithm
 WIDTH_MIN, WIDTH_MAX = 0.05, 200.0  # spreads
 SURPRISE_MAX = 1e6  # spreads; keeps every later number finite
 
-COLUMNS = (Column("width", "rough", "spreads", frozen=True, limits=(WIDTH_MIN, WIDTH_MAX)),)
+COLUMNS = (RecordColumn("width", "rough", "spreads", frozen=True, limits=(WIDTH_MIN, WIDTH_MAX)),)
 
 
 class LastForecast(NamedTuple):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column
+from stream_lstm.core.columns import RecordColumn
 from stream_lstm.events import EVENT_MAX
 
 Doubles = NDArray[np.float64]
@@ -38,8 +38,8 @@ class Scale(NamedTuple):
 
 
 COLUMNS = (
-    Column("mean", "of_feature", "of the feature", frozen=True, limits=(-EVENT_MAX, EVENT_MAX)),
-    Column("variance", "of_feature", "of the feature, squared", frozen=True, limits=(0.0, inf)),
+    RecordColumn("mean", "of_feature", "of the feature", frozen=True, limits=(-EVENT_MAX, EVENT_MAX)),
+    RecordColumn("variance", "of_feature", "of the feature, squared", frozen=True, limits=(0.0, inf)),
 )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Column, Profile
+from stream_lstm.core.columns import Profile, RecordColumn
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
 SLOTS = 288  # of a day
@@ -34,8 +34,8 @@ class DayScale(NamedTuple):
 
 
 COLUMNS = (
-    Column("base", "exact", "of the target", frozen=True),
-    Column("unit", "rough", "of the target", frozen=True, limits=(0.0, UNIT_MAX)),
+    RecordColumn("base", "exact", "of the target", frozen=True),
+    RecordColumn("unit", "rough", "of the target", frozen=True, limits=(0.0, UNIT_MAX)),
 )
 DAY = Profile("day", "<i1", SLOTS)
 

@@ -160,7 +160,7 @@ class Stream(Answer):
 
 
 class Inside(Answer):
-    """What the gates of one layer did with an event; a number a unit, rounded."""
+    """Gates of one layer at an event; one number per unit, rounded."""
 
     seq: int
     time: float

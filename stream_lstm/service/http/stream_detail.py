@@ -246,7 +246,7 @@ class StreamDetail:
     async def trace(
         self, stream: int, *, after: int, limit: int, layer: int, keyframe: Keyframe | None
     ) -> TraceAnswer:
-        """What the gates did with the last events of a stream, as far as they can be traced.
+        """Trace the gates over the last events of a stream, as far back as its history allows.
 
         Args:
             stream: its number.
