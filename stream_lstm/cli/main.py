@@ -19,6 +19,7 @@ from stream_lstm.cli.options import (
     OUT_FILE,
     json_option,
     reports_errors,
+    require_extra,
 )
 from stream_lstm.json_output import in_json
 
@@ -78,9 +79,10 @@ def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> Non
     Example:
       stream-lstm demo --seconds 30
     """
-    from stream_lstm.demo.show import show
+    require_extra("demo", "aiomqtt")
+    from stream_lstm.demo.run import run_demo
 
-    sys.exit(show(seconds=None if forever else seconds, speed=speed, plain=plain))
+    sys.exit(run_demo(seconds=None if forever else seconds, speed=speed, plain=plain))
 
 
 @main.command()
