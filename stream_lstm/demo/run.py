@@ -129,7 +129,7 @@ async def _play(
                 finally:
                     ended = [task for task in tasks if task.done()]
                     await _cancel(publishing)
-                    if not collecting.done():
+                    if not collecting.done() and not leaving.is_set():
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(
                                 results.complete(sensors.published), PREDICTIONS_SECONDS_MAX

@@ -52,7 +52,7 @@ def test_streams_are_searched_and_sorted(tmp_path: Path, capsys: pytest.CaptureF
     assert listed(capsys, path, limit=2) == NAMES[:2]
     assert listed(capsys, path, search="WILD") == NAMES[1:2]
     assert listed(capsys, path, search="z/", sort="name") == ["z/new", "z/young"]
-    assert listed(capsys, path, search="nobody") == []
+    assert listed(capsys, path, search="absent") == []
     assert listed(capsys, path, sort="seen") == [*NAMES[3::-1], NAMES[4]]  # the last one seen first
     assert listed(capsys, path, sort="events")[-2:] == ["z/young", "z/new"]
     assert set(listed(capsys, path, sort="covered")[-2:]) == {"z/young", "z/new"}

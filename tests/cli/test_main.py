@@ -108,8 +108,8 @@ def test_inspect_lists_the_streams_of_a_state_file(state: Path) -> None:
     assert lines[2].split()[:3] == ["sensors/pump:a", "3", "22"]
     assert " ago " in lines[2] or " now " in lines[2]
     assert "1 more" in call("inspect", state, "--limit", 1).output
-    told = [json.loads(line) for line in call("inspect", state, "--json").output.splitlines()]
-    assert [(t["stream"], t["events"]) for t in told] == [("sensors/pump:a", 3), ("sensors/pump:b", 3)]
+    found = [json.loads(line) for line in call("inspect", state, "--json").output.splitlines()]
+    assert [(t["stream"], t["events"]) for t in found] == [("sensors/pump:a", 3), ("sensors/pump:b", 3)]
 
 
 def test_inspect_shows_the_memory_of_one_stream(state: Path) -> None:
@@ -124,14 +124,14 @@ def test_inspect_shows_the_memory_of_one_stream(state: Path) -> None:
     assert sorted(units[0]) == sorted(units[1])
     first = largest.split("STM\n", 1)[1].splitlines()[0]
     assert " ████████ " in first
-    told = json.loads(call("inspect", state, "--stream", "sensors/pump:b", "--json").output)
-    assert len(told["ltm"][0]) == len(told["stm"][0]) == 64
-    assert told["value"] == [-2.0]
+    found = json.loads(call("inspect", state, "--stream", "sensors/pump:b", "--json").output)
+    assert len(found["ltm"][0]) == len(found["stm"][0]) == 64
+    assert found["value"] == [-2.0]
 
 
 def test_inspect_names_what_is_missing(state: Path, tmp_path: Path) -> None:
-    result = call("inspect", state, "--stream", "nobody")
-    assert (result.exit_code, "nobody" in result.output) == (2, True)
+    result = call("inspect", state, "--stream", "absent")
+    assert (result.exit_code, "absent" in result.output) == (2, True)
     assert call("inspect", tmp_path / "none.db").exit_code == 2
     (tmp_path / "text").write_text("hello " * 100)
     assert call("inspect", tmp_path / "text").exit_code == 1

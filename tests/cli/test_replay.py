@@ -49,9 +49,9 @@ def test_recordings_into_a_broker(
     result = call("replay", recording, second, *options)
     assert result.exit_code == 0, result.output
     assert "5 readings published" in result.output
-    heard = listener.communicate(timeout=SECONDS_MAX)[0].splitlines()
-    assert heard[0] == 'plant/pump {"timestamp":"2026-01-01 00:00:00","t":20.5}'
-    assert sorted(line.split()[0] for line in heard) == ["plant/fan"] * 2 + ["plant/pump"] * 3
+    received = listener.communicate(timeout=SECONDS_MAX)[0].splitlines()
+    assert received[0] == 'plant/pump {"timestamp":"2026-01-01 00:00:00","t":20.5}'
+    assert sorted(line.split()[0] for line in received) == ["plant/fan"] * 2 + ["plant/pump"] * 3
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_all_readings_are_published_without_a_speed(
     config = written(tmp_path, f'url = "mqtt://127.0.0.1:{broker.port}"')
     result = call("replay", tmp_path / "long.csv", "--config", config)
     assert (result.exit_code, "3,000 readings published" in result.output) == (0, True)
-    heard = listener.communicate(timeout=SECONDS_MAX)[0].splitlines()
-    assert [json.loads(line.split(" ", 1)[1])["value"] for line in heard] == list(range(3_000))
+    received = listener.communicate(timeout=SECONDS_MAX)[0].splitlines()
+    assert [json.loads(line.split(" ", 1)[1])["value"] for line in received] == list(range(3_000))
 
 
 def written(folder: Path, mqtt: str) -> Path:

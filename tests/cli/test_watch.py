@@ -151,9 +151,9 @@ def test_a_service_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "settings.toml"
     config.write_text(f"[http]\nport = {free_port()}\n")
     for more in ([], ["--once"], ["--json", "--once"]):
-        away = command("watch", "--config", str(config), *more)
-        assert (away.returncode, away.stdout) == (1, "")
-        assert "does not answer: connection refused" in away.stderr
+        failed = command("watch", "--config", str(config), *more)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "does not answer: connection refused" in failed.stderr
     config.write_text("[http]\npage = false\n")
     assert command("watch", "--config", str(config)).returncode == 2
     assert command("watch", "--url", "plant").returncode == 2
@@ -253,8 +253,8 @@ def test_the_live_frame_follows_values_and_the_size_of_the_terminal(
 def test_keys_and_signals_quit(service: Running, how: str | signal.Signals) -> None:
     with Terminal(arguments(service), NO_COLOR="1") as terminal:
         terminal.until(lambda lines: lines[0].startswith("ready"))
-        terminal.press("x")  # has no meaning; Ctrl-C discards it if it is not read yet
         if isinstance(how, str):
+            terminal.press("x")  # has no meaning; Ctrl-C discards it if it is not read yet
             terminal.press(how)
         else:
             terminal.signal(how)
