@@ -3,9 +3,9 @@
 FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY requirements/run.txt requirements/build.txt requirements/
+COPY requirements/run.txt requirements/replay.txt requirements/build.txt requirements/
 RUN python -m venv /opt/stream-lstm \
-    && /opt/stream-lstm/bin/pip install --quiet --require-hashes --requirement requirements/run.txt \
+    && /opt/stream-lstm/bin/pip install --quiet --require-hashes --requirement requirements/run.txt --requirement requirements/replay.txt \
     && python -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -95,6 +95,7 @@ lock: $(VENV)/bin/python ## resolve requirements/*.txt again: make lock UPGRADE=
 	$(COMPILE) pyproject.toml --extra demo --extra test --output-file requirements/test.txt >/dev/null
 	$(COMPILE) pyproject.toml --extra demo --constraint requirements/test.txt --output-file requirements/demo.txt >/dev/null
 	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt >/dev/null
+	$(COMPILE) requirements/replay.in --constraint requirements/test.txt --output-file requirements/replay.txt >/dev/null
 	$(COMPILE) requirements/bench.in --constraint requirements/test.txt --output-file requirements/bench.txt >/dev/null
 	$(COMPILE) requirements/build.in --constraint requirements/test.txt --output-file requirements/build.txt >/dev/null
 

@@ -1,4 +1,4 @@
-"""The command line: one module a command, and what several of them share."""
+"""Command line: a module for each command, and shared options, API client and terminal output."""
 
 from stream_lstm.cli.main import main
 

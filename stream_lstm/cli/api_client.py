@@ -1,228 +1,218 @@
-"""Asks a running service's API: where it is, who we are, and what its answer means.
+"""HTTP client of a running service's API, on aiohttp.
 
-Straight to it: no proxy, no redirect, so that a token goes to nobody else. A connection is kept from one
-question to the next.
+Without proxy, redirects and cookies, so that the token reaches the given service only. The connection is kept
+alive from one request to the next.
 """
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
-import re
+import os
+import socket
 import ssl
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlencode, urlsplit
+import threading
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
+import aiohttp
 import msgspec
-from pydantic import SecretStr
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
-from stream_lstm.cli.healthcheck import ANYWHERE
+from stream_lstm.cli.service_address import ServiceAddress
 from stream_lstm.cli.terminal import formatting
 from stream_lstm.errors import SettingsError, StreamLstmError
-from stream_lstm.service.settings import HttpSettings
 
-SECONDS_MAX = 10.0
-PROBLEM_MAX = 300  # characters that are shown of what the other side says is wrong
-ANSWER_BYTES_MAX = 67_108_864
-CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.+?-----END CERTIFICATE-----", re.S)
-PORTS = {"http": 80, "https": 443}
+WAIT_SECONDS_MAX = 10.0  # a trade-off: a service under load still answers, one that is gone shows soon
+PROBLEM_CHARACTERS_MAX = 300  # of the service's error message: a few lines of a terminal
+RESPONSE_BYTES_MAX = 67_108_864  # far above 500 streams, the API's limit; a foreign server may send more
 Shape = TypeVar("Shape")
 
 
 class Unreachable(StreamLstmError):
-    """The service does not answer, or not yet: trying again may help."""
+    """The service does not answer, or not yet: a retry may help."""
 
 
 class ApiRefused(StreamLstmError):
-    """It answers, and trying again does not help until somebody changes something."""
+    """The service answers with an error that a retry does not change."""
 
 
-class ServiceAddress(NamedTuple):
-    """Where a service is asked.
+class DaemonResolver(AbstractResolver):
+    """Name resolution in daemon threads.
 
-    Attributes:
-        context: for TLS; None without.
-        authorization: what the header of this name says; None: nothing.
-        hint: what to look at if that is not enough.
+    aiohttp's own resolver uses the event loop's executor, and at its exit the interpreter waits for the
+    executor's threads. With a name server that does not answer, leaving would take as long as getaddrinfo:
+    5 s for each attempt (resolv.conf(5)).
     """
 
-    host: str
-    port: int
-    context: ssl.SSLContext | None
-    authorization: SecretStr | None
-    hint: str
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Addresses of a host.
 
-    @property
-    def url(self) -> str:
-        """As people write it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.context else 'http'}://{host}:{self.port}"
+        Raises:
+            OSError: the name cannot be resolved.
+        """
+        loop = asyncio.get_running_loop()
+        resolved: asyncio.Future[list[Any]] = loop.create_future()
 
+        def settle(outcome: list[Any] | OSError) -> None:
+            if resolved.done():  # cancelled
+                return
+            if isinstance(outcome, OSError):
+                resolved.set_exception(outcome)
+            else:
+                resolved.set_result(outcome)
 
-def of_settings(http: HttpSettings) -> ServiceAddress:
-    """Where the service of these settings listens, on this machine.
+        def look_up() -> None:
+            outcome: list[Any] | OSError
+            try:
+                outcome = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+            except OSError as error:
+                outcome = error
+            with suppress(RuntimeError):  # the loop is closed: the program has ended
+                loop.call_soon_threadsafe(settle, outcome)
 
-    Raises:
-        SettingsError: it does not, or nobody knows where, or a file cannot be read.
-    """
-    for name, there in (("enabled", http.enabled), ("page", http.page)):
-        if not there:
-            raise SettingsError(f"http.{name}", "is false: there is nobody to ask")
-    if not http.port:
-        raise SettingsError("http.port", "is 0, so that nobody knows which it is; say where with --url")
-    credentials = _credentials(http, "http.token_file")
-    return ServiceAddress(
-        host=ANYWHERE.get(http.host, http.host),
-        port=http.port,
-        context=_of_ours(http.cert_file) if http.cert_file else None,
-        authorization=credentials,
-        hint="these are not the settings it runs with: see http.token_file and http.password_file",
-    )
+        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        return [
+            ResolveResult(
+                hostname=host,
+                host=f"{address[0]}%{address[3]}" if len(address) > 2 and address[3] else address[0],
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in await resolved
+        ]
 
-
-def _of_ours(certificate: Path) -> ssl.SSLContext:
-    """Believes who shows the certificate that we serve with; its names are those that others know us by.
-
-    Not who has another one of whoever signed it: only the first one of the file counts, which is ours.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        found = CERTIFICATE.search(certificate.read_text("ascii", "replace"))
-        if not found:
-            raise SettingsError("http.cert_file", f"{certificate} holds no certificate in PEM")
-        context.load_verify_locations(cadata=found[0])
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise SettingsError("http.cert_file", f"{certificate} cannot be used: {problem}") from None
-    return context
-
-
-def of_url(url: str, token_file: Path | None) -> ServiceAddress:
-    """Where a service of this address is asked; its certificate must be one that this machine trusts.
-
-    Raises:
-        SettingsError: it is no such address, or the token cannot be read.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        (host or "").encode("idna")
-    except ValueError as error:
-        raise SettingsError("--url", f"is no address: {error}") from None
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError("--url", "holds a user or a password; write a token into a file: --token-file")
-    if parts.scheme not in PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise SettingsError("--url", f"{url!r}: write http://host:port or https://host:port and nothing more")
-    try:
-        token = _credentials(HttpSettings(token_file=token_file), "--token-file")
-    except SettingsError as error:
-        raise SettingsError("--token-file", error.problem) from None
-    return ServiceAddress(
-        host=host,
-        port=PORTS[parts.scheme] if port is None else port,
-        context=ssl.create_default_context() if parts.scheme == "https" else None,
-        authorization=token,
-        hint="see --token-file" if token_file else "give its token with --token-file",
-    )
-
-
-def _credentials(http: HttpSettings, key: str) -> SecretStr | None:
-    """The first of what may be said, fit for a header's line; None where nobody is asked."""
-    try:
-        allowed = http.credentials()[:1]
-    except UnicodeDecodeError:
-        allowed = ["\n"]
-    if not all(text.isprintable() for text in allowed):
-        raise SettingsError(key, "holds more than one line, or what is no text")
-    return SecretStr(allowed[0]) if allowed else None
+    async def close(self) -> None:
+        """Release nothing: each thread ends with its answer."""
 
 
 class ApiClient:
-    """Asks one service."""
+    """Client of one service; an async context manager.
 
-    def __init__(self, place: ServiceAddress) -> None:
-        self.place = place
-        self._connection: http.client.HTTPConnection | None = None
+    Args:
+        address: of the service, with its credentials.
+        wait_seconds_max: to connect, and for each read.
+        response_bytes_max: longer responses are cut, and their connection is closed.
+    """
 
-    def close(self) -> None:
-        """Hang up."""
-        if self._connection:
-            self._connection.close()
-        self._connection = None
+    def __init__(
+        self,
+        address: ServiceAddress,
+        *,
+        wait_seconds_max: float = WAIT_SECONDS_MAX,
+        response_bytes_max: int = RESPONSE_BYTES_MAX,
+    ) -> None:
+        self._address = address
+        self._response_bytes_max = response_bytes_max
+        headers = {"Accept-Encoding": "identity"}  # a decompressed response could be of any size
+        if address.authorization:
+            headers["Authorization"] = address.authorization.get_secret_value()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=address.context or True, resolver=DaemonResolver()),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=wait_seconds_max, sock_read=wait_seconds_max),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
 
-    def ask(self, path: str, shape: type[Shape], **parameters: str | int) -> Shape:
-        """What the service answers.
+    async def __aenter__(self) -> ApiClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, shape: type[Shape], **parameters: str | int) -> Shape:
+        """Request a resource and decode the response.
+
+        Args:
+            path: of the resource.
+            shape: type of the response's JSON.
+            parameters: of the query string.
 
         Raises:
-            Away: it does not, or not yet.
-            Refused: it does not want to, or not in a way that we know.
-            SettingsError: it does not take these parameters.
+            Unreachable: the service does not answer, or is not ready.
+            ApiRefused: it denies access, or answers with something that is not of this API.
+            SettingsError: it rejects a parameter.
         """
-        status, body = self._answer(path + ("?" + urlencode(parameters) if parameters else ""))
-        if status != 200:
-            raise self._refusal(status, body, path)
+        status, body = await self._request(path + ("?" + urlencode(parameters) if parameters else ""))
+        if status != HTTPStatus.OK:
+            raise self._error(status, body, path)
         try:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ApiRefused(
-                f"{self.place.url} answers as no service of this version does: {error}"
+                f"{self._address.url} sends a response that this version cannot read: {error}"
             ) from None
 
-    def _answer(self, target: str) -> tuple[int, bytes]:
-        if self._connection:
-            try:
-                return self._exchange(self._connection, target)
-            except (OSError, http.client.HTTPException):
-                self.close()  # a connection that was kept may have ended meanwhile: once more, with a new one
-        place = self.place
+    async def _request(self, target: str) -> tuple[int, bytes]:
+        address = self._address
+        host = address.host.encode("idna").decode()
+        url = URL(address._replace(host=host).url + target, encoded=True)
         try:
-            self._connection = (
-                http.client.HTTPSConnection(
-                    place.host, place.port, timeout=SECONDS_MAX, context=place.context
-                )
-                if place.context
-                else http.client.HTTPConnection(place.host, place.port, timeout=SECONDS_MAX)
-            )
-            return self._exchange(self._connection, target)
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise ApiRefused(f"{place.url} is not believed to be it: {error.verify_message}") from None
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise Unreachable(f"{place.url} does not answer: {_reason(error)}") from None
+            async with self._session.get(url, allow_redirects=False) as response:
+                return response.status, await self._body(response)
+        except aiohttp.ClientConnectorCertificateError as error:
+            problem = getattr(error.certificate_error, "verify_message", error.certificate_error)
+            raise ApiRefused(f"the certificate of {address.url} is not trusted: {problem}") from None
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise Unreachable(f"{address.url} does not answer: {_reason(error)}") from None
 
-    def _exchange(self, connection: http.client.HTTPConnection, target: str) -> tuple[int, bytes]:
-        who = self.place.authorization
-        headers = {"Authorization": who.get_secret_value().encode()} if who else {}
-        connection.request("GET", target, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read(ANSWER_BYTES_MAX)
-        if not answer.isclosed():
-            self.close()
-        return answer.status, body
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > self._response_bytes_max:
+                response.close()  # the rest of it must not be read as the next response
+                break
+        return bytes(body[: self._response_bytes_max])
 
-    def _refusal(self, status: int, body: bytes, path: str) -> StreamLstmError:
-        """An answer that is none, by whose fault that is."""
+    def _error(self, status: int, body: bytes, path: str) -> StreamLstmError:
+        """The error for a response that is not 200 OK."""
         try:
-            told: dict[str, Any] = json.loads(body)
-            problem, parameter = str(told["error"]), told.get("parameter")
+            content: dict[str, Any] = json.loads(body)
+            problem, parameter = str(content["error"]), content.get("parameter")
         except (ValueError, KeyError, TypeError, AttributeError):
-            problem, parameter = http.client.responses.get(status, "").lower(), None
-        problem = formatting.safe(problem[:PROBLEM_MAX]).replace(formatting.MARK_OF_LEFT_TO_RIGHT, "")
-        url = self.place.url
-        if status in (401, 403):
-            return ApiRefused(f"{url} does not let us in: {problem}; {self.place.hint}")
-        if status == 400 and parameter:
+            problem, parameter = _phrase(status), None
+        problem = formatting.safe(problem[:PROBLEM_CHARACTERS_MAX]).replace(formatting.LEFT_TO_RIGHT_MARK, "")
+        url = self._address.url
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return ApiRefused(f"{url} denies access: {problem}; {self._address.hint}")
+        if status == HTTPStatus.BAD_REQUEST and parameter:
             return SettingsError(f"--{parameter}", problem.removeprefix(f"{parameter}: "))
-        if status == 404:
-            return ApiRefused(f"{url} has no {path}: is http.page false there, or is it something else?")
-        if status >= 500:
+        if status == HTTPStatus.NOT_FOUND:
+            return ApiRefused(
+                f"{url} has no {path}: check that it is a stream-lstm service with http.page = true"
+            )
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Unreachable(f"{url}: {problem}")
         return ApiRefused(f"{url} answers with status {status}: {problem}")
 
 
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase.lower()
+    except ValueError:
+        return ""
+
+
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
+    """Why a request failed, in a few words on one line."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, socket.gaierror | ssl.SSLError):
+        text = os.strerror(cause.errno)  # asyncio's own text names the address once more
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        text = "it closed the connection without a response"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        text = f"not an HTTP response: {error.message}"
+    else:
+        text = str(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__)
+    return formatting.safe(next(iter(text.splitlines()), "")).lower()

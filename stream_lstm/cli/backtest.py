@@ -1,4 +1,4 @@
-"""`stream-lstm backtest`: what the service would have said of recorded streams, and how good that was."""
+"""`stream-lstm backtest`: forecast quality on recorded streams, as a table, a page and JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ def backtest(
     page: Path | None,
     numbers: Path | None,
 ) -> None:
-    """Print the figures, and write the page and the JSON that were asked for.
+    """Print the metrics of each stream, and write page and JSON.
+
+    Args:
+        time: column of times; None: the first.
+        values: columns of values; empty: every other column.
+        page: file of the report; None: no report.
+        numbers: file of the JSON; None: no JSON.
 
     Raises:
-        SettingsError: a file cannot be read or written, or the model predicts no single number.
+        SettingsError: a file cannot be read or written, or the model does not predict its one feature.
     """
     if model.spec.features != model.spec.targets or len(model.spec.features) != 1:
-        raise SettingsError("--model", f"{model.id} does not predict the one number that it reads")
+        raise SettingsError("--model", f"{model.id} does not have one feature that is also its target")
     streams = [series for path in paths for series in files.read(path, time=time, values=values)]
     total = sum(len(stream.values) for stream in streams)
     with click.progressbar(length=total, label="predicting", file=sys.stderr) as bar:
@@ -68,9 +74,9 @@ def _reports(
 
 
 def table(streams: Sequence[Series], figures: Sequence[Evaluation]) -> list[str]:
-    """The figures in lines."""
+    """A line of titles, a line for each stream, and a line of medians."""
     lines = [
-        f"{'stream':{NAME_WIDTH}} {'events':>9} {'ours':>7} {'day ago':>8} {'squares':>8} {'first 50':>9} "
+        f"{'stream':{NAME_WIDTH}} {'events':>9} {'error':>7} {'seasonal':>8} {'squares':>8} {'first 50':>9} "
         f"{'covered':>8} {'alerts':>7}"
     ]
     for stream, of in zip(streams, figures, strict=True):
@@ -85,7 +91,5 @@ def table(streams: Sequence[Series], figures: Sequence[Evaluation]) -> list[str]
         f"{all_['median_ratio_seasonal']:8.3f} {all_['median_ratio_least_squares']:8.3f} "
         f"{all_['median_ratio_first_events']:9.3f} {all_['median_covered']:8.1%} {all_['alerts']:7,}"
     )
-    lines.append(
-        "ours, day ago, squares, first 50: mean error by that of 'same as last time'; below 1 is better"
-    )
+    lines.append("error, seasonal, squares, first 50: relative to the last-value forecast; 1.0 is no better")
     return lines

@@ -1,4 +1,4 @@
-"""Times the engine alone on this machine."""
+"""`stream-lstm bench`: time per event of the engine alone, on this machine."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from stream_lstm.events import Batch
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
 
-REPEATS = 7
-SECONDS_EACH = 0.15
+REPEATS = 7  # the median of seven ignores three disturbed runs
+SECONDS_EACH = 0.15  # long against the clock's resolution; five batch sizes then take 5 s
 
 
 def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
-    """Print microseconds an event, the median of `REPEATS`, for each batch size; or all of it as JSON."""
+    """Print the time per event for each batch size, the median of `REPEATS`; as JSON if asked."""
     model = load_model(path)
-    described = model.spec
+    spec = model.spec
     if not as_json:
-        click.echo(f"model {model.id}: {described.layers} layer(s) of {described.units} units")
+        click.echo(f"model {model.id}: {spec.layers} layer(s) of {spec.units} units")
         click.echo(f"{'batch':>7} {'us/event':>10} {'events/s':>12}")
     found = []
     for size in batches:
@@ -35,12 +35,12 @@ def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
         if not as_json:
             click.echo(f"{size:7} {seconds * 1e6:10.2f} {1 / seconds:12,.0f}")
     if as_json:
-        of = {"model": model.id, "layers": described.layers, "units": described.units}
+        of = {"model": model.id, "layers": spec.layers, "units": spec.units}
         click.echo(in_json(of | {"batches": found}))
 
 
 def model_engine(model: Model, streams: int) -> Engine:
-    """An engine with so many streams, in rows from 1 on."""
+    """An engine with a number of blank streams, in the rows from 1 on."""
     memories = Memories(model.spec, rows_max=streams)
     for n in range(streams):
         memories.admit(str(n), n + 1)
@@ -48,7 +48,7 @@ def model_engine(model: Model, streams: int) -> Engine:
 
 
 def seconds_an_event(engine: Engine, size: int) -> float:
-    """Seconds an event, over `SECONDS_EACH`."""
+    """Seconds per event in batches of one size, measured for `SECONDS_EACH`."""
     rng = np.random.default_rng(0)
     rows, times = np.arange(1, size + 1), np.full(size, 1e9)
     values = rng.normal(20.0, 1.0, (size, len(engine.model.spec.features)))

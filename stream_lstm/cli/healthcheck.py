@@ -1,4 +1,4 @@
-"""Asks a running service how it fares, for container engines and scripts."""
+"""Health check of a running service, for container engines and scripts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 from stream_lstm.errors import StreamLstmError
 from stream_lstm.service.settings import HttpSettings
 
-SECONDS_MAX = 3.0
-ANSWER_BYTES_MAX = 65_536
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # where a service listens, and is found
+SECONDS_MAX = 3.0  # below the 5 s that Dockerfile and compose.yaml give a check
+ANSWER_BYTES_MAX = 65_536  # the answer is a status and a few sentences; bounds what a foreign server can send
+# Loopback address of a service that listens on all addresses.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class Unhealthy(StreamLstmError):
-    """The service does not answer, or says that something is wrong.
+    """The service does not answer, or reports a problem.
 
     Attributes:
-        answer: what it says, if it does.
+        answer: the service's answer, if there is one.
     """
 
     def __init__(self, problem: str, answer: dict[str, Any] | None = None) -> None:
@@ -29,27 +30,27 @@ class Unhealthy(StreamLstmError):
 
 
 def ask(http: HttpSettings, *, ready: bool) -> dict[str, Any]:
-    """What the service says: its `status`, and `obstacles` if it was asked whether it is ready.
+    """Request the service's health: its `status`, and with `ready` its `obstacles`.
 
     Args:
-        http: where it listens.
-        ready: whether it must also be connected, with its memory restored and a disk that accepts.
+        http: settings of the address.
+        ready: also require a connection to the broker, a recovered memory and a writable disk.
 
     Raises:
-        Unhealthy: with the reason.
+        Unhealthy: the message says why.
     """
-    host = ANYWHERE.get(http.host, http.host)
+    host = LOOPBACK.get(http.host, http.host)
     host = f"[{host}]" if ":" in host else host
     url = f"{'https' if http.cert_file else 'http'}://{host}:{http.port}/{'readyz' if ready else 'healthz'}"
-    # It is ourselves that we ask, on this machine: our certificate names us as others see us.
+    # The certificate names the host as other machines know it, not the loopback address. No secret is sent.
     context = ssl._create_unverified_context() if http.cert_file else None
     direct = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
     try:
         with direct.open(url, timeout=SECONDS_MAX) as answer:
-            told = json.loads(answer.read(ANSWER_BYTES_MAX))
-            return {"status": str(told["status"]), **told}
+            content = json.loads(answer.read(ANSWER_BYTES_MAX))
+            return {"status": str(content["status"]), **content}
     except urllib.error.HTTPError as error:
         with error:
             raise _unhealthy(error.read(ANSWER_BYTES_MAX)) from None
@@ -59,7 +60,7 @@ def ask(http: HttpSettings, *, ready: bool) -> dict[str, Any]:
 
 def _unhealthy(answer: bytes) -> Unhealthy:
     try:
-        told = json.loads(answer)
-        return Unhealthy("not ready: " + "; ".join(told["obstacles"]), told)
+        content = json.loads(answer)
+        return Unhealthy("not ready: " + "; ".join(content["obstacles"]), content)
     except (ValueError, KeyError, TypeError):
         return Unhealthy("not healthy")

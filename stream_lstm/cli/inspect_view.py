@@ -1,4 +1,4 @@
-"""What `stream-lstm inspect` says: a table of streams; one stream in words, and its memory. Pure."""
+"""Output of `stream-lstm inspect`: a table of streams; one stream in sentences, and its memory. Pure."""
 
 from __future__ import annotations
 
@@ -10,65 +10,76 @@ import click
 
 from stream_lstm.cli.terminal import formatting
 from stream_lstm.cli.terminal.table import Column, Span, line, table
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 
-WIDE = 96  # of a paragraph, at most
-UNITS_SHOWN_MAX = 1_024  # of a layer
+PARAGRAPH_COLUMNS_MAX = 96  # longer lines are hard to read
+UNITS_SHOWN_MAX = 1_024  # of a layer: the largest that `train` makes; --json prints all
 BAR_COLUMNS = 8
-UNIT_COLUMNS = 4 + 9 + 1 + BAR_COLUMNS + 7 + 1 + BAR_COLUMNS  # a unit's number, its LTM and its STM
-BETWEEN_UNITS = 3
+UNIT_COLUMNS = 4 + 9 + 1 + BAR_COLUMNS + 7 + 1 + BAR_COLUMNS  # the unit's index, its LTM and its STM
+GAP_COLUMNS = 3  # between two units
 QUIET, WARNING, GOOD, NEGATIVE = {"dim": True}, {"fg": "yellow"}, {"fg": "green"}, {"fg": "cyan"}
 COLUMNS = (
-    Column("stream", least=16, cut="middle"),
-    Column("events", right=True, leaves=3),
-    Column("last value", most=32, right=True),
-    Column("expected next", most=32, right=True, leaves=1),
-    Column("error", right=True, leaves=2),
-    Column("covered", right=True, leaves=4),
-    Column("last heard", right=True),
-    Column("its time", right=True, leaves=5),
+    Column("stream", width_min=16, cut="middle"),
+    Column("events", right=True, dropped=3),
+    Column("last value", width_max=32, right=True),
+    Column("expected next", width_max=32, right=True, dropped=1),
+    Column("error", right=True, dropped=2),
+    Column("covered", right=True, dropped=4),
+    Column("last seen", right=True),
+    Column("event time", right=True, dropped=5),
 )
-NOT_YET = "only in the journal"
+JOURNAL_ONLY = "only in the journal"
 
 
-class About(NamedTuple):
-    """A state file, and how many of its streams are wanted."""
+class StateSummary(NamedTuple):
+    """Contents of a state file in numbers.
+
+    Attributes:
+        matching: streams that match the search.
+    """
 
     path: str
     model: str
     streams: int
     entries: int
-    wanted: int
+    matching: int
 
 
-def listed(
-    about: About, streams: Sequence[dict[str, Any]], *, now: float, columns: int | None, colour: bool
+def stream_table(
+    summary: StateSummary, streams: Sequence[dict[str, Any]], *, now: float, columns: int | None, colour: bool
 ) -> list[str]:
-    """A line about the file, then a line a stream."""
-    head = f"{about.path}: {about.streams:,} streams, {about.entries:,} entries, model {about.model}"
-    if about.wanted < about.streams:
-        head += f"; {about.wanted:,} match"
+    """A line on the file, then a line for each stream.
+
+    Args:
+        now: epoch seconds.
+        columns: width of a line; None: unlimited.
+    """
+    head = f"{summary.path}: {summary.streams:,} streams, {summary.entries:,} entries, model {summary.model}"
+    if summary.matching < summary.streams:
+        head += f"; {summary.matching:,} match"
     lines = [
         formatting.safe(head),
-        *table(COLUMNS, [_row(told, now) for told in streams], columns, colour=colour),
+        *table(COLUMNS, [_row(stream, now) for stream in streams], columns, colour=colour),
     ]
-    if len(streams) < about.wanted:
-        lines.append(f"… and {about.wanted - len(streams):,} more (--limit)")
+    if len(streams) < summary.matching:
+        lines.append(f"… and {summary.matching - len(streams):,} more (--limit)")
     return lines
 
 
-def _row(told: dict[str, Any], now: float) -> list[Span]:
-    if not told["events"]:
-        return [Span(told["stream"]), Span("–"), *[Span("")] * 4, Span(formatting.NONE), Span(NOT_YET, QUIET)]
-    ratios = [ratio for ratio in told["error_ratio"] if ratio == ratio]
+def _row(stream: dict[str, Any], now: float) -> list[Span]:
+    if not stream["events"]:
+        none = Span(formatting.NONE)
+        return [Span(stream["stream"]), none, *[Span("")] * 4, none, Span(JOURNAL_ONLY, QUIET)]
+    ratios = [ratio for ratio in stream["error_ratio"] if ratio == ratio]
     return [
-        Span(told["stream"]),
-        Span(f"{told['events']:,}"),
-        Span(formatting.numbers(told["value"])),
-        Span(formatting.numbers(told["expected"])),
-        Span(_each(told["error_ratio"], ".2f"), WARNING if max(ratios, default=0.0) > 1.0 else None),
-        Span(_each(told["covered"], ".0%")),
-        Span(formatting.ago(now - told["seen"]) if told["seen"] else formatting.NONE),
-        Span(formatting.when(told["time"], None)),
+        Span(stream["stream"]),
+        Span(f"{stream['events']:,}"),
+        Span(formatting.numbers(stream["value"])),
+        Span(formatting.numbers(stream["expected"])),
+        Span(_each(stream["error_ratio"], ".2f"), WARNING if max(ratios, default=0.0) > 1.0 else None),
+        Span(_each(stream["covered"], ".0%")),
+        Span(formatting.ago(now - stream["seen"]) if stream["seen"] else formatting.NONE),
+        Span(formatting.timestamp(stream["time"], None)),
     ]
 
 
@@ -77,8 +88,8 @@ def _each(numbers: Sequence[float], form: str) -> str:
     return ", ".join(shown + ([f"+{len(numbers) - 3}"] if len(numbers) > 3 else [])) or formatting.NONE
 
 
-def paragraphs(
-    told: dict[str, Any],
+def description(
+    stream: dict[str, Any],
     features: Sequence[str],
     targets: Sequence[str],
     model: str,
@@ -87,102 +98,101 @@ def paragraphs(
     columns: int | None,
     colour: bool,
 ) -> list[str]:
-    """One stream in words: what it is, what is expected, how well it is predicted, what is normal for it.
+    """One stream: its events, its next expected value, forecast quality, and its usual values.
 
     Args:
-        features: names of what comes in.
-        targets: names of what is predicted.
-        columns: how wide a line may be; None: as wide as a paragraph should be.
+        features: names of the input values.
+        targets: names of the predicted values.
+        now: epoch seconds.
+        columns: width of a line; None: that of a paragraph.
     """
-    name = formatting.safe(told["stream"])
+    name = formatting.safe(stream["stream"])
     lines = [click.style(name, bold=True) if colour else name, ""]
-    wide = WIDE if columns is None else min(columns, WIDE)
-    if not told["events"]:
-        waiting = f"Its events are {NOT_YET}, and not yet in a checkpoint; the service has them."
-        return lines + _wrapped(waiting, wide)
-    lines += _wrapped(_heard(told, model, now), wide)
-    single = len(features) == 1 and len(targets) <= 1
-    said = _single(told, targets) if single else _several(told, features, targets, columns, colour=colour)
-    for part in said:
-        lines += ["", *(_wrapped(part, wide) if isinstance(part, str) else part)]
+    width = PARAGRAPH_COLUMNS_MAX if columns is None else min(columns, PARAGRAPH_COLUMNS_MAX)
+    if not stream["events"]:
+        return lines + _wrapped(f"Its events are {JOURNAL_ONLY}, not yet in a checkpoint.", width)
+    lines += _wrapped(_events(stream, model, now), width)
+    if len(features) == 1 and len(targets) <= 1:
+        for sentence in _single_value(stream, targets):
+            lines += ["", *_wrapped(sentence, width)]
+    else:
+        for rows in _several_values(stream, features, targets, columns, colour=colour):
+            lines += ["", *rows]
     return lines
 
 
-def _wrapped(text: str, wide: int) -> list[str]:
-    return textwrap.wrap(formatting.safe(text), max(wide, 20), break_on_hyphens=False)
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(formatting.safe(text), max(width, 20), break_on_hyphens=False)
 
 
-def _heard(told: dict[str, Any], model: str, now: float) -> str:
-    heard = (
-        f"last heard {formatting.ago(now - told['seen'])}" if told["seen"] else "last heard nobody knows when"
-    )
-    warm = "" if told["warm"] else ", which are few: the stream is cold"
+def _events(stream: dict[str, Any], model: str, now: float) -> str:
+    seen = f"last seen {formatting.ago(now - stream['seen'])}" if stream["seen"] else "last seen: not known"
+    cold = "" if stream["warm"] else f" (cold: fewer than {WARM_EVENTS})"
+    event_time = formatting.timestamp(stream["time"], None)
+    gap = formatting.duration(stream["usual_gap_seconds"])
     return (
-        f"{told['events']:,} event{'s' if told['events'] > 1 else ''} up to entry {told['entry']:,} of the "
-        f"journal{warm}; {heard}, with an event of {formatting.when(told['time'], None)}. As a rule one "
-        f"comes every {formatting.lasting(told['usual_gap_seconds'])}. Remembered for model {model}."
+        f"{stream['events']:,} event{'s' if stream['events'] > 1 else ''}{cold} up to entry "
+        f"{stream['entry']:,} of the journal; {seen}, event time {event_time}. Usual gap between events: "
+        f"{gap}. Model: {model}."
     )
 
 
-def _single(told: dict[str, Any], targets: Sequence[str]) -> list[str]:
-    """Of a stream of one number."""
-    value = f"The last value is {formatting.numbers(told['value'])}"
-    deviation = formatting.numbers(told["deviation"], 3)
-    normal = f"Normal is {formatting.numbers(told['mean'])} with a deviation of {deviation}"
+def _single_value(stream: dict[str, Any], targets: Sequence[str]) -> list[str]:
+    """Sentences on a stream of one value."""
+    value = f"Last value: {formatting.numbers(stream['value'])}"
+    deviation = formatting.numbers(stream["deviation"], 3)
+    usual = f"Mean: {formatting.numbers(stream['mean'])}, standard deviation {deviation}"
     if not targets:
-        return [f"{value}.", f"{normal}."]
-    (ratio,), (covered,) = told["error_ratio"], told["covered"]
-    judged = (
-        f"It is predicted {'better' if ratio < 1.0 else 'no better'} than by repeating it: its mean error of "
-        f'late is {ratio:.2f} of that of "same as last time"; {covered:.0%} of the values lay inside their '
-        "interval."
+        return [f"{value}.", f"{usual}."]
+    (ratio,), (covered,) = stream["error_ratio"], stream["covered"]
+    accuracy = (
+        f"Error relative to the last-value forecast: {ratio:.2f} (1.0 is no better), over the last "
+        f"hundreds of events. {covered:.0%} of the values were inside their prediction interval."
     )
     if ratio != ratio:
-        judged = "It cannot be said yet how well it is predicted: nothing has changed so far."
+        accuracy = "Relative error: not known yet, the value has not changed."
     return [
-        f"{value}; expected next is {formatting.numbers(told['expected'])}.",
-        judged,
-        f"{normal}; all values were between {formatting.numbers(told['lowest'])} and "
-        f"{formatting.numbers(told['highest'])}.",
+        f"{value}; expected next: {formatting.numbers(stream['expected'])}.",
+        accuracy,
+        f"{usual}; range {formatting.numbers(stream['lowest'])} to {formatting.numbers(stream['highest'])}.",
     ]
 
 
-def _several(
-    told: dict[str, Any],
+def _several_values(
+    stream: dict[str, Any],
     features: Sequence[str],
     targets: Sequence[str],
     columns: int | None,
     *,
     colour: bool,
 ) -> list[list[str]]:
-    """Of a stream of several numbers: a table of what comes in, and one of what is predicted."""
+    """A table of the input values, and one of the predicted values."""
 
-    def drawn(
+    def rows_of(
         first: str, titles: Sequence[str], names: Sequence[str], texts: Sequence[Sequence[str]]
     ) -> list[str]:
-        heads = [Column(first, least=8, cut="middle"), *(Column(title, right=True) for title in titles)]
-        return table(
-            heads, [[Span(t) for t in row] for row in zip(names, *texts, strict=True)], columns, colour=colour
-        )
+        heads = [Column(first, width_min=8, cut="middle"), *(Column(title, right=True) for title in titles)]
+        rows = [[Span(text) for text in row] for row in zip(names, *texts, strict=True)]
+        return table(heads, rows, columns, colour=colour)
 
     def each(name: str, digits: int = formatting.DIGITS) -> list[str]:
-        return [formatting.number(number, digits) for number in told[name]]
+        return [formatting.number(number, digits) for number in stream[name]]
 
-    came = drawn(
-        "what comes in",
+    inputs = rows_of(
+        "feature",
         ("last value", "mean", "deviation"),
         features,
         (each("value"), each("mean"), each("deviation", 3)),
     )
     if not targets:
-        return [came]
-    covered = [f"{share:.0%}" for share in told["covered"]]
+        return [inputs]
+    covered = [f"{share:.0%}" for share in stream["covered"]]
     texts = (each("expected"), each("error_ratio", 2), covered, each("lowest"), each("highest"))
     titles = ("expected next", "error", "covered", "lowest", "highest")
-    return [came, drawn("what is predicted", titles, targets, texts)]
+    return [inputs, rows_of("target", titles, targets, texts)]
 
 
-def layer(
+def layer_table(
     number: int,
     ltm: Sequence[float],
     stm: Sequence[float],
@@ -191,32 +201,38 @@ def layer(
     columns: int | None,
     colour: bool,
 ) -> list[str]:
-    """The memory of a layer, several units beside each other; bars of LTM by its largest, of STM by 1."""
+    """Memory of a layer, several units to a line; LTM bars relative to the largest, STM bars to 1.
+
+    Args:
+        ltm: a value for each unit, as is `stm`.
+        largest: sort the units by the size of their LTM.
+        columns: width of a line; None: that of a paragraph.
+    """
     order = sorted(range(len(ltm)), key=lambda unit: -abs(ltm[unit])) if largest else list(range(len(ltm)))
-    shown, most = order[:UNITS_SHOWN_MAX], max((abs(value) for value in ltm), default=0.0)
-    wide = WIDE if columns is None else columns
-    beside = max((wide + BETWEEN_UNITS) // (UNIT_COLUMNS + BETWEEN_UNITS), 1)
-    high = -(-len(shown) // beside)
-    title = f"layer {number}: {len(ltm):,} units; LTM (for long), its largest {most:.3g}; STM (for now)"
-    head = line([Span(f"{'unit':>4}{'LTM':>9} {'':{BAR_COLUMNS}}{'STM':>7}", QUIET)], wide, colour=colour)
+    shown, ltm_max = order[:UNITS_SHOWN_MAX], max((abs(value) for value in ltm), default=0.0)
+    width = PARAGRAPH_COLUMNS_MAX if columns is None else columns
+    units_per_line = max((width + GAP_COLUMNS) // (UNIT_COLUMNS + GAP_COLUMNS), 1)
+    height = -(-len(shown) // units_per_line)
+    title = f"layer {number}: {len(ltm):,} units; LTM (long-term, largest {ltm_max:.3g}), STM (short-term)"
+    head = line([Span(f"{'unit':>4}{'LTM':>9} {'':{BAR_COLUMNS}}{'STM':>7}", QUIET)], width, colour=colour)
     lines = [title, head]
-    for n in range(high):
+    for n in range(height):
         spans: list[Span] = []
-        for unit in shown[n::high]:
-            spans += [Span(" " * BETWEEN_UNITS)] if spans else []
-            spans += _unit(unit, ltm[unit], stm[unit], most)
-        lines.append(line(spans, wide, colour=colour))
+        for unit in shown[n::height]:
+            spans += [Span(" " * GAP_COLUMNS)] if spans else []
+            spans += _unit(unit, ltm[unit], stm[unit], ltm_max)
+        lines.append(line(spans, width, colour=colour))
     if len(shown) < len(order):
-        lines.append(f"… and {len(order) - len(shown):,} more (--json has all)")
+        lines.append(f"… and {len(order) - len(shown):,} more (--json prints all)")
     return lines
 
 
-def _unit(unit: int, ltm: float, stm: float, most: float) -> list[Span]:
-    """One unit's number, LTM and STM, each with a bar of its size; its sign is before the number."""
+def _unit(unit: int, ltm: float, stm: float, ltm_max: float) -> list[Span]:
+    """A unit's index, LTM and STM, each with a bar of its absolute value."""
     of_ltm, of_stm = (NEGATIVE if value < 0.0 else GOOD for value in (ltm, stm))
     return [
         Span(f"{unit:4}{ltm:+9.3f} "),
-        Span(formatting.bar(abs(ltm) / most if most else 0.0, BAR_COLUMNS), of_ltm),
+        Span(formatting.bar(abs(ltm) / ltm_max if ltm_max else 0.0, BAR_COLUMNS), of_ltm),
         Span(f"{stm:+7.3f} "),
         Span(formatting.bar(abs(stm), BAR_COLUMNS), of_stm),
     ]

@@ -1,4 +1,4 @@
-"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+"""The commands. Each imports what it needs when it runs, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import click
 from stream_lstm import __version__
 from stream_lstm.cli.models import convert, train
 from stream_lstm.cli.observe import healthcheck, inspect, watch
-from stream_lstm.cli.options import CONFIG, IN_FILE, MODEL, OUT_FILE, json_option, reports_errors
+from stream_lstm.cli.options import (
+    CONFIG,
+    IN_FILE,
+    MODEL,
+    OUT_FILE,
+    json_option,
+    reports_errors,
+    require_extra,
+)
 from stream_lstm.json_output import in_json
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -22,7 +30,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="stream-lstm")
 def main() -> None:
-    """A memory for every sensor: LSTM predictions over MQTT; what it remembers counts each event once.
+    """LSTM predictions for MQTT sensor streams, with exactly-once memory.
 
     Start with `stream-lstm demo`, then `stream-lstm run --config FILE`.
     """
@@ -51,35 +59,44 @@ def run(config: Path | None) -> None:
 
 
 @main.command()
-@click.option("--seconds", default=60.0, show_default=True, help="How long to show it.")
-@click.option("--forever", is_flag=True, help="Until Ctrl-C, or the recordings' end after ten minutes.")
+@click.option("--seconds", default=60.0, show_default=True, help="Duration.")
+@click.option(
+    "--forever", is_flag=True, help="Run until Ctrl-C, or until the recordings end after ten minutes."
+)
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    help="Times faster than recorded; left out: each recording fills the time.",
+    help="Factor relative to the recorded time; by default each recording fills the duration.",
 )
-@click.option("--plain", is_flag=True, help="Lines instead of a live table (the default without a terminal).")
+@click.option(
+    "--plain", is_flag=True, help="Print lines instead of a live table (the default without a terminal)."
+)
 @reports_errors
 def demo(seconds: float, forever: bool, speed: float | None, plain: bool) -> None:
-    """Real recorded sensors, a broker and the service, for a minute. Touches no state of yours.
+    """Run a broker, the service and recorded sensors for a minute. Changes no state of yours.
 
     \b
     Example:
       stream-lstm demo --seconds 30
     """
-    from stream_lstm.demo.show import show
+    require_extra("demo", "aiomqtt")
+    from stream_lstm.demo.run import run_demo
 
-    sys.exit(show(seconds=None if forever else seconds, speed=speed, plain=plain))
+    sys.exit(run_demo(seconds=None if forever else seconds, speed=speed, plain=plain))
 
 
 @main.command()
 @CONFIG
-@click.option("--print", "show", is_flag=True, help="Print the settings in force as JSON, secrets masked.")
-@click.option("--streams", type=click.IntRange(min=1), help="Estimate what so many streams need.")
-@json_option("One JSON object")
+@click.option("--print", "show", is_flag=True, help="Print the effective settings as JSON, secrets masked.")
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    help="Number of streams of the estimate; by default limits.streams_max.",
+)
+@json_option("Print a JSON object")
 @reports_errors
 def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -> None:
-    """Check settings and model without connecting; estimate memory and disk.
+    """Validate settings and model without connecting; estimate memory and disk.
 
     \b
     Example:
@@ -105,7 +122,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
         found = {"settings": "right", "model": model.id, "subscriptions": subscriptions}
         click.echo(in_json(found | {"estimate": needs._asdict()}))
         return
-    click.echo(f"settings are right; model {model.id}")
+    click.echo(f"settings are valid; model {model.id}")
     for subscription in subscriptions:
         click.echo("  subscribes to {filter} (QoS {qos})".format_map(subscription))
     for line in needs.lines():
@@ -117,19 +134,23 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @CONFIG
-@click.option("--topic", default="sensors/{name}/telemetry", show_default=True, help="{name}: of the file.")
-@click.option("--field", default="value", show_default=True, help="The number's name in the payload.")
+@click.option(
+    "--topic", default="sensors/{name}/telemetry", show_default=True, help="{name}: file name without .csv."
+)
+@click.option("--field", default="value", show_default=True, help="Payload field of the value.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    help="Times faster than recorded; left out: at once.",
+    help="Factor relative to the recorded time; by default without pauses.",
 )
-@click.option("--straight", is_flag=True, help="No broker: predictions as JSON lines on standard output.")
-@click.option("--journal", is_flag=True, help="The file is a state file: predict its journal once more.")
+@click.option("--straight", is_flag=True, help="Without a broker: print predictions as JSON lines.")
+@click.option(
+    "--journal", is_flag=True, help="FILES is one state file: replay its journal through the model."
+)
 @MODEL
 @reports_errors
 def replay(**options: Any) -> None:
-    """Replay CSV recordings (timestamp,value) into the broker, or straight through a model.
+    """Replay CSV recordings (timestamp,value) into a broker or through a model.
 
     \b
     Example:
@@ -145,10 +166,10 @@ def replay(**options: Any) -> None:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=IN_FILE)
 @MODEL
-@click.option("--time", help="The column of times (ISO 8601 or epoch); the first if left out.")
-@click.option("--value", "values", multiple=True, help="A column of values; every other one if left out.")
-@click.option("--report", type=OUT_FILE, help="Write a page to look at: one HTML file, no network needed.")
-@click.option("--json", "numbers", type=OUT_FILE, help="Write all figures as JSON.")
+@click.option("--time", help="Column of times (ISO 8601 or epoch seconds); by default the first.")
+@click.option("--value", "values", multiple=True, help="Column of values; by default every other column.")
+@click.option("--report", type=OUT_FILE, help="Write a report: one HTML file that needs no network.")
+@click.option("--json", "numbers", type=OUT_FILE, help="Write all metrics as JSON.")
 @reports_errors
 def backtest(
     files: tuple[Path, ...],
@@ -158,9 +179,9 @@ def backtest(
     report: Path | None,
     numbers: Path | None,
 ) -> None:
-    """Say how good the predictions for recorded streams would have been, beside simpler methods.
+    """Measure the forecast quality on recorded streams, next to simpler forecasts.
 
-    FILES are CSV, or Parquet (extra `parquet`): a column of times, and each other column a stream.
+    FILES are CSV, or Parquet (extra `parquet`): one column of times; each other column is a stream.
 
     \b
     Example:
@@ -176,11 +197,13 @@ def backtest(
 @main.command()
 @click.argument("file", type=OUT_FILE)
 @CONFIG
-@click.option("--state", type=IN_FILE, help="The state file; the settings' state.path if left out.")
-@json_option("One JSON object")
+@click.option("--state", type=IN_FILE, help="State file; by default state.path of the settings.")
+@json_option("Print a JSON object")
 @reports_errors
 def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool) -> None:
-    """Copy the state of a running (or stopped) service to FILE: consistent, checked, and on disk at the end.
+    """Copy the state of a running or stopped service to FILE.
+
+    The copy is consistent, verified and synced to disk.
 
     \b
     Example:
@@ -197,14 +220,14 @@ def snapshot(file: Path, config: Path | None, state: Path | None, as_json: bool)
 @main.command()
 @click.argument("file", type=IN_FILE)
 @CONFIG
-@click.option("--state", type=OUT_FILE, help="The state file to make; the settings' state.path if left out.")
-@click.option("--replace", is_flag=True, help="Move a state that is there aside.")
-@json_option("One JSON object")
+@click.option("--state", type=OUT_FILE, help="State file to write; by default state.path of the settings.")
+@click.option("--replace", is_flag=True, help="Move an existing state file aside.")
+@json_option("Print a JSON object")
 @reports_errors
 def restore(file: Path, config: Path | None, state: Path | None, replace: bool, as_json: bool) -> None:
-    """Put the snapshot FILE in the place of a stopped service's state.
+    """Replace the state of a stopped service with the snapshot FILE.
 
-    Memory is then that of the snapshot: what came after it is not known, and `seq` goes on from there.
+    Memory is then that of the snapshot: events after it are not in it, and `seq` continues from there.
 
     \b
     Example:
@@ -218,14 +241,14 @@ def restore(file: Path, config: Path | None, state: Path | None, replace: bool, 
 
 
 def _copied(to: Path, content: Any, *, as_json: bool) -> None:
-    """Say what is in a copy that was made."""
+    """Print the contents of a copy."""
     click.echo(in_json({"file": str(to), **content._asdict()}) if as_json else f"{to}: {content}")
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes the shell complete our commands and options.
+    """Print the shell completion script.
 
     \b
     Example:
@@ -242,12 +265,12 @@ def completion(shell: str) -> None:
 @main.command()
 @MODEL
 @click.option(
-    "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch sizes to time."
+    "--batch", "batches", multiple=True, type=click.IntRange(1, 65_536), help="Batch size to measure."
 )
-@json_option("One JSON object")
+@json_option("Print a JSON object")
 @reports_errors
 def bench(model: Path | None, batches: tuple[int, ...], as_json: bool) -> None:
-    """Time the engine on this machine: microseconds an event, by batch size.
+    """Measure the engine on this machine: microseconds per event, by batch size.
 
     \b
     Example:

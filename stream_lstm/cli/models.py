@@ -1,4 +1,4 @@
-"""The commands that make model files: `convert` and `train`."""
+"""The commands that write model files: `convert` and `train`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from stream_lstm.json_output import in_json
 
 @click.command()
 @click.argument("state_dict", type=IN_FILE)
-@click.option("--output", "-o", required=True, type=OUT_FILE, help="The model file to write.")
-@click.option("--features", required=True, help="Names of what goes in, in order, with commas.")
-@click.option("--targets", default="", help="Names of what comes out; the features if left out.")
-@click.option("--labels", default="", help="Names of the classes, for a classifying model.")
-@click.option("--mean", default="", help="Subtracted from each feature.")
-@click.option("--deviation", default="", help="Each feature is divided by it.")
-@click.option("--target-mean", default="", help="Added to each output, after the next.")
-@click.option("--target-deviation", default="", help="Each output is multiplied by it.")
-@click.option("--name", help="The model's name; the file's if left out.")
-@click.option("--lstm", help="Prefix of the LSTM's tensors, if there are several.")
-@click.option("--linear", help="Prefix of the linear layer's tensors, if there are several.")
-@json_option("One JSON object")
+@click.option("--output", "-o", required=True, type=OUT_FILE, help="Model file to write.")
+@click.option("--features", required=True, help="Names of the features, in order, separated by commas.")
+@click.option("--targets", default="", help="Names of the targets; by default the features.")
+@click.option("--labels", default="", help="Names of the classes of a classifier.")
+@click.option("--mean", default="", help="Means to subtract from the features.")
+@click.option("--deviation", default="", help="Deviations to divide the features by.")
+@click.option("--target-mean", default="", help="Means to add to the outputs, after --target-deviation.")
+@click.option("--target-deviation", default="", help="Deviations to multiply the outputs by.")
+@click.option("--name", help="Name of the model; by default that of the file.")
+@click.option("--lstm", help="Prefix of the LSTM's tensors, if the file holds several.")
+@click.option("--linear", help="Prefix of the linear layer's tensors, if the file holds several.")
+@json_option("Print a JSON object")
 @reports_errors
 def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **options: str | None) -> None:
-    """Make a model file of a trained torch.nn.LSTM and torch.nn.Linear.
+    """Convert a trained torch.nn.LSTM and torch.nn.Linear to a model file.
 
     STATE_DICT is a safetensors file: safetensors.torch.save_file(model.state_dict(), "pump.safetensors").
-    Any number of layers; bidirectional ones and proj_size are refused.
+    Any number of layers; bidirectional layers and proj_size are not supported.
 
     \b
     Example:
@@ -66,18 +66,24 @@ def convert(state_dict: Path, output: Path, name: str | None, as_json: bool, **o
 
 
 @click.command()
-@click.option("--recordings", type=IN_FOLDER, help="CSV files (timestamp,value); every fourth is held out.")
-@click.option("--output", "-o", required=True, type=OUT_FILE, help="The model file to write.")
-@click.option("--name", default="default", show_default=True, help="The model's name.")
-@click.option("--seed", default=1, show_default=True, help="Of all that is random.")
-@click.option("--steps", default=7_200, show_default=True, type=click.IntRange(1), help="Of the optimizer.")
-@click.option("--units", default=64, show_default=True, type=click.IntRange(1, 1024), help="Of the LSTM.")
-@json_option("One JSON object")
+@click.option(
+    "--recordings", type=IN_FOLDER, help="Folder of CSV files (timestamp,value); every fourth is held out."
+)
+@click.option("--output", "-o", required=True, type=OUT_FILE, help="Model file to write.")
+@click.option("--name", default="default", show_default=True, help="Name of the model.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the random numbers.")
+@click.option(
+    "--steps", default=7_200, show_default=True, type=click.IntRange(1), help="Steps of the optimizer."
+)
+@click.option(
+    "--units", default=64, show_default=True, type=click.IntRange(1, 1024), help="Units of the LSTM."
+)
+@json_option("Print a JSON object")
 @reports_errors
 def train(
     recordings: Path | None, output: Path, name: str, seed: int, steps: int, units: int, as_json: bool
 ) -> None:
-    """Train a model on recordings and generated streams, and say how good it is. Needs the extra `train`.
+    """Train a model on recordings and generated streams, and evaluate it. Needs the extra `train`.
 
     \b
     Example:

@@ -1,7 +1,8 @@
-"""What several commands have in common: options, kinds of arguments, and how errors are shown."""
+"""Options and argument types shared by the commands, the check for extras, and error output."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -29,21 +30,31 @@ CONFIG = click.option(
 MODEL = click.option(
     "--model",
     type=OUT_FILE,
-    help="Model file; the default model if left out.",
+    help="Model file; by default the model that is shipped.",
 )
 
 
-def json_option(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """The option `--json`, which is the same wherever there is something to find out.
+def json_option(prints: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The option `--json` of a command that reports something.
 
     Args:
-        what: comes out, beginning with how many JSON objects.
+        prints: help text, up to "instead of text".
     """
-    return click.option("--json", "as_json", is_flag=True, help=f"{what}, instead of text.")
+    return click.option("--json", "as_json", is_flag=True, help=f"{prints}, instead of text.")
+
+
+def require_extra(extra: str, module: str) -> None:
+    """Check that a module of an extra is installed.
+
+    Raises:
+        SettingsError: it is not; the message says how to install it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise SettingsError(module, f"is not installed; install with: pip install 'stream-lstm[{extra}]'")
 
 
 def reports_errors(call: Callable[P, R]) -> Callable[P, R]:
-    """Show our own errors as one message; exit 2 for what the operator asked, 1 for what went wrong."""
+    """Print this package's errors as one message; exit code 2 for settings and options, 1 for the others."""
 
     @wraps(call)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,36 +1,39 @@
-"""`stream-lstm watch`: the oddest streams of a running service; live, once, or as JSON lines."""
+"""`stream-lstm watch`: the most anomalous streams of a running service, live, once, or as JSON lines."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
-import threading
 import time
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import click
 import msgspec
 
 from stream_lstm.cli.api_client import ApiClient, Unreachable
+from stream_lstm.cli.service_address import ServiceAddress
 from stream_lstm.cli.terminal import formatting, screen
+from stream_lstm.cli.terminal.events import terminal_events
 from stream_lstm.cli.terminal.screen import Screen
-from stream_lstm.cli.watch_view import AROUND, Size, Snapshot, picture
+from stream_lstm.cli.watch_view import LINES_AROUND, Size, Snapshot, render
 from stream_lstm.json_output import in_json
 from stream_lstm.service.http.schemas import Overview, Streams
 
-LIMIT = 50  # where nothing else is said, and there is no terminal's height
-LIMIT_MAX = 500  # that the API gives at once
-AGAIN_SECONDS_MAX = 15.0  # between two attempts while the service is away
-LEAVE_SECONDS_MAX = 0.2
-DRAW_SECONDS = 1.0  # ages are counted on, whether or not there is an answer
+LIMIT_DEFAULT = 50  # streams, without --limit and without a terminal's height: two screens of 24 lines
+LIMIT_MAX = 500  # streams in one response of the API
+RETRY_SECONDS_MAX = 15.0  # a trade-off: a service that is back shows soon, one that is gone costs little
+DRAW_SECONDS_MAX = 1.0  # the ages in a frame count seconds
+# Choices of --state and --sort as the API names them, where the names differ.
+IN_API = {"anomalous": "odd", "anomaly": "odd"}
 
 
 class WatchOptions(NamedTuple):
-    """Which streams.
+    """Streams to show.
 
     Attributes:
-        limit: how many; None: as many as there is room for.
+        limit: most streams; None: as many as fit.
     """
 
     search: str
@@ -39,158 +42,177 @@ class WatchOptions(NamedTuple):
     limit: int | None
 
 
-def look(client: ApiClient, wanted: WatchOptions, limit: int) -> Snapshot:
-    """Ask once.
+async def fetch(
+    client: ApiClient, options: WatchOptions, limit: int, clock: Callable[[], float] = time.monotonic
+) -> Snapshot:
+    """Request overview and streams.
 
     Raises:
-        Away, Refused, SettingsError: see `ApiClient.ask`.
+        Unreachable, ApiRefused, SettingsError: see `ApiClient.get`.
     """
-    overview = client.ask("/api/overview", Overview)
-    streams = client.ask(
+    overview = await client.get("/api/overview", Overview)
+    streams = await client.get(
         "/api/streams",
         Streams,
-        search=wanted.search,
-        state=wanted.state,
-        sort=wanted.sort,
+        search=options.search,
+        state=IN_API.get(options.state, options.state),
+        sort=IN_API.get(options.sort, options.sort),
         limit=limit,
     )
-    return Snapshot(overview, streams, time.monotonic())
+    return Snapshot(overview, streams, clock())
 
 
-def watch(client: ApiClient, wanted: WatchOptions, *, seconds: float, once: bool, as_json: bool) -> None:
-    """Show what is asked for until the user leaves.
+def watch(
+    address: ServiceAddress, options: WatchOptions, *, seconds: float, once: bool, as_json: bool
+) -> None:
+    """Show streams until the user leaves.
 
     Args:
-        seconds: between two looks.
-        once: show it once; so it is without a terminal, too, unless it is JSON.
-        as_json: a line of JSON a look.
+        seconds: between two requests.
+        once: show them once; the default without a terminal, unless as JSON.
+        as_json: print a line of JSON for each request.
 
     Raises:
-        StreamLstmError: there is no service, if it is to be shown once; or it does not let us in.
+        StreamLstmError: the service denies access; or it does not answer, where it is asked once.
     """
-    if screen.there() and not once and not as_json:
-        _live(client, wanted, seconds=seconds)
-        return
-    try:
-        if as_json:
-            _lines(client, wanted, seconds=seconds, once=once)
-        else:
-            seen = look(client, wanted, wanted.limit or LIMIT)
-            screen.say(picture(seen, Size(screen.columns()), colour=screen.coloured()))
-    finally:
-        client.close()
+    if as_json:
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(_print_json(address, options, seconds=seconds, once=once))
+    elif screen.redraws() and not once:
+        asyncio.run(_live(address, options, seconds=seconds))
+    else:
+        asyncio.run(_print_once(address, options))
 
 
-def again(failures: int, seconds: float) -> float:
-    """How long to wait after so many failures in a row."""
-    return (
-        seconds if not failures else min(max(seconds, 1.0) * 2.0 ** min(failures - 1, 10), AGAIN_SECONDS_MAX)
-    )
+def retry_seconds(failures: int, seconds: float) -> float:
+    """Time until the next request, after so many failures in a row: doubled with each."""
+    if not failures:
+        return seconds
+    return min(max(seconds, 1.0) * 2.0 ** min(failures - 1, 10), RETRY_SECONDS_MAX)
 
 
-def _lines(client: ApiClient, wanted: WatchOptions, *, seconds: float, once: bool) -> None:
-    """A line of JSON a look; what is wrong goes to standard error, once each time it is something new."""
-    previous = signal.signal(signal.SIGTERM, _leave)
-    failures, said = 0, ""
-    try:
+async def _print_once(address: ServiceAddress, options: WatchOptions) -> None:
+    async with ApiClient(address) as client:
+        snapshot = await fetch(client, options, options.limit or LIMIT_DEFAULT)
+    screen.print_lines(render(snapshot, Size(screen.columns()), colour=screen.coloured()))
+
+
+async def _print_json(address: ServiceAddress, options: WatchOptions, *, seconds: float, once: bool) -> None:
+    """Print a line of JSON for each request, and each new problem on standard error, until cancelled."""
+    running = asyncio.current_task()
+    assert running
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    failures, problem = 0, ""
+    async with ApiClient(address) as client:
         while True:
             try:
-                seen = look(client, wanted, wanted.limit or LIMIT)
-                told = msgspec.to_builtins({"overview": seen.overview, "streams": seen.streams})
-                click.echo(in_json(told))
-                failures, said = 0, ""
+                snapshot = await fetch(client, options, options.limit or LIMIT_DEFAULT)
+                found = {"overview": snapshot.overview, "streams": snapshot.streams}
+                click.echo(in_json(msgspec.to_builtins(found)))
+                failures, problem = 0, ""
             except Unreachable as error:
                 if once:
                     raise
                 failures += 1
-                if str(error) != said:
-                    click.echo(f"away: {formatting.safe(str(error))}", err=True)
-                said = str(error)
+                if str(error) != problem:
+                    click.echo(f"unreachable: {formatting.safe(str(error))}", err=True)
+                problem = str(error)
             if once:
                 return
-            time.sleep(again(failures, seconds))
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+            await asyncio.sleep(retry_seconds(failures, seconds))
 
 
 class Poller:
-    """Looks again and again in a thread of its own, so that a slow answer holds up no key and no signal.
+    """Requests snapshots at an interval.
 
     Args:
-        tell: called when there is something new.
+        seconds: between two requests.
+        changed: called after each request.
+        sleep: waits so many seconds.
 
     Attributes:
-        seen: the last look.
-        unreachable: why there is none that is newer, if so.
-        failed: what ended it.
-        limit: how many streams are asked for.
+        snapshot: the last one; None before the first.
+        problem: why there is no newer one; empty if there is none.
+        limit: most streams to request.
     """
 
     def __init__(
-        self, client: ApiClient, wanted: WatchOptions, seconds: float, tell: Callable[[], None]
+        self,
+        client: ApiClient,
+        options: WatchOptions,
+        seconds: float,
+        changed: Callable[[], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
-        self._wanted = wanted
+        self._options = options
         self._seconds = seconds
-        self._tell = tell
-        self._stopped = threading.Event()
-        self.seen: Snapshot | None = None
-        self.unreachable = ""
-        self.failed: Exception | None = None
-        self.limit = wanted.limit or LIMIT
-        self._thread = threading.Thread(target=self._run, name="looker", daemon=True)
+        self._changed = changed
+        self._sleep = sleep
+        self.snapshot: Snapshot | None = None
+        self.problem = ""
+        self.limit = options.limit or LIMIT_DEFAULT
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    async def run(self) -> None:
+        """Request until cancelled.
 
-    def stop(self) -> None:
-        """Look no more; who waits for an answer is given a moment, and no more."""
-        self._stopped.set()
-        self._thread.join(LEAVE_SECONDS_MAX)
-
-    def _run(self) -> None:
+        Raises:
+            ApiRefused, SettingsError: a retry does not help.
+        """
         failures = 0
-        while not self._stopped.is_set():
+        while True:
             try:
-                self.seen = look(self._client, self._wanted, self.limit)
-                failures, self.unreachable = 0, ""
+                self.snapshot = await fetch(self._client, self._options, self.limit)
+                failures, self.problem = 0, ""
             except Unreachable as error:
-                failures, self.unreachable = failures + 1, str(error)
-            except Exception as error:  # whatever it is, it is told where it can be
-                self.failed = error
-                self._stopped.set()
-            self._tell()
-            self._stopped.wait(again(failures, self._seconds))
-        self._client.close()
+                failures, self.problem = failures + 1, str(error)
+            self._changed()
+            await self._sleep(retry_seconds(failures, self._seconds))
 
 
-def _live(client: ApiClient, wanted: WatchOptions, *, seconds: float) -> None:
-    """A picture that is drawn again whenever something is new."""
+async def _live(address: ServiceAddress, options: WatchOptions, *, seconds: float) -> None:
+    """Draw a frame whenever something changes, until the user leaves."""
+    changed, leaving = asyncio.Event(), asyncio.Event()
+    async with ApiClient(address) as client:
+        poller, shown = Poller(client, options, seconds, changed.set), Screen()
+        foot = f"by {options.sort}, every {formatting.duration(seconds)}; q quits"
+        # The signal handlers are there before the terminal is taken, and until it is given back.
+        with terminal_events(shown, changed=changed.set, leave=leaving.set), shown:
+            tasks = [
+                asyncio.create_task(_draw(shown, poller, options, changed, foot)),
+                asyncio.create_task(poller.run()),
+                asyncio.create_task(leaving.wait()),
+            ]
+            try:
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in ended:
+                task.result()
+
+
+async def _draw(
+    shown: Screen, poller: Poller, options: WatchOptions, changed: asyncio.Event, foot: str
+) -> None:
     colour = screen.coloured()
-    foot = f"by {wanted.sort}, every {formatting.lasting(seconds)}; q leaves"
-    with Screen() as shown:
-        looker = Poller(client, wanted, seconds, shown.wake)
-        looker.start()
-        try:
-            going = True
-            while going:
-                if looker.failed:
-                    raise looker.failed
-                columns, lines = screen.size()
-                size = Size(columns - 1, lines)  # to clear behind the last column would clear that column
-                room = max(lines - 1 - AROUND, 1)
-                looker.limit = min(wanted.limit or room, room, LIMIT_MAX)
-                now = time.monotonic()
-                shown.draw(
-                    picture(looker.seen, size, colour=colour, away=looker.unreachable, now=now, foot=foot)
-                )
-                going = shown.wait(DRAW_SECONDS)
-        finally:
-            looker.stop()
+    while True:
+        changed.clear()
+        columns, lines = screen.size()
+        room = max(lines - 1 - LINES_AROUND, 1)
+        poller.limit = min(options.limit or room, room, LIMIT_MAX)
+        shown.draw(
+            render(
+                poller.snapshot,
+                Size(columns - 1, lines),  # clearing behind the last column would clear that column
+                colour=colour,
+                problem=poller.problem,
+                now=time.monotonic(),
+                foot=foot,
+            )
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAW_SECONDS_MAX):
+                await changed.wait()

@@ -1,1 +1,1 @@
-"""The demo: recorded sensors, a broker and the service, started together and taken away again."""
+"""Demo: a broker, the service and recorded sensors, started and removed together."""

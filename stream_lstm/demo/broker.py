@@ -1,4 +1,4 @@
-"""A broker for the demo, on 127.0.0.1, as a child: mosquitto if it is installed, else the wheel `iotcore`."""
+"""Broker of the demo, a child process on 127.0.0.1: mosquitto if installed, else the package `iotcore`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from stream_lstm.demo import embedded
 from stream_lstm.errors import SettingsError, StreamLstmError
 
-START_SECONDS_MAX = 15.0
-STOP_SECONDS_MAX = 15.0  # the service takes up to 10 to finish what it has in hand
-POLL_SECONDS = 0.02
-# Everything that is queued must fit: a demo broker serves one subscriber, at its own speed.
+START_SECONDS_MAX = 15.0  # a trade-off: longer than a start on a loaded machine, and a hang ends
+STOP_SECONDS_MAX = 15.0  # above the 10 s that the service takes at most to finish its work
+POLL_SECONDS = 0.02  # a trade-off: a start is noticed soon, and the wait costs little processor time
+# No limits: the broker must queue all messages that its one subscriber has not read yet.
 MOSQUITTO = """listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
@@ -29,7 +29,16 @@ log_type error
 
 
 class Child:
-    """A child process that ends with the `with` block."""
+    """A child process that ends with the `with` block.
+
+    Args:
+        command: program and arguments.
+        log: file for the output.
+        environment: variables to add.
+
+    Attributes:
+        process: None before the block.
+    """
 
     def __init__(self, command: list[str], *, log: Path, environment: dict[str, str] | None = None) -> None:
         self._command = command
@@ -45,7 +54,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(self._environment or {})},
-                start_new_session=True,  # Ctrl-C reaches us alone; we end our children in order
+                start_new_session=True,  # Ctrl-C reaches the parent only, which stops its children in order
                 preexec_fn=_die_with_parent,
             )
         return self
@@ -54,7 +63,7 @@ class Child:
         self.stop()
 
     def stop(self) -> int:
-        """End it, gently first; returns its exit code."""
+        """Stop the process with SIGTERM, after a while with SIGKILL; returns its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
@@ -64,33 +73,36 @@ class Child:
                 self.process.kill()
         return self.process.wait()
 
-    def said(self) -> str:
-        """The end of what it wrote."""
+    def log_tail(self) -> str:
+        """The end of the output."""
         return self._log.read_text("utf-8", "replace")[-2_000:] if self._log.exists() else ""
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """True if the process has ended by itself."""
         return self.process is not None and self.process.poll() is not None
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this child when its parent is gone, however that went (PR_SET_PDEATHSIG)."""
+    """Have Linux stop this process when its parent ends, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody uses just now."""
+    """A TCP port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def broker(folder: Path, port: int) -> tuple[str, Child]:
-    """A broker that is not started yet, and its name.
+    """A broker, not started yet.
+
+    Returns:
+        Its name and its process.
 
     Raises:
-        SettingsError: there is none to be had.
+        SettingsError: no broker is installed.
     """
     mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if mosquitto:
@@ -101,7 +113,7 @@ def broker(folder: Path, port: int) -> tuple[str, Child]:
         import iotcore  # noqa: F401
     except ImportError:
         raise SettingsError(
-            "demo", "needs a broker: install mosquitto, or `pip install 'stream-lstm[demo]'`"
+            "demo", "needs a broker: install mosquitto, or pip install 'stream-lstm[demo]'"
         ) from None
     config = folder / "broker.toml"
     config.write_text(embedded.CONFIG.format(port=port))
@@ -110,10 +122,10 @@ def broker(folder: Path, port: int) -> tuple[str, Child]:
 
 
 def until_listening(port: int, child: Child) -> None:
-    """Wait until somebody accepts connections on a port of 127.0.0.1.
+    """Wait until a child accepts connections on a port of 127.0.0.1.
 
     Raises:
-        StreamLstmError: the child ended first, or it took too long.
+        StreamLstmError: the child has ended, or it takes too long.
     """
     end = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < end:
@@ -121,6 +133,8 @@ def until_listening(port: int, child: Child) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if child.ended:
-            raise StreamLstmError(f"a child process ended at its start:\n{child.said()}")
+            raise StreamLstmError(f"a child process ended at its start:\n{child.log_tail()}")
         time.sleep(POLL_SECONDS)
-    raise StreamLstmError(f"nothing listens on port {port} after {START_SECONDS_MAX:g} s:\n{child.said()}")
+    raise StreamLstmError(
+        f"nothing listens on port {port} after {START_SECONDS_MAX:g} s:\n{child.log_tail()}"
+    )

@@ -1,10 +1,10 @@
-"""The embedded broker's process: `python -m stream_lstm.demo.embedded CONFIG` serves until terminated."""
+"""Process of the embedded broker: `python -m stream_lstm.demo.embedded CONFIG`."""
 
 from __future__ import annotations
 
 import sys
 
-# rumqttd's settings: MQTT 5 on loopback alone.
+# Settings of rumqttd: MQTT 5 on the loopback address only.
 CONFIG = """id = 0
 [router]
 id = 0
@@ -25,7 +25,7 @@ dynamic_filters = true
 
 
 def main(config: str) -> None:
-    """Serve until terminated."""
+    """Serve until the process is terminated."""
     from iotcore import IotCoreBroker
 
     IotCoreBroker(config_path=config).run_forever()

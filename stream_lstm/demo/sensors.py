@@ -1,4 +1,4 @@
-"""The recorded sensors of the demo."""
+"""The demo's sensors: recordings that the package ships."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream_lstm.recordings import Recording, read
 
 
 def shipped() -> list[Recording]:
-    """The recordings inside the package, by name."""
+    """Read the shipped recordings, sorted by name."""
     folder = resources.files("stream_lstm.demo.recordings")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".csv")), key=lambda f: f.name)
     recordings = []

@@ -1,7 +1,6 @@
-"""A terminal that draws what is written to it, so that a test sees what a person would see.
+"""Emulated terminal: a command on a pseudo-terminal, and the screen that its output draws.
 
-It knows what `stream_lstm.cli.terminal.screen` uses, refuses what it does not know, and runs a program
-on a pseudo-terminal of its own.
+It knows the escape sequences that `stream_lstm.cli.terminal.screen` uses, and fails on others.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 SECONDS_MAX = 20.0
-MARKS = {"\u200e"}  # take no room
-# It makes the terminal its own first, so that Ctrl-C and Ctrl-Z reach it.
+ZERO_WIDTH = {"\u200e"}
+# The child makes the terminal its controlling terminal first, so that Ctrl-C and Ctrl-Z reach it.
 CHILD = (
     "import fcntl, os, sys, termios; fcntl.ioctl(1, termios.TIOCSCTTY, 0);"
     "os.execv(sys.executable, [sys.executable, '-m', 'stream_lstm', *sys.argv[1:]])"
@@ -30,12 +29,12 @@ CHILD = (
 ESCAPE = re.compile(r"\x1b\[(\?|)([\d;]*)([A-Za-z])")
 
 
-class Picture:
-    """What stands on a screen."""
+class EmulatedScreen:
+    """Contents and modes of a screen."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self.columns, self.lines = columns, lines
-        self.modes = {"25": True, "7": True, "1049": False}  # cursor, lines that run on, the other screen
+        self.modes = {"25": True, "7": True, "1049": False}  # cursor, line wrap, alternate screen
         self.coloured = False
         self._row = self._column = 0
         self.cells = self._empty()
@@ -45,17 +44,17 @@ class Picture:
 
     @property
     def text(self) -> list[str]:
-        """Its lines, without the spaces at their ends."""
+        """The lines, without trailing spaces."""
         return ["".join(line).rstrip() for line in self.cells]
 
     def resize(self, columns: int, lines: int) -> None:
-        """Another size, and nothing on it."""
+        """Change the size and clear the screen."""
         self.columns, self.lines = columns, lines
         self._row = self._column = 0
         self.cells = self._empty()
 
     def write(self, text: str) -> None:
-        """Draw."""
+        """Draw text with escape sequences."""
         at = 0
         while at < len(text):
             if text[at] == "\x1b":
@@ -90,7 +89,7 @@ class Picture:
     def _down(self) -> None:
         self._row += 1
         if self._row == self.lines:
-            assert not self.modes["1049"], "it has scrolled"
+            assert not self.modes["1049"], "the alternate screen has scrolled"
             self.cells = [*self.cells[1:], [" "] * self.columns]
             self._row -= 1
 
@@ -101,7 +100,7 @@ class Picture:
             self._down()
         elif unicodedata.combining(character):
             self.cells[self._row][max(self._column - 1, 0)] += character
-        elif character not in MARKS:
+        elif character not in ZERO_WIDTH:
             assert character.isprintable(), repr(character)
             wide = 2 if unicodedata.east_asian_width(character) in "WF" else 1
             if self._column + wide > self.columns:
@@ -113,10 +112,10 @@ class Picture:
 
 
 class Terminal:
-    """A command of ours in a terminal.
+    """A stream-lstm command in a terminal.
 
     Args:
-        keys: what is typed reaches it; else its standard input is empty.
+        keys: standard input is the terminal; otherwise it is empty.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class Terminal:
         keys: bool = True,
         **environment: str,
     ) -> None:
-        self.picture = Picture(columns, lines)
+        self.screen = EmulatedScreen(columns, lines)
         self.written = ""
         self._rest = b""
         self._handle, side = pty.openpty()
@@ -155,13 +154,13 @@ class Terminal:
         fcntl.ioctl(self._handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def resize(self, columns: int, lines: int) -> None:
-        """Make the window larger or smaller."""
+        """Change the size of the window."""
         self.read()
-        self.picture.resize(columns, lines)
+        self.screen.resize(columns, lines)
         self._resize(columns, lines)
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Type keys."""
         os.write(self._handle, keys.encode())
 
     def signal(self, number: signal.Signals) -> None:
@@ -170,11 +169,11 @@ class Terminal:
 
     @property
     def echoes(self) -> bool:
-        """Whether what is typed is shown."""
+        """True if typed keys are shown."""
         return bool(termios.tcgetattr(self._handle)[3] & termios.ECHO)
 
     def read(self, seconds: float = 0.0) -> bool:
-        """Draw what has been written; false at the end."""
+        """Draw the output so far; False at its end."""
         while select.select([self._handle], [], [], seconds)[0]:
             try:
                 found = os.read(self._handle, 65_536)
@@ -186,30 +185,30 @@ class Terminal:
             self._rest = (self._rest + found)[len(text.encode()) :]
             self.written += text
             cut = text.rfind("\x1b")
-            if cut >= 0 and not ESCAPE.match(text, cut):  # an escape that has not come to its end
+            if cut >= 0 and not ESCAPE.match(text, cut):  # an escape sequence that is not complete yet
                 self._rest, text = text[cut:].encode() + self._rest, text[:cut]
-            self.picture.write(text)
+            self.screen.write(text)
             seconds = 0.0
         return True
 
     def until(self, so: Callable[[list[str]], object]) -> list[str]:
-        """The lines, once they are so."""
+        """Wait until the lines fulfil a condition; returns them."""
         end = time.monotonic() + SECONDS_MAX
-        while not so(self.picture.text):
+        while not so(self.screen.text):
             assert self.read(0.05), self.written
-            assert time.monotonic() < end, self.picture.text
-        return self.picture.text
+            assert time.monotonic() < end, self.screen.text
+        return self.screen.text
 
     def stopped(self) -> bool:
-        """Whether it has been stopped and can go on."""
+        """True if the command has been stopped by a signal."""
         _, status = os.waitpid(self._process.pid, os.WNOHANG | os.WUNTRACED)
         return os.WIFSTOPPED(status)
 
     def wait(self) -> int:
-        """The exit code."""
+        """Wait for the end of the command; returns its exit code."""
         end = time.monotonic() + SECONDS_MAX
         while self._process.poll() is None:
             self.read(0.02)
-            assert time.monotonic() < end, self.picture.text
+            assert time.monotonic() < end, self.screen.text
         self.read()
         return self._process.returncode

@@ -1,10 +1,12 @@
-"""Whom `watch` asks, with what, and what each kind of answer means; no answer breaks it."""
+"""API client against servers on this machine: requests, kinds of responses, and failures to connect."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,13 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_lstm.cli import api_client
-from stream_lstm.cli.api_client import ApiClient, ApiRefused, Unreachable
+from stream_lstm.cli import service_address
+from stream_lstm.cli.api_client import ApiClient, ApiRefused, DaemonResolver, Unreachable
 from stream_lstm.errors import SettingsError
-from stream_lstm.service.settings import HttpSettings
 from tests.brokers import free_port
 
-Reply = tuple[int, bytes]
+Response = tuple[int, bytes]
 
 
 class Small(msgspec.Struct):
@@ -27,15 +28,19 @@ class Small(msgspec.Struct):
 
 
 class Server(HTTPServer):
-    """Answers what it is told to, and remembers what it was asked."""
+    """Sends the given responses in order, and records requests and connections."""
 
-    replies: list[Reply]
-    asked: list[tuple[str, str | None]]
+    responses: list[Response]
+    requests: list[tuple[str, str | None]]
+    headers: dict[str, str]
     connections: int = 0
     hang_up: bool = False
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing of a client that leaves."""
 
-class Answerer(BaseHTTPRequestHandler):
+
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
@@ -44,26 +49,30 @@ class Answerer(BaseHTTPRequestHandler):
         self.server.connections += 1
 
     def do_GET(self) -> None:
-        status, body = self.server.replies.pop(0)
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        status, body = self.server.responses.pop(0)
+        self.server.requests.append((self.path, self.headers.get("Authorization")))
+        self.server.headers = dict(self.headers)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Set-Cookie", "a=b")
         self.end_headers()
         self.wfile.write(body)
         self.close_connection = self.server.hang_up
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[Callable[..., Server]]:
-    """Starts a server that gives these answers, one after the other."""
+    """Starts a server that sends the given responses."""
     started: list[tuple[Server, threading.Thread]] = []
 
-    def start(*replies: Reply, hang_up: bool = False) -> Server:
-        made = Server(("127.0.0.1", 0), Answerer)
-        made.replies, made.asked, made.hang_up = list(replies), [], hang_up
+    def start(*responses: Response, hang_up: bool = False) -> Server:
+        made = Server(("127.0.0.1", 0), Handler)
+        made.responses, made.requests, made.hang_up = list(responses), [], hang_up
         thread = threading.Thread(target=made.serve_forever, args=(0.01,))
         thread.start()
         started.append((made, thread))
@@ -76,47 +85,56 @@ def server() -> Iterator[Callable[..., Server]]:
         thread.join()
 
 
-def of(server: Server, token: Path | None = None) -> ApiClient:
-    return ApiClient(api_client.of_url(f"http://127.0.0.1:{server.server_port}", token))
+def client(port: int, token: Path | None = None, scheme: str = "http", **limits: Any) -> ApiClient:
+    return ApiClient(service_address.from_url(f"{scheme}://127.0.0.1:{port}", token), **limits)
 
 
-def test_an_answer_of_the_right_shape(server: Callable[..., Server], tmp_path: Path) -> None:
+async def test_requests_carry_token_and_parameters_over_one_connection(
+    server: Callable[..., Server], tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("t0ken\n")
     serving = server((200, b'{"number": 1}'), (200, b'{"number": 2, "newer": []}'))
-    asking = of(serving, tmp_path / "token")
-    assert asking.ask("/api/x", Small).number == 1
-    assert asking.ask("/api/x", Small, search="a b&c", limit=3).number == 2
-    asking.close()
-    assert serving.asked == [("/api/x", "Bearer t0ken"), ("/api/x?search=a+b%26c&limit=3", "Bearer t0ken")]
+    async with client(serving.server_port, tmp_path / "token") as api:
+        assert (await api.get("/api/x", Small)).number == 1
+        assert (await api.get("/api/x", Small, search="a b&c", limit=3)).number == 2
+    assert serving.requests == [("/api/x", "Bearer t0ken"), ("/api/x?search=a+b%26c&limit=3", "Bearer t0ken")]
     assert serving.connections == 1
+    assert "Cookie" not in serving.headers
+    assert serving.headers["Accept-Encoding"] == "identity"
 
 
-def test_a_connection_that_ended_meanwhile_is_made_anew(server: Callable[..., Server]) -> None:
+async def test_a_connection_that_the_server_closed_is_replaced(server: Callable[..., Server]) -> None:
     serving = server(*[(200, b'{"number": 1}')] * 2, hang_up=True)
-    asking = of(serving)
-    for _ in range(2):
-        assert asking.ask("/", Small).number == 1
-    asking.close()
+    async with client(serving.server_port) as api:
+        for _ in range(2):
+            assert (await api.get("/", Small)).number == 1
     assert serving.connections == 2
-    assert serving.asked == [("/", None)] * 2
+    assert serving.requests == [("/", None)] * 2
+
+
+async def test_no_proxy_is_used(server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    async with client(server((200, b'{"number": 1}')).server_port) as api:
+        assert (await api.get("/", Small)).number == 1
 
 
 @pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
-        (200, b"what?", ApiRefused, "answers as no service of this version does"),
-        (200, b'{"number": "1"}', ApiRefused, "answers as no service of this version does"),
-        (200, b"\xff", ApiRefused, "answers as no service of this version does"),
+        (200, b"what?", ApiRefused, "sends a response that this version cannot read"),
+        (200, b'{"number": "1"}', ApiRefused, "sends a response that this version cannot read"),
+        (200, b"\xff", ApiRefused, "sends a response that this version cannot read"),
         (
             401,
             b'{"error": "a token is wanted"}',
             ApiRefused,
-            "does not let us in: a token is wanted; give its token",
+            "denies access: a token is wanted; give its token",
         ),
-        (403, b"", ApiRefused, "does not let us in: forbidden"),
+        (403, b"", ApiRefused, "denies access: forbidden"),
         (400, b'{"error": "sort: must be x", "parameter": "sort"}', SettingsError, "--sort: must be x"),
         (400, b'{"error": "no"}', ApiRefused, "status 400: no"),
-        (404, b"[]", ApiRefused, "has no /api/x: is http.page false there"),
+        (404, b"[]", ApiRefused, "has no /api/x: check that"),
         (302, b"", ApiRefused, "status 302"),
         (
             421,
@@ -136,122 +154,99 @@ def test_a_connection_that_ended_meanwhile_is_made_anew(server: Callable[..., Se
         ),
     ],
 )
-def test_other_answers(
+async def test_an_error_response_becomes_the_error_of_its_cause(
     server: Callable[..., Server], status: int, body: bytes, kind: type[Exception], words: str
 ) -> None:
-    asking = of(server((status, body)))
-    with pytest.raises(kind, match=re.escape(words)) as caught:
-        asking.ask("/api/x", Small)
+    serving = server((status, body))
+    async with client(serving.server_port) as api:
+        with pytest.raises(kind, match=re.escape(words)) as caught:
+            await api.get("/api/x", Small)
     assert isinstance(caught.value, kind)
-    asking.close()
+    assert len(serving.requests) == 1  # a redirect is not followed
 
 
-def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Unreachable, match="does not answer: connection refused"):
-        ApiClient(api_client.of_url(f"http://127.0.0.1:{free_port()}", None)).ask("/", Small)
-    monkeypatch.setattr(api_client, "SECONDS_MAX", 0.05)
-    with socket.socket() as silent:  # it listens, and never answers
+async def test_a_service_that_does_not_answer_is_unreachable() -> None:
+    async with client(free_port()) as api:
+        with pytest.raises(Unreachable, match=r":\d+ does not answer: connection refused$"):
+            await api.get("/", Small)
+    with socket.socket() as silent:  # accepts connections and sends nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        with pytest.raises(Unreachable, match="does not answer: timed out"):
-            ApiClient(api_client.of_url(f"http://127.0.0.1:{silent.getsockname()[1]}", None)).ask("/", Small)
+        async with client(silent.getsockname()[1], wait_seconds_max=0.05) as api:
+            with pytest.raises(Unreachable, match=r"does not answer: timed out$"):
+                await api.get("/", Small)
 
 
-def test_no_http_there(server: Callable[..., Server]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as strange:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"SSH-2.0-what\r\n\r\n", "not an http response: "),
+        (b"", "it closed the connection without a response"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", ""),
+    ],
+)
+async def test_a_server_that_does_not_speak_http_is_unreachable(answer: bytes, words: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
 
-        def answer() -> None:
-            with strange.accept()[0] as connection:
-                connection.recv(1_000)
-                connection.sendall(b"SSH-2.0-what\r\n\r\n")
+    foreign = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with foreign, client(foreign.sockets[0].getsockname()[1]) as api:
+        with pytest.raises(Unreachable, match=f"does not answer: {words}") as caught:
+            await api.get("/", Small)
+    assert str(caught.value).isprintable()
 
-        thread = threading.Thread(target=answer)
-        thread.start()
+
+async def test_a_server_that_does_not_speak_tls_is_unreachable(server: Callable[..., Server]) -> None:
+    async with client(server().server_port, scheme="https") as api:
         with pytest.raises(Unreachable, match="does not answer"):
-            ApiClient(api_client.of_url(f"http://127.0.0.1:{strange.getsockname()[1]}", None)).ask("/", Small)
-        thread.join()
-    plain = server((200, b""))
-    with pytest.raises(Unreachable, match="does not answer"):
-        ApiClient(api_client.of_url(f"https://127.0.0.1:{plain.server_port}", None)).ask("/", Small)
+            await api.get("/", Small)
 
 
-def test_a_body_that_is_too_long_is_not_read_to_its_end(
-    server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+async def test_a_response_is_read_up_to_a_limit_and_its_connection_closed(
+    server: Callable[..., Server],
 ) -> None:
-    monkeypatch.setattr(api_client, "ANSWER_BYTES_MAX", 10)
-    asking = of(server((200, b'{"number": 1}' + b" " * 1_000)))
-    with pytest.raises(ApiRefused):
-        asking.ask("/", Small)
-    assert asking._connection is None  # what is left on it is no answer to the next question
+    serving = server((200, b'{"number": 1}' + b" " * 10_000_000), (200, b'{"number": 2}'))
+    async with client(serving.server_port, response_bytes_max=13) as api:
+        assert (await api.get("/", Small)).number == 1
+        assert (await api.get("/", Small)).number == 2
+    assert serving.connections == 2  # the rest of the first response is not the second
 
 
-@pytest.mark.parametrize(
-    ("url", "port", "said"),
-    [
-        ("http://plant", 80, "http://plant:80"),
-        ("https://plant.example/", 443, "https://plant.example:443"),
-        ("https://[::1]:8443", 8443, "https://[::1]:8443"),
-        ("http://127.0.0.1:8080", 8080, "http://127.0.0.1:8080"),
-    ],
-)
-def test_addresses(url: str, port: int, said: str) -> None:
-    place = api_client.of_url(url, None)
-    assert (place.port, place.url, place.authorization) == (port, said, None)
+async def test_a_host_name_is_resolved(server: Callable[..., Server]) -> None:
+    port = server((200, b'{"number": 1}')).server_port
+    async with ApiClient(service_address.from_url(f"http://localhost:{port}", None)) as api:
+        assert (await api.get("/", Small)).number == 1
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("plant:8080", "ftp://plant", "http://", "http://plant/api", "http://plant?x=1", "http://plant#x"),
-        *("", "http://me:secret@plant", "http://plant:99999", "http://[::1", "http://plant:x"),
-        *("http://me:secret@plant/api", "http://a..b", "http://" + "a" * 70),
-    ],
-)
-def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^--url: ") as caught:
-        api_client.of_url(url, None)
-    assert "secret" not in str(caught.value)
+async def test_a_host_name_that_does_not_resolve_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    async with ApiClient(service_address.from_url("http://plant.example", None)) as api:
+        with pytest.raises(Unreachable, match="does not answer: name or service not known"):
+            await api.get("/", Small)
 
 
-def test_a_token_that_is_none(tmp_path: Path) -> None:
-    for content in (b"", b"one\ntwo\n", b"a\x00b", b"\xff\xfe"):
-        (tmp_path / "token").write_bytes(content)
-        with pytest.raises(SettingsError, match=r"^--token-file: ") as caught:
-            api_client.of_url("http://x", tmp_path / "token")
-        assert "two" not in str(caught.value)
-    with pytest.raises(SettingsError, match=r"^--token-file: .* cannot be read"):
-        api_client.of_url("http://x", tmp_path / "none")
+def test_leaving_does_not_wait_for_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
 
+    def wait(*_: Any) -> Any:
+        assert answers.wait(20.0)
+        return []
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"enabled": False}, "http.enabled: is false"),
-        ({"page": False}, "http.page: is false"),
-        ({"port": 0}, "http.port: is 0.* --url"),
-        ({"cert_file": "none.pem"}, "http.cert_file: none.pem cannot be used: No such file"),
-        ({"cert_file": __file__}, "http.cert_file: .* holds no certificate in PEM"),
-        ({"token": "a\nb"}, "http.token_file: holds more than one line"),
-    ],
-)
-def test_settings_by_which_nobody_can_be_asked(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
-        api_client.of_settings(HttpSettings(**changes))
+    async def leave() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(DaemonResolver().resolve("plant.example"), 0.05)
 
-
-def test_a_certificate_that_is_damaged_is_named(tmp_path: Path) -> None:
-    for content in ("what?", "TWlu"):
-        (tmp_path / "c.pem").write_text(
-            f"-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n"
-        )
-        with pytest.raises(SettingsError, match=r"http.cert_file: .* cannot be used"):
-            api_client.of_settings(HttpSettings(cert_file=tmp_path / "c.pem"))
-
-
-def test_the_service_of_our_settings_is_on_this_machine() -> None:
-    place = api_client.of_settings(HttpSettings(host="0.0.0.0", port=8081, username="me", password="x"))  # type: ignore[arg-type]
-    assert place.url == "http://127.0.0.1:8081"
-    assert place.authorization is not None
-    assert place.authorization.get_secret_value() == "Basic bWU6eA=="
-    assert "bWU6eA" not in repr(place)
-    assert api_client.of_settings(HttpSettings(host="::")).url == "http://[::1]:8080"
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    begun = time.monotonic()
+    asyncio.run(leave())
+    assert time.monotonic() - begun < 10.0
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "resolver")
+    assert thread.daemon
+    answers.set()
+    thread.join()  # its answer to the closed loop does no harm

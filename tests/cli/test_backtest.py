@@ -1,4 +1,4 @@
-"""`stream-lstm backtest` as a user runs it: the table, the page, the JSON."""
+"""`stream-lstm backtest`: the table, the page, the JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recording(path: Path, size: int = 700, seed: int = 0) -> Path:
 
 
 class Reader(HTMLParser):
-    """What a page asks others for, and which streams it shows."""
+    """Links, tags and data of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,20 +46,20 @@ class Reader(HTMLParser):
         self.data[self._in] = self.data.get(self._in, "") + data
 
 
-def test_the_table_has_a_line_a_stream_and_one_for_all(tmp_path: Path) -> None:
+def test_the_table_has_a_line_for_each_stream_and_one_of_medians(tmp_path: Path) -> None:
     files = [str(recording(tmp_path / f"pump{n}.csv", seed=n)) for n in range(2)]
-    told = CliRunner().invoke(main, ["backtest", *files])
-    assert told.exit_code == 0, told.output
-    lines = told.stdout.splitlines()
+    result = CliRunner().invoke(main, ["backtest", *files])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["stream", "pump0", "pump1", "median"]
     assert float(lines[3].split()[2]) < 1.0
 
 
-def test_the_page_stands_alone_and_the_json_is_plain(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_the_json_is_standard(tmp_path: Path) -> None:
     file = recording(tmp_path / "pump.csv", 4_000)
     page, numbers = tmp_path / "r.html", tmp_path / "r.json"
-    told = CliRunner().invoke(main, ["backtest", str(file), "--report", str(page), "--json", str(numbers)])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(main, ["backtest", str(file), "--report", str(page), "--json", str(numbers)])
+    assert result.exit_code == 0, result.output
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -81,7 +81,7 @@ def test_the_page_stands_alone_and_the_json_is_plain(tmp_path: Path) -> None:
     assert course["alerts"]
 
 
-def test_long_streams_are_drawn_by_what_stands_out(tmp_path: Path) -> None:
+def test_long_streams_are_reduced_to_extremes_and_anomalies(tmp_path: Path) -> None:
     file = recording(tmp_path / "pump.csv", 6_000)
     page = tmp_path / "r.html"
     assert CliRunner().invoke(main, ["backtest", str(file), "--report", str(page)]).exit_code == 0
@@ -93,7 +93,7 @@ def test_long_streams_are_drawn_by_what_stands_out(tmp_path: Path) -> None:
     assert course["time"] == sorted(course["time"])
 
 
-def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     rows = "\n".join(f"{n * 60},{n % 7},{n % 5}" for n in range(60))
     file = tmp_path / "a.csv"
     wild = WILD.replace('"', '""')
@@ -107,21 +107,21 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "fixed", "pair"])
-def test_models_that_do_not_predict_their_one_number_are_refused(tmp_path: Path, kind: str) -> None:
+def test_models_without_one_predicted_feature_are_rejected(tmp_path: Path, kind: str) -> None:
     from stream_lstm.core.model import file as model_file
     from tests.core.models import description, tensors
 
     of = description(**KINDS[kind])
     (tmp_path / "m.safetensors").write_bytes(model_file.to_bytes(of, tensors(of)))
     file = recording(tmp_path / "pump.csv", 50)
-    told = CliRunner().invoke(main, ["backtest", str(file), "--model", str(tmp_path / "m.safetensors")])
-    assert told.exit_code == 2
-    assert "does not predict the one number" in told.output
+    result = CliRunner().invoke(main, ["backtest", str(file), "--model", str(tmp_path / "m.safetensors")])
+    assert result.exit_code == 2
+    assert "does not have one feature that is also its target" in result.output
     assert random_model(**KINDS[kind]).spec.readout
 
 
-def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     file = recording(tmp_path / "pump.csv", 50)
-    told = CliRunner().invoke(main, ["backtest", str(file), "--report", str(tmp_path / "no" / "r.html")])
-    assert told.exit_code == 2
-    assert "cannot be written" in told.output
+    result = CliRunner().invoke(main, ["backtest", str(file), "--report", str(tmp_path / "no" / "r.html")])
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output

@@ -1,4 +1,4 @@
-"""`inspect` on state files of models of every kind: streams found, sorted and shown, whatever their names."""
+"""`inspect` on state files of every kind of model: search, sort order, text and JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ["x/steady", "x/Wild", "y/\x1b[2Jred", "z/young", "z/new"]
 
 
 def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
-    """A state file: of the last stream there is no checkpoint, of the one before a single event."""
+    """A state file: the last stream has no checkpoint, the one before it a single event."""
     running, rng = engine(model, 4), np.random.default_rng(1)
     wide = len(model.spec.features)
     for n in range(150):
@@ -46,19 +46,19 @@ def listed(capsys: pytest.CaptureFixture[str], path: Path, **options: object) ->
     return [json.loads(line)["stream"] for line in capsys.readouterr().out.splitlines()]
 
 
-def test_streams_are_found_and_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_streams_are_searched_and_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "s.db", random_model())
     assert listed(capsys, path) == NAMES
     assert listed(capsys, path, limit=2) == NAMES[:2]
     assert listed(capsys, path, search="WILD") == NAMES[1:2]
     assert listed(capsys, path, search="z/", sort="name") == ["z/new", "z/young"]
-    assert listed(capsys, path, search="nobody") == []
-    assert listed(capsys, path, sort="seen") == [*NAMES[3::-1], NAMES[4]]  # the last heard of first
+    assert listed(capsys, path, search="absent") == []
+    assert listed(capsys, path, sort="seen") == [*NAMES[3::-1], NAMES[4]]  # the last one seen first
     assert listed(capsys, path, sort="events")[-2:] == ["z/young", "z/new"]
     assert set(listed(capsys, path, sort="covered")[-2:]) == {"z/young", "z/new"}
     inspect(path, InspectOptions(as_json=True, sort="error"))
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    ratios = [stream["error_ratio"][0] for stream in told]
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ratios = [stream["error_ratio"][0] for stream in found]
     assert ratios[3:] == [None, None]
     assert ratios[:3] == sorted(ratios[:3], reverse=True)
     inspect(path, InspectOptions(search="z/", limit=1))
@@ -68,7 +68,7 @@ def test_streams_are_found_and_sorted(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_streams_of_every_kind_of_model(
+def test_state_files_of_every_kind_of_model_are_shown(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of = description(**KINDS[kind])
@@ -96,7 +96,7 @@ def test_streams_of_every_kind_of_model(
         assert [line.split()[0] for line in shown.splitlines() if line[:2] in ("a ", "b ")][:2] == ["a", "b"]
 
 
-def test_numbers_of_a_model_that_is_not_at_hand_are_counted(
+def test_features_of_an_unknown_model_are_numbered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path / "s.db", random_model(**KINDS["pair"]))
@@ -107,18 +107,18 @@ def test_numbers_of_a_model_that_is_not_at_hand_are_counted(
         assert "target 1 " in shown
 
 
-def test_on_a_terminal_it_fits(tmp_path: Path) -> None:
+def test_the_output_fits_the_terminal(tmp_path: Path) -> None:
     path = written(tmp_path / "s.db", random_model())
     for arguments in ([], ["--stream", NAMES[1]]):
         for columns in (40, 80):
             with Terminal(["inspect", str(path), *arguments], columns=columns, lines=40) as terminal:
                 assert terminal.wait() == 0
-                lines = [line for line in terminal.picture.text if "random:" not in line]
-                assert terminal.picture.coloured
+                lines = [line for line in terminal.screen.text if "random:" not in line]
+                assert terminal.screen.coloured
                 assert any("Wild" in line for line in lines)
             with Terminal(
                 ["inspect", str(path), *arguments], columns=columns, lines=40, NO_COLOR="1"
             ) as plain:
                 assert plain.wait() == 0
-                assert plain.picture.text == terminal.picture.text
-                assert not plain.picture.coloured
+                assert plain.screen.text == terminal.screen.text
+                assert not plain.screen.coloured

@@ -1,4 +1,4 @@
-"""What `watch` shows: how the service fares in a line, and streams in a table that nothing breaks."""
+"""Frames of `watch`: the line on the service, the table of streams, and the limits of the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_lstm.cli.terminal import formatting
-from stream_lstm.cli.watch_view import Size, Snapshot, picture
+from stream_lstm.cli.watch_view import Size, Snapshot, render
 from stream_lstm.service.http.schemas import Counts, Latency, Line, Overview, Streams
 
 NOW = 1_767_225_600.0
@@ -78,34 +78,34 @@ def overview(**changes: Any) -> Overview:
     return Overview(**(base | changes))
 
 
-def look(*lines: Line, disk: int = 0, total: int | None = None, **changes: Any) -> Snapshot:
+def snapshot(*lines: Line, disk: int = 0, total: int | None = None, **changes: Any) -> Snapshot:
     total = len(lines) if total is None else total
     return Snapshot(overview(**changes), Streams(total, total, disk, 0, list(lines)), 100.0)
 
 
-def drawn(seen: Snapshot | None, size: Size = Size(), **options: Any) -> list[str]:  # noqa: B008 - it is immutable
-    return picture(seen, size, **({"colour": False, "now": 100.0} | options))
+def drawn(found: Snapshot | None, size: Size = Size(), **options: Any) -> list[str]:  # noqa: B008 - it is immutable
+    return render(found, size, **({"colour": False, "now": 100.0} | options))
 
 
-def test_a_service_that_is_well_in_one_line() -> None:
-    assert drawn(look())[0] == (
-        "ready · 1,234 events/s · delay 1.9 ms · 1,200 streams · 1 odd · 2 stale · 3 rejected"
+def test_the_first_line_is_health_and_load() -> None:
+    assert drawn(snapshot())[0] == (
+        "ready · 1,234 events/s · latency p50 1.9 ms · 1,200 streams · 1 anomalous · 2 stale · 3 rejected"
     )
-    silent = drawn(look(latency=Latency(None, None)))[0]
-    assert "delay" not in silent
+    idle = drawn(snapshot(latency=Latency(None, None)))[0]
+    assert "latency" not in idle
 
 
-def test_what_is_wrong_comes_first() -> None:
-    seen = look(line(), ready=False, obstacles=["not connected to the broker", "the disk is\x1b full"])
-    assert drawn(seen)[0].startswith(
+def test_problems_come_first() -> None:
+    found = snapshot(line(), ready=False, obstacles=["not connected to the broker", "the disk is\x1b full"])
+    assert drawn(found)[0].startswith(
         "not ready: not connected to the broker; the disk is\\x1b full · 1,234 events/s"
     )
-    assert drawn(seen, Size(40, 10))[0] == "not ready: not connected to the broker;…"
-    assert drawn(None) == ["asking …"]
-    assert drawn(None, away="http://x does not answer") == ["away: http://x does not answer"]
-    away = drawn(seen, away="gone", now=112.0)
-    assert away[0] == "away: gone; this is of 12 s ago"
-    assert away[2].startswith("pump")  # the last table stands
+    assert drawn(found, Size(40, 10))[0] == "not ready: not connected to the broker;…"
+    assert drawn(None) == ["connecting …"]
+    assert drawn(None, problem="http://x does not answer") == ["unreachable: http://x does not answer"]
+    unreachable = drawn(found, problem="gone", now=112.0)
+    assert unreachable[0] == "unreachable: gone; last answer 12 s ago"
+    assert unreachable[2].startswith("pump")  # the last table stays
 
 
 @pytest.mark.parametrize(
@@ -133,42 +133,42 @@ def test_what_is_wrong_comes_first() -> None:
         ({"value": {"\x1b[0m": 1.0}}, "\\x1b[0m 1"),
     ],
 )
-def test_a_stream_in_a_line(changes: dict[str, Any], words: str) -> None:
-    assert words in drawn(look(line(**changes)))[2]
+def test_a_stream_is_a_row(changes: dict[str, Any], words: str) -> None:
+    assert words in drawn(snapshot(line(**changes)))[2]
 
 
-def test_colours_say_what_to_look_at() -> None:
-    seen = look(line("odd"), line("stale", odd=0.1, stale=True), line("plain", odd=0.1))
-    lines = drawn(seen, colour=True)
-    assert "\x1b[31m\x1b[1modd" in lines[2]
+def test_colours_mark_anomalous_and_stale_streams() -> None:
+    found = snapshot(line("high"), line("stale", odd=0.1, stale=True), line("plain", odd=0.1))
+    lines = drawn(found, colour=True)
+    assert "\x1b[31m\x1b[1mhigh" in lines[2]
     assert lines[3].startswith("stale")
     assert "\x1b[33mstale\x1b[0m" in lines[3]
     assert "\x1b" not in lines[4]
-    assert all(text.startswith("\x1b[2m") for text in drawn(seen, colour=True, away="gone")[2:5])
+    assert all(text.startswith("\x1b[2m") for text in drawn(found, colour=True, problem="gone")[2:5])
 
 
-def test_it_says_how_many_there_are() -> None:
-    assert drawn(look(line(), total=1_200))[-1].startswith("1 of 1,200 streams; error: by that of")
-    assert drawn(look(disk=7), foot="q leaves")[-1] == "0 of 0 streams (7 wait on disk); q leaves"
+def test_the_last_line_counts_the_streams() -> None:
+    assert drawn(snapshot(line(), total=1_200))[-1].startswith("1 of 1,200 streams; error: relative to")
+    assert drawn(snapshot(disk=7), foot="q quits")[-1] == "0 of 0 streams (7 on disk, not listed); q quits"
 
 
 @pytest.mark.parametrize("columns", [1, 7, 20, 40, 60, 80, 100, 200])
 @pytest.mark.parametrize("lines", [1, 2, 3, 6, 50])
-def test_it_fits_whatever_the_names_are(columns: int, lines: int) -> None:
-    seen = look(*[line(name, value={name: 1.0}) for name in HOSTILE])
-    for away in ("", "\x1b[2J"):
-        made = drawn(seen, Size(columns, lines), away=away)
+def test_a_frame_fits_the_terminal_with_hostile_names(columns: int, lines: int) -> None:
+    found = snapshot(*[line(name, value={name: 1.0}) for name in HOSTILE])
+    for problem in ("", "\x1b[2J"):
+        made = drawn(found, Size(columns, lines), problem=problem)
         assert len(made) <= lines
         for text in made:
-            shown = text.replace(formatting.MARK_OF_LEFT_TO_RIGHT, "")
+            shown = text.replace(formatting.LEFT_TO_RIGHT_MARK, "")
             assert formatting.width(shown) <= columns
             assert shown.isprintable()
-    assert len(drawn(seen, Size(80, 50))) == len(HOSTILE) + 3
+    assert len(drawn(found, Size(80, 50))) == len(HOSTILE) + 3
 
 
-def test_columns_stay_where_they_are_from_one_picture_to_the_next() -> None:
+def test_columns_keep_their_place_from_one_frame_to_the_next() -> None:
     heads = {
-        drawn(look(line(value=value, prediction=value, seen=NOW - age)), Size(100, 10))[1]
+        drawn(snapshot(line(value=value, prediction=value, seen=NOW - age)), Size(100, 10))[1]
         for value, age in ((1.0, 0.0), (123.456, 12.0), (99_999.5, 3_000.0))
     }
     assert len(heads) == 1

@@ -1,1 +1,1 @@
-"""What people read in a terminal: text that is safe to show, tables that fit, and a screen left as it was."""
+"""Terminal output: safe text, tables that fit the width, and an alternate screen that is restored."""

@@ -1,138 +1,116 @@
-"""The terminal itself: whether there is one, how large it is, and a screen of its own that is left as it was.
+"""The terminal's modes and size, and drawing on its alternate screen.
 
-The escapes are those of xterm (https://invisible-island.net/xterm/ctlseqs/ctlseqs.html): the alternate
-screen, no cursor, and no line that runs on into the next. A picture is written in one piece, over the one
-before, so nothing flickers.
-
-Signals are only noted, and acted upon where the program waits: no picture and no restoring is interrupted.
+The escape sequences are those of xterm (https://invisible-island.net/xterm/ctlseqs/ctlseqs.html): alternate
+screen, hidden cursor, no automatic line wrap. Each frame is written in one piece over the last one, so that
+nothing flickers. Waiting for keys and signals is the caller's part.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import signal
-import socket
 import sys
 import termios
 import tty
 from collections.abc import Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
-USUAL = os.terminal_size((80, 24))
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGWINCH, signal.SIGTSTP)
-LEAVING = {signal.SIGINT, signal.SIGTERM}
-NEWS = 0  # what is said to a screen that waits, beside numbers of signals
-QUIT = b"qQ\x04"
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+DEFAULT_SIZE = os.terminal_size((80, 24))  # where the terminal does not report its size: that of the VT100
+KEYS_BYTES_MAX = 256  # of one read: more than anybody types between two of them
+CONTROL_CHARACTERS = 6  # index of `cc` in what termios.tcgetattr returns
 
 
-def there() -> bool:
-    """Whether standard output is a terminal on which a picture can be drawn over the one before."""
+def redraws() -> bool:
+    """True if standard output is a terminal on which a frame can be drawn over the last one."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def coloured() -> bool:
-    """Whether colours are wanted: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
-    return there() and not os.environ.get("NO_COLOR")
+    """True on such a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return redraws() and not os.environ.get("NO_COLOR")
 
 
 def size() -> os.terminal_size:
-    """How large the terminal is at the moment."""
+    """Present size of the terminal."""
     try:
-        now = os.get_terminal_size(sys.stdout.fileno())
+        reported = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
-        return USUAL
-    return os.terminal_size((now.columns or USUAL.columns, now.lines or USUAL.lines))
+        return DEFAULT_SIZE
+    return os.terminal_size((reported.columns or DEFAULT_SIZE.columns, reported.lines or DEFAULT_SIZE.lines))
 
 
 def columns() -> int | None:
-    """How wide a line may be on standard output; None where it is no terminal."""
+    """Width of a line on standard output; None where it is not a terminal."""
     return size().columns if sys.stdout.isatty() else None
 
 
-def say(lines: Sequence[str]) -> None:
-    """Print lines; what standard output's encoding does not know becomes a question mark."""
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines; a character that standard output's encoding lacks becomes a question mark."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo("\n".join(lines).encode(encoding, "replace").decode(encoding), color=coloured())
 
 
 class Screen:
-    """A screen of our own, for as long as the block lasts."""
+    """The alternate screen, for as long as the block lasts; a context manager.
+
+    Attributes:
+        keyboard: file descriptor to read keys from; None where standard input is not a terminal.
+    """
 
     def __init__(self) -> None:
         self._out = sys.stdout.fileno()
-        self._keys = sys.stdin.fileno() if sys.stdin.isatty() else None
-        self._woken, self._waking = socket.socketpair()
-        self._before: list[Any] | None = None
-        self._handlers: dict[signal.Signals, Any] = {}
+        self.keyboard = sys.stdin.fileno() if sys.stdin.isatty() else None
+        self._modes: list[Any] | None = None  # of the terminal before `take`
 
     def __enter__(self) -> Screen:
-        self._waking.setblocking(False)
-        self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
-        self._take()
+        self.take()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give_back()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._woken.close()
-        self._waking.close()
+        self.give_back()
 
-    def _take(self) -> None:
-        if self._keys is not None:
-            self._before = termios.tcgetattr(self._keys)
-            tty.setcbreak(self._keys)
+    def take(self) -> None:
+        """Switch to the alternate screen, and to keys without echo and without Enter."""
+        if self.keyboard is not None:
+            self._modes = self._modes or termios.tcgetattr(self.keyboard)
+            tty.setcbreak(self.keyboard)
+            # A read must never wait. Ctrl-C and Ctrl-Z discard the keys typed before them, maybe between the
+            # event loop's notice of a key and the read.
+            modes = termios.tcgetattr(self.keyboard)
+            modes[CONTROL_CHARACTERS][termios.VMIN] = 0
+            termios.tcsetattr(self.keyboard, termios.TCSANOW, modes)
         self._write(ENTER)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Restore screen and modes."""
         self._write(LEAVE)
-        if self._keys is not None and self._before is not None:
-            termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+        if self.keyboard is not None and self._modes is not None:
+            termios.tcsetattr(self.keyboard, termios.TCSADRAIN, self._modes)
+            self._modes = None
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Draw a frame over the last one."""
+        self._write(HOME + f"{CLEAR_LINE}\r\n".join(lines) + CLEAR_LINE + CLEAR_BELOW)
+
+    def keys(self) -> bytes | None:
+        """Keys typed since the last call, without waiting; None if the terminal is gone."""
+        assert self.keyboard is not None
+        try:
+            typed = os.read(self.keyboard, KEYS_BYTES_MAX)
+            if not typed:
+                termios.tcgetattr(self.keyboard)  # fails on a terminal that has hung up, which reads as empty
+        except (OSError, termios.error):
+            return None
+        return typed
 
     def _write(self, text: str) -> None:
         rest = text.encode(sys.stdout.encoding or "utf-8", "replace")
         while rest:
             rest = rest[os.write(self._out, rest) :]
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.wake(number)
-
-    def wake(self, what: int = NEWS) -> None:
-        """Have `wait` return; from any thread, also when the screen is gone."""
-        with contextlib.suppress(OSError):  # it is gone, or has so much to wake for that this adds nothing
-            self._waking.send(bytes([what]))
-
-    def draw(self, lines: Sequence[str]) -> None:
-        """Show these lines in the place of what was shown."""
-        self._write(HOME + f"{REST_OF_LINE}\r\n".join(lines) + REST_OF_LINE + REST_OF_SCREEN)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until something is new, or the time is over; false if we are to leave."""
-        sources = [self._woken, *([self._keys] if self._keys is not None else [])]
-        ready, _, _ = select.select(sources, [], [], seconds)
-        if self._keys in ready:
-            pressed = os.read(self._keys or 0, 256)
-            if not pressed or any(key in QUIT for key in pressed):
-                return False
-        noted = set(self._woken.recv(256)) if self._woken in ready else set()
-        if noted & LEAVING:
-            return False
-        if signal.SIGTSTP in noted:
-            self._pause()
-        return True
-
-    def _pause(self) -> None:
-        """Ctrl-Z: give the terminal back until we are told to go on."""
-        self._give_back()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        self._take()

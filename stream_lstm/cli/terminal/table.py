@@ -1,7 +1,4 @@
-"""Lines and tables that fit: which columns there is room for, how wide each is, and colours if wanted.
-
-Pure but for the colours' escapes, which click makes.
-"""
+"""Lines and tables that fit the terminal's width. Pure; click makes the escape sequences of the colours."""
 
 from __future__ import annotations
 
@@ -12,20 +9,20 @@ import click
 
 from stream_lstm.cli.terminal import formatting
 
-BETWEEN = 2  # spaces between two columns
-WIDE = 10_000  # columns, where nothing has to fit: wider than any name
-HEAD = {"dim": True}
+GAP_COLUMNS = 2  # between two columns of a table
+UNLIMITED = 10_000  # columns of a line that need not fit: wider than any name
+TITLE_STYLE = {"dim": True}
 
 
 class Span(NamedTuple):
-    """Text in one colour.
+    """Text in one style.
 
     Attributes:
-        text: as it came; it is made safe when it is shown.
-        style: what `click.style` takes.
-        columns: how many it has; None: as many as it needs.
-        right: it stands at their right.
-        cut: what is left out of a text that is too long: its middle, or its end.
+        text: not escaped yet.
+        style: arguments of `click.style`.
+        columns: width; None: as wide as the text.
+        right: align the text at the right.
+        cut: part to leave out of a text that is too long: `middle` or `end`.
     """
 
     text: str
@@ -36,81 +33,81 @@ class Span(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table.
+    """Column of a table.
 
     Attributes:
-        title: above it.
-        least: how wide it is at least, so that it stays where it is from one picture to the next.
-        most: how wide at most.
-        right: its texts stand at the right.
-        leaves: where there is no room, the column of the largest number is left out first; 0: it stays.
-        cut: what is left out of a text that is too long: its middle, or its end.
+        title: its head.
+        width_min: keeps the column in place from one frame to the next.
+        width_max: longer texts are cut.
+        right: align the texts at the right.
+        dropped: order in which columns give way where the line is too long, the largest first; 0: never.
+        cut: part to leave out of a text that is too long: `middle` or `end`.
     """
 
     title: str
-    least: int = 0
-    most: int = WIDE
+    width_min: int = 0
+    width_max: int = UNLIMITED
     right: bool = False
-    leaves: int = 0
+    dropped: int = 0
     cut: str = "end"
 
 
-def line(spans: Iterable[Span], columns: int = WIDE, *, colour: bool = False) -> str:
-    """Texts one after the other in one line, which is cut where it is longer than so many columns."""
+def line(spans: Iterable[Span], columns: int = UNLIMITED, *, colour: bool = False) -> str:
+    """Join texts to one line, cut at a number of columns."""
     out, left = [], columns
     for text, style, wanted, right, cut in spans:
-        wide = min(formatting.width(text) if wanted is None else wanted, left)
-        if wide <= 0:
+        width = min(formatting.width(text) if wanted is None else wanted, left)
+        if width <= 0:
             continue
-        shown = formatting.fit(text, wide, right=right, cut=cut)
+        shown = formatting.fit(text, width, right=right, cut=cut)
         out.append(click.style(shown, **style) if colour and style and shown.strip() else shown)
-        left -= wide
+        left -= width
     return "".join(out).rstrip(" ")
 
 
 def table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[Span]],
-    most: int | None = None,
+    width_max: int | None = None,
     *,
     colour: bool = False,
 ) -> list[str]:
-    """A line of titles, then one a row; the first column has what room the others leave.
+    """A line of titles, then a line for each row; the first column takes the space that the others leave.
 
     Args:
         rows: a text for each column.
-        most: how wide a line may be; None: as wide as it needs.
+        width_max: of a line, in columns; None: unlimited.
     """
-    most = WIDE if most is None else most
+    width_max = UNLIMITED if width_max is None else width_max
     widths = [
         min(
-            max([c.least, formatting.width(c.title), *(formatting.width(row[n].text) for row in rows)]),
-            c.most,
+            max([c.width_min, formatting.width(c.title), *(formatting.width(row[n].text) for row in rows)]),
+            c.width_max,
         )
         for n, c in enumerate(columns)
     ]
-    shown = _those_that_fit(columns, widths, most)
-    others = sum(widths[n] + BETWEEN for n in shown[1:])
-    widths[0] = min(widths[0], max(most - others, 1))
-    heads = [Span(column.title, HEAD) for column in columns]
-    return [line(_laid(columns, widths, shown, texts), most, colour=colour) for texts in (heads, *rows)]
+    shown = _fitting(columns, widths, width_max)
+    others = sum(widths[n] + GAP_COLUMNS for n in shown[1:])
+    widths[0] = min(widths[0], max(width_max - others, 1))
+    titles = [Span(column.title, TITLE_STYLE) for column in columns]
+    return [line(_row(columns, widths, shown, texts), width_max, colour=colour) for texts in (titles, *rows)]
 
 
-def _those_that_fit(columns: Sequence[Column], widths: Sequence[int], most: int) -> list[int]:
-    """Which columns there is room for, the first at its least width."""
+def _fitting(columns: Sequence[Column], widths: Sequence[int], width_max: int) -> list[int]:
+    """Indexes of the columns that fit, with the first at its least width."""
     shown = list(range(len(columns)))
     while True:
-        needed = min(widths[0], columns[0].least) + sum(widths[n] + BETWEEN for n in shown[1:])
-        leaving = max(shown, key=lambda n: columns[n].leaves)
-        if needed <= most or not columns[leaving].leaves:
+        needed = min(widths[0], columns[0].width_min) + sum(widths[n] + GAP_COLUMNS for n in shown[1:])
+        dropped = max(shown, key=lambda n: columns[n].dropped)
+        if needed <= width_max or not columns[dropped].dropped:
             return shown
-        shown.remove(leaving)
+        shown.remove(dropped)
 
 
-def _laid(
+def _row(
     columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int], texts: Sequence[Span]
 ) -> Iterable[Span]:
     for n in shown:
         if n != shown[0]:
-            yield Span(" " * BETWEEN)
+            yield Span(" " * GAP_COLUMNS)
         yield texts[n]._replace(columns=widths[n], right=columns[n].right, cut=columns[n].cut)

@@ -1,1 +1,1 @@
-"""Recordings of the Numenta Anomaly Benchmark (MIT licence, LICENSE.txt): `timestamp,value` a line."""
+"""Recordings of the Numenta Anomaly Benchmark (MIT licence, LICENSE.txt), a `timestamp,value` per line."""

@@ -1,4 +1,4 @@
-"""What is shown of a text is harmless, as wide as it is said to be, and cut where it may be."""
+"""Texts are escaped, as wide as computed, and cut between clusters; numbers, durations and times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_lstm.cli.terminal import formatting
 
 FAMILY = "\U0001f468\u200d\U0001f469"  # a man, a zero-width joiner, a woman
-LEFT_TO_RIGHT = formatting.MARK_OF_LEFT_TO_RIGHT
+LEFT_TO_RIGHT = formatting.LEFT_TO_RIGHT_MARK
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ LEFT_TO_RIGHT = formatting.MARK_OF_LEFT_TO_RIGHT
         ("\x1b[2J", "\\x1b[2J", 7),
         ("\x9b2J", "\\x9b2J", 6),  # a control sequence in one character
         ("a\nb\tc\rd\x7f", "a\\x0ab\\x09c\\x0dd\\x7f", 20),
-        ("a\u202egnp", "a\\u202egnp", 10),  # what follows would be turned round
+        ("a\u202egnp", "a\\u202egnp", 10),  # reverses the text behind it
         ("\u2066a\u2069", "\\u2066a\\u2069", 13),
         ("a\u200bb\ufeff", "a\\u200bb\\ufeff", 14),  # no width
         ("a\u2028b\xa0c\u3000", "a\\u2028b\\xa0c\\u3000", 19),  # spaces and lines of other kinds
@@ -37,7 +37,7 @@ LEFT_TO_RIGHT = formatting.MARK_OF_LEFT_TO_RIGHT
         ("Ａ", "Ａ", 2),
         ("🌡x", "🌡x", 2),
         ("🚀x", "🚀x", 3),
-        ("\u2764\ufe0f", "\u2764\\ufe0f", 7),  # how wide that is differs by terminal
+        ("\u2764\ufe0f", "\u2764\\ufe0f", 7),  # of another width in each terminal
         ("👍\U0001f3fd", "👍\\U0001f3fd", 12),
         (FAMILY, "\U0001f468\\u200d\U0001f469", 10),
         ("Ka\u0308se", "Ka\u0308se", 4),
@@ -52,7 +52,7 @@ LEFT_TO_RIGHT = formatting.MARK_OF_LEFT_TO_RIGHT
         ("حرارة", "حرارة" + LEFT_TO_RIGHT, 5),
     ],
 )
-def test_a_text_is_shown(text: str, shown: str, width: int) -> None:
+def test_a_text_is_escaped(text: str, shown: str, width: int) -> None:
     assert formatting.safe(text) == shown
     assert formatting.width(text) == width
 
@@ -77,7 +77,7 @@ def test_a_text_is_shown(text: str, shown: str, width: int) -> None:
         ("a\u0301bcd", 3, "a\u0301…d"),
     ],
 )
-def test_a_text_that_is_too_long_loses_its_middle(text: str, columns: int, shown: str) -> None:
+def test_a_long_text_is_cut_in_the_middle_between_clusters(text: str, columns: int, shown: str) -> None:
     fitted = formatting.fit(text, columns)
     assert formatting.width(fitted) == columns
     assert fitted == shown
@@ -87,12 +87,12 @@ def test_a_text_that_is_too_long_loses_its_middle(text: str, columns: int, shown
     ("text", "columns", "shown"),
     [("12.5", 6, "  12.5"), ("12.5", 4, "12.5"), ("12.567", 4, "12.…"), ("温度", 3, "温…")],
 )
-def test_a_number_stands_at_the_right_and_loses_its_end(text: str, columns: int, shown: str) -> None:
+def test_a_text_can_be_aligned_at_the_right_and_cut_at_the_end(text: str, columns: int, shown: str) -> None:
     assert formatting.fit(text, columns, right=True, cut="end") == shown
 
 
 @given(st.text(), st.integers(0, 40), st.booleans(), st.sampled_from(["middle", "end"]))
-def test_whatever_a_text_is_it_fills_its_columns_and_moves_nothing(
+def test_any_text_fills_its_columns_without_control_characters(
     text: str, columns: int, right: bool, cut: str
 ) -> None:
     fitted = formatting.fit(text, columns, right=right, cut=cut).replace(LEFT_TO_RIGHT, "")
@@ -185,13 +185,16 @@ def test_ago(seconds: float | None, shown: str) -> None:
         (9.96, "10 s"),
     ],
 )
-def test_how_long_something_lasts(seconds: float, shown: str) -> None:
-    assert formatting.lasting(seconds) == shown
+def test_durations(seconds: float, shown: str) -> None:
+    assert formatting.duration(seconds) == shown
 
 
-def test_times_of_the_clock_say_their_zone() -> None:
-    assert formatting.when(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"
-    assert formatting.when(1_767_225_600.5, timezone(timedelta(hours=5.5))) == "2026-01-01 05:30:00 UTC+05:30"
-    assert formatting.when(0.0, None)[4] == "-"
+def test_timestamps_name_their_zone() -> None:
+    assert formatting.timestamp(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"
+    assert (
+        formatting.timestamp(1_767_225_600.5, timezone(timedelta(hours=5.5)))
+        == "2026-01-01 05:30:00 UTC+05:30"
+    )
+    assert formatting.timestamp(0.0, None)[4] == "-"
     for absurd in (1e18, -1e18, math.inf, math.nan):
-        assert formatting.when(absurd).endswith("s since 1970")
+        assert formatting.timestamp(absurd).endswith("s since 1970")

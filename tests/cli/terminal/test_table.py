@@ -1,4 +1,4 @@
-"""Tables fit: names give way, then columns, and nothing stands beyond the edge."""
+"""Tables fit the width: names are cut, then columns are dropped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from stream_lstm.cli.terminal import formatting
 from stream_lstm.cli.terminal.table import Column, Span, line, table
 
 COLUMNS = (
-    Column("stream", least=6, cut="middle"),
+    Column("stream", width_min=6, cut="middle"),
     Column("value", right=True),
-    Column("note", least=6, most=8, leaves=1),
-    Column("seen", right=True, leaves=2),
+    Column("note", width_min=6, width_max=8, dropped=1),
+    Column("seen", right=True, dropped=2),
 )
 ROWS = [
     [Span("sensors/pump7/telemetry"), Span("21.5"), Span(""), Span("3 s")],
@@ -23,7 +23,7 @@ ROWS = [
 ]
 
 
-def test_a_table_is_as_wide_as_it_needs() -> None:
+def test_a_table_without_a_limit_is_as_wide_as_its_texts() -> None:
     assert table(COLUMNS, ROWS) == [
         "stream                     value  note      seen",
         "sensors/pump7/telemetry     21.5             3 s",
@@ -43,17 +43,17 @@ def test_a_table_is_as_wide_as_it_needs() -> None:
         (1, ["…", "…"]),
     ],
 )
-def test_what_has_no_room_is_left_out(most: int, lines: list[str]) -> None:
+def test_columns_are_dropped_in_order_where_the_line_is_too_long(most: int, lines: list[str]) -> None:
     made = table(COLUMNS, [ROWS[0], [Span("x"), Span("1234567"), *ROWS[0][2:]]], most)
     assert all(formatting.width(text) <= most for text in made)
     assert made[:2] == lines
 
 
-def test_no_streams_are_a_line_of_titles() -> None:
+def test_a_table_without_rows_is_a_line_of_titles() -> None:
     assert table(COLUMNS, []) == ["stream  value  note    seen"]
 
 
-def test_colours_take_no_room_and_are_left_out_where_nobody_wants_them() -> None:
+def test_colours_take_no_columns() -> None:
     spans = [Span("ready", {"fg": "green"}), Span(" · 12345"), Span("   ", {"fg": "red"})]
     assert line(spans, 9) == "ready · …"
     assert line(spans, 9, colour=True) == "\x1b[32mready\x1b[0m · …"
@@ -61,9 +61,9 @@ def test_colours_take_no_room_and_are_left_out_where_nobody_wants_them() -> None
 
 
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=12)), max_size=4), st.integers(1, 60))
-def test_no_line_is_longer_than_there_is_room(texts: list[tuple[str, str]], most: int) -> None:
+def test_no_line_is_longer_than_the_limit(texts: list[tuple[str, str]], most: int) -> None:
     rows = [[Span(name, {"fg": "red"}), Span(value), Span(value), Span("1 s")] for name, value in texts]
     for text in table(COLUMNS, rows, most, colour=True):
-        shown = re.sub(r"\x1b\[\d+m", "", text).replace(formatting.MARK_OF_LEFT_TO_RIGHT, "")
+        shown = re.sub(r"\x1b\[\d+m", "", text).replace(formatting.LEFT_TO_RIGHT_MARK, "")
         assert "\x1b" not in shown
         assert formatting.width(shown) <= most
