@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stream_lstm.service.settings import HttpSettings
 
 from stream_lstm.cli import service_address
 from stream_lstm.errors import SettingsError
+from stream_lstm.service.settings import HttpSettings
 
 
 @pytest.mark.parametrize(
