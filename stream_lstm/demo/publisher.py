@@ -26,7 +26,7 @@ IN_FLIGHT_MAX = 64
 GROUP_MAX = 1_024  # publications published together; bounds what is published again after a lost connection
 
 
-class Publication(NamedTuple):
+class ScheduledMessage(NamedTuple):
     """A message, due `at` so many seconds after the start."""
 
     at: float
@@ -34,7 +34,7 @@ class Publication(NamedTuple):
     payload: bytes
 
 
-def publications(dues: Iterable[Due], *, topic: str, field: str) -> Iterator[Publication]:
+def publications(dues: Iterable[Due], *, topic: str, field: str) -> Iterator[ScheduledMessage]:
     """Readings as JSON objects of `timestamp` and a value.
 
     Args:
@@ -43,7 +43,7 @@ def publications(dues: Iterable[Due], *, topic: str, field: str) -> Iterator[Pub
     """
     for due in dues:
         payload = msgspec.json.encode({"timestamp": due.reading.time, field: due.reading.value})
-        yield Publication(due.at, topic.replace("{name}", due.name), payload)
+        yield ScheduledMessage(due.at, topic.replace("{name}", due.name), payload)
 
 
 class Publisher:
@@ -57,7 +57,6 @@ class Publisher:
         connect: makes the client of a connection.
         clock: seconds, monotonic.
         sleep: waits so many seconds.
-        random: draws the jitter of the waits.
 
     Attributes:
         published: messages that the broker has acknowledged.
@@ -66,14 +65,13 @@ class Publisher:
     def __init__(
         self,
         options: ClientOptions,
-        source: Iterable[Publication],
+        source: Iterable[ScheduledMessage],
         *,
         report: Callable[[str], None] = lambda line: None,
         progress: Callable[[int], None] = lambda count: None,
         connect: Callable[[ClientOptions], Client] = Client,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        random: Random | None = None,
     ) -> None:
         self._options = options
         self._source = iter(source)
@@ -83,8 +81,7 @@ class Publisher:
         self._connect = connect
         self._clock = clock
         self._sleep = sleep
-        self._random = random or Random()
-        self._unacknowledged: list[Publication] = []
+        self._unacknowledged: list[ScheduledMessage] = []
         self._begun = math.nan  # of the first connection, on the clock
         self.published = 0
 
@@ -103,7 +100,7 @@ class Publisher:
             seconds_min=self._options.backoff_seconds_min,
             seconds_max=self._options.backoff_seconds_max,
             refused_seconds_min=self._options.refused_seconds_min,
-            random=self._random,
+            random=Random(),
             clock=self._clock,
         )
         while not self.done:
@@ -153,7 +150,7 @@ class Publisher:
         """Publish what is not acknowledged, and wait for the PUBACKs."""
         window = asyncio.Semaphore(min(IN_FLIGHT_MAX, client.receive_maximum))
 
-        async def publish(message: Publication) -> None:
+        async def publish(message: ScheduledMessage) -> None:
             async with window:
                 await client.publish(message.topic, message.payload, qos=1, timeout=math.inf)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from random import Random
 from typing import Any
 
 import aiomqtt
@@ -13,7 +12,7 @@ import pytest
 
 from stream_lstm.demo import publisher as module
 from stream_lstm.demo.client import SESSION_TAKEN_OVER
-from stream_lstm.demo.publisher import Publication, Publisher, publications
+from stream_lstm.demo.publisher import Publisher, ScheduledMessage, publications
 from stream_lstm.errors import SessionTaken, SettingsError
 from stream_lstm.recordings import Reading, Recording, schedule
 from stream_lstm.service.mqtt import ClientOptions
@@ -99,17 +98,15 @@ class ScriptedClient:
             self.in_flight -= 1
 
 
-def messages(*dues: float) -> list[Publication]:
-    return [Publication(at, "t", b"%d" % n) for n, at in enumerate(dues)]
+def messages(*dues: float) -> list[ScheduledMessage]:
+    return [ScheduledMessage(at, "t", b"%d" % n) for n, at in enumerate(dues)]
 
 
 def publisher(
-    client: ScriptedClient, source: Sequence[Publication], time: Time | None = None, **options: Any
+    client: ScriptedClient, source: Sequence[ScheduledMessage], time: Time | None = None, **options: Any
 ) -> Publisher:
     time = time or Time()
-    return Publisher(
-        OPTIONS, source, connect=client, clock=time.clock, sleep=time.sleep, random=Random(1), **options
-    )
+    return Publisher(OPTIONS, source, connect=client, clock=time.clock, sleep=time.sleep, **options)
 
 
 async def test_each_message_is_published_when_it_is_due() -> None:
@@ -206,8 +203,8 @@ def test_readings_become_json_on_the_topic_of_their_recording() -> None:
     readings = [Reading(0.0, "2026-01-01", 20.5), Reading(60.0, "2026-01-02", 21.0)]
     dues = schedule([Recording("pump", readings)], speed=60.0, seconds=None)
     assert list(publications(dues, topic="plant/{name}", field="t")) == [
-        Publication(0.0, "plant/pump", b'{"timestamp":"2026-01-01","t":20.5}'),
-        Publication(1.0, "plant/pump", b'{"timestamp":"2026-01-02","t":21.0}'),
+        ScheduledMessage(0.0, "plant/pump", b'{"timestamp":"2026-01-01","t":20.5}'),
+        ScheduledMessage(1.0, "plant/pump", b'{"timestamp":"2026-01-02","t":21.0}'),
     ]
 
 
