@@ -66,7 +66,7 @@ class Engine:
     Args:
         model: weights and their description.
         memories: the records, of the type that the model needs; nothing else may write them.
-        interval: share of values that should lie inside their interval.
+        interval: target share of values inside their interval.
     """
 
     def __init__(self, model: Model, memories: Memories, *, interval: float = interval.INTERVAL) -> None:

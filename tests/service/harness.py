@@ -75,7 +75,7 @@ class PipelineHarness:
         self.recorder = Recorder(MODEL, memories, registry, recent_events_max=1_000)
         lateness = LatenessFilter(self.settings.time, memories)
         is_own_topic = self.builder.is_own_topic
-        self.worker = Pipeline(
+        self.pipeline = Pipeline(
             self.link,
             Stages(
                 ingest=Ingest(
@@ -113,17 +113,25 @@ class PipelineHarness:
             if key in memories
         }
 
+    def validate(self) -> None:
+        """Check the invariants of memory, registry and state file."""
+        memories = self.recovered.memories
+        memories.validate()
+        self.recovered.registry.validate(memories, self.state_writer.number)
+        self.database.validate()
+
 
 @asynccontextmanager
 async def running_pipeline(
     path: Path, *, cleanly: bool = False, **settings: Any
 ) -> AsyncIterator[PipelineHarness]:
     running = PipelineHarness(path, **settings)
-    task = asyncio.create_task(running.worker.run())
+    task = asyncio.create_task(running.pipeline.run())
     try:
         yield running
-        running.worker.stop()
+        running.pipeline.stop()
         await task
+        running.validate()
     finally:
         task.cancel()
         await running.state_writer.close(cleanly=cleanly)

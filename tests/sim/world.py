@@ -202,24 +202,25 @@ class World:
             applier=Applier(recovered.engine, registry, staleness, recorder, counters),
             builder=builder,
         )
-        worker = Pipeline(link, stages, recorder, counters, batch_events_max=8)
+        pipeline = Pipeline(link, stages, recorder, counters, batch_events_max=8)
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(link.pump()),
                 tasks.create_task(self._checkpoints(state_writer, link)),
             ]
-            line = tasks.create_task(self._line(worker, link, recovered.resend))
+            running = tasks.create_task(self._run(pipeline, link, recovered.resend))
             while not self.broker.done:
                 await asyncio.sleep(0.01)
                 if loop.time() > LIFE_SECONDS_MAX:
                     raise Wrong("the pipeline does not go on")
-            worker.stop()
-            await line
+            pipeline.stop()
+            await running
             for task in beside:
                 task.cancel()
         self.disk.full_share, self.disk.dies_in = 0.0, -1
         await link.confirm(state_writer.number)
         await state_writer.checkpoint(link.confirm)
+        memories.validate()
         registry.validate(memories, state_writer.number)
         database.validate()
         self.faults["eviction"] += counters.evicted_total
@@ -235,11 +236,11 @@ class World:
         link.alive = False
         return True
 
-    async def _line(self, worker: Pipeline, link: Any, resend: list[Any]) -> None:
+    async def _run(self, pipeline: Pipeline, link: Any, resend: list[Any]) -> None:
         for number, publications in resend:
             self.faults["prediction sent again"] += len(publications)
             await link.deliver(number, publications, [])
-        await worker.run()
+        await pipeline.run()
 
     async def _checkpoints(self, state_writer: StateWriter, link: Any) -> None:
         """Checkpoint now and then; try again after a full disk."""

@@ -58,7 +58,7 @@ def update(
         values: (B, T) of the targets, NaN of a target that events do not carry.
         deviation: (B, T) of the targets, these events included.
         seq: (B,) number of events of each stream, this one included.
-        interval: share of values that should lie inside their interval.
+        interval: target share of values inside their interval.
     """
     first = (seq == 1)[:, None]
     error = np.abs(values - forecast.expected)

@@ -83,7 +83,7 @@ def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iter
 
     Args:
         segments: at least one, each with at least one event.
-        interval: share of values that should lie inside their interval.
+        interval: target share of values inside their interval.
 
     Yields:
         None after each step, so that the caller can let others run; at the end, the trace.

@@ -136,7 +136,7 @@ def test_a_stuck_sensor_raises_one_alert() -> None:
     values = np.random.default_rng(10).normal(20, 1, 4_000)
     values[3_000:3_200] = values[3_000]
     assert [kind for _, kind in alerts(scored(values.tolist())) if kind == "standstill"] == ["standstill"]
-    often = np.repeat(np.random.default_rng(11).normal(20, 1, 60), 100)  # as ever on this stream
+    often = np.repeat(np.random.default_rng(11).normal(20, 1, 60), 100)  # usual on this stream
     assert "standstill" not in {kind for n, kind in alerts(scored(often.tolist())) if n > 1_000}
 
 

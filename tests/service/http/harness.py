@@ -163,6 +163,9 @@ async def open_harness(path: Path, **options: Any) -> AsyncIterator[Harness]:
     harness = Harness(path, **options)
     try:
         yield harness
+        harness.memories.validate()
+        harness.registry.validate(harness.memories, harness.state_writer.number)
+        harness.database.validate()
     finally:
         await harness.state_writer.close(cleanly=False)
 

@@ -41,7 +41,7 @@ async def test_a_failed_disk_ends_the_pipeline_and_nothing_is_acknowledged(
     running.link.feed(reading("a", 1.0, 0))
     running.link.feed(reading("a", 2.0, 1))
     with pytest.raises(DiskFailed):
-        await asyncio.wait_for(running.worker.run(), 10)
+        await asyncio.wait_for(running.pipeline.run(), 10)
     assert running.link.delivered == []
     assert isinstance(running.state_writer.disk_error, DiskFailed)
     await running.state_writer.close(cleanly=False)
