@@ -208,7 +208,7 @@ class World:
                 tasks.create_task(link.pump()),
                 tasks.create_task(self._checkpoints(state_writer, link)),
             ]
-            running = tasks.create_task(self._run(pipeline, link, recovered.resend))
+            running = tasks.create_task(self._run_pipeline(pipeline, link, recovered.resend))
             while not self.broker.done:
                 await asyncio.sleep(0.01)
                 if loop.time() > LIFE_SECONDS_MAX:
@@ -236,7 +236,7 @@ class World:
         link.alive = False
         return True
 
-    async def _run(self, pipeline: Pipeline, link: Any, resend: list[Any]) -> None:
+    async def _run_pipeline(self, pipeline: Pipeline, link: Any, resend: list[Any]) -> None:
         for number, publications in resend:
             self.faults["prediction sent again"] += len(publications)
             await link.deliver(number, publications, [])
