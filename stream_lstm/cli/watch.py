@@ -25,8 +25,6 @@ LIMIT_DEFAULT = 50  # streams, without --limit and without a terminal's height: 
 LIMIT_MAX = 500  # streams in one response of the API
 RETRY_SECONDS_MAX = 15.0  # a trade-off: a service that is back shows soon, one that is gone costs little
 DRAW_SECONDS_MAX = 1.0  # the ages in a frame count seconds
-# Choices of --state and --sort as the API names them, where the names differ.
-IN_API = {"anomalous": "odd", "anomaly": "odd"}
 
 
 class WatchOptions(NamedTuple):
@@ -55,8 +53,8 @@ async def fetch(
         "/api/streams",
         Streams,
         search=options.search,
-        state=IN_API.get(options.state, options.state),
-        sort=IN_API.get(options.sort, options.sort),
+        state=options.state,
+        sort=options.sort,
         limit=limit,
     )
     return Snapshot(overview, streams, clock())

@@ -21,7 +21,7 @@ from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.record import COLUMNS, NAMES, group_type, head_type, row_type
 from stream_lstm.errors import PayloadError
 
-NOBODY = 0
+NOBODY = 0  # the row that is never taken
 
 
 class Memories:

@@ -114,9 +114,10 @@ class PipelineHarness:
         }
 
     def validate(self) -> None:
-        """Check the invariants of memory, registry and state file."""
+        """Check the invariants of memory, dedup window, registry and state file."""
         memories = self.recovered.memories
         memories.validate()
+        self.recovered.dedup.validate()
         self.recovered.registry.validate(memories, self.state_writer.number)
         self.database.validate()
 

@@ -221,6 +221,7 @@ class World:
         await link.confirm(state_writer.number)
         await state_writer.checkpoint(link.confirm)
         memories.validate()
+        recovered.dedup.validate()
         registry.validate(memories, state_writer.number)
         database.validate()
         self.faults["eviction"] += counters.evicted_total

@@ -12,7 +12,7 @@ record      The value lies beyond all values of the stream so far. Of n exchange
             to this the stream's own rate of records is added.
 level       The mean of the last six values lies beyond all such means so far. The kind is `drift` instead if
             no event on the way was much of a surprise.
-standstill  Twice as many equal values in a row as the longest run so far.
+standstill  The same value came 12 times in a row or more, and twice as often as the longest run so far.
 
 The score is the surprise plus the largest of the other three. One incident raises one alert: during the
 cooldown of 300 events after it there is no other, unless the anomaly is much worse.
