@@ -60,7 +60,7 @@ UNLIMITED = ("max_queued_messages 0", "max_inflight_messages 0")
 class NoObserver:
     """Observer that ignores all events of a client."""
 
-    def connected(self, verdict: Any) -> None:
+    def connected(self, granted: Any) -> None:
         """Ignore."""
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:

@@ -14,7 +14,7 @@ EVENTS_MAX = 1_024
 class ReadyObserver:
     """Print `ready` once connected and subscribed."""
 
-    def connected(self, verdict: Granted) -> None:
+    def connected(self, granted: Granted) -> None:
         """Called after the connection is made."""
         print("ready", flush=True)
 

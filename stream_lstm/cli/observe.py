@@ -14,7 +14,7 @@ from stream_lstm.json_output import in_json
 # The choices of the API, which a test compares: to import them here would import numpy for `--help`.
 STATES = ("all", "anomalous", "stale", "cold", "worse")
 SORTS = ("anomaly", "name", "error", "seen", "events", "covered")
-LIMIT_MAX = 500
+LIMIT_MAX = 500  # of the API
 STATE_SORTS = ("entered", "name", "error", "seen", "events", "covered")
 
 

@@ -15,7 +15,7 @@ from stream_lstm.cli.terminal.table import Column, Span, line, table
 from stream_lstm.demo.results import Incident, Results, SensorResults
 
 INCIDENTS_SHOWN_MAX = 12  # two for each of the six sensors
-DIGITS = 5
+DIGITS = 5  # of a value: as wide as a column of the table
 BAR_COLUMNS = 10
 ANOMALOUS = {"fg": "red", "bold": True}
 LIVE_COLUMNS = (

@@ -38,7 +38,7 @@ class FirstAttempt:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
-    def connected(self, verdict: Granted) -> None:
+    def connected(self, granted: Granted) -> None:
         self._record("connected")
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:

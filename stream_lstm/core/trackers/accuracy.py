@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
-WINDOW_EVENTS = 500.0
+WINDOW_EVENTS = 500.0  # of the means: a longer window is steadier, a shorter one forgets an old fault sooner
 NAIVE_MAE_MIN = 1e-9  # deviations: a stream that moves by less has only rounding errors
 ERROR_MAX = 1e6  # deviations: one event counts for no more, which keeps the means finite
 WARM_EVENTS = 100  # a stream with fewer is cold: its figures are of few events

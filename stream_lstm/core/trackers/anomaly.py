@@ -38,7 +38,7 @@ LEVEL, DRIFT = KINDS.index("level"), KINDS.index("drift")
 ALERT_THRESHOLD = 0.45  # an event is anomalous from this score on
 INCIDENT_EVENTS = 300  # cooldown
 WORSE_MIN = 0.25  # 30 times rarer: an alert also during the cooldown
-RAREST_LOG = np.log(1e6)
+RAREST_LOG = np.log(1e6)  # an event of one in a million scores 1
 
 # Surprise: threshold and index of its tail.
 TAIL = 0.995
@@ -46,6 +46,7 @@ TAIL_FIRST = -np.log(1.0 - TAIL)  # the quantile if the model's spread is exact 
 TAIL_RATE = 0.05  # step size, of the threshold's logarithm
 TAIL_MIN, TAIL_MAX = 1.0, 200.0  # spreads
 TAIL_RISE, TAIL_FALL = np.exp(TAIL_RATE * TAIL), np.exp(TAIL_RATE * (TAIL - 1.0))
+# Index of the tail: limits, so that few excesses cannot make it extreme.
 SHAPE_FIRST, SHAPE_MIN, SHAPE_MAX = 0.6, 0.1, 2.0
 EXCESSES_FIRST = 30.0  # the first index counts as much as so many excesses
 EXCESSES_MAX = 50.0  # from here on older excesses are forgotten exponentially

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
-GAP_SECONDS_MIN, GAP_SECONDS_MAX = 1e-3, 1e6
+GAP_SECONDS_MIN, GAP_SECONDS_MAX = 1e-3, 1e6  # a millisecond to twelve days: one gap cannot decide the mean
 # Logarithm of the usual gap of a stream with one event: a hundred seconds, about the middle of both limits.
 GAP_FIRST = 2.0
-WINDOW_EVENTS = 100.0
-LATE_IN_A_ROW_MAX = 10
+WINDOW_EVENTS = 100.0  # of the usual gap: shorter than the other windows, as rates change at once and seldom
+LATE_IN_A_ROW_MAX = 10  # then the clock was set back: the stream's time follows it
 
 
 class EventTime(NamedTuple):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.columns import RecordColumn
 from stream_lstm.core.trackers.scale import Doubles
 
-WINDOW_EVENTS = 500.0
+WINDOW_EVENTS = 500.0  # of the means, as long as the window of the accuracy that they decide
 LEARNING_RATE = 0.5  # of the weights, by advantage
 MEAN_STEP_MIN = 1e-9  # deviations: so that nothing is divided by zero
 # An advantage above this adds nothing to the weight, and would delay the switch to another expert.

@@ -19,10 +19,12 @@ from stream_lstm.events import EVENT_MAX
 
 Doubles = NDArray[np.float64]
 
-WINDOW_EVENTS = 500.0
+WINDOW_EVENTS = (
+    500.0  # of mean and variance: a longer window is steadier, a shorter one follows a new level sooner
+)
 # The deviation of a sensor that has never moved is zero: take what rounding would make of its mean.
 DEVIATION_SHARE_MIN = 1e-13
-DEVIATION_MIN = 1e-30
+DEVIATION_MIN = 1e-30  # for a sensor that is always zero: nothing is divided by zero
 
 
 class Scale(NamedTuple):

@@ -17,8 +17,8 @@ from stream_lstm.core.columns import Profile, RecordColumn
 from stream_lstm.core.trackers.scale import Doubles, Scale
 
 SLOTS = 288  # of a day
-SLOT_SECONDS = 300.0
-STEPS_PER_UNIT = 16.0
+SLOT_SECONDS = 300.0  # a day in 288 slots
+STEPS_PER_UNIT = 16.0  # resolution: one byte then reaches eight units to either side
 STEPS_MAX = 127.0  # of one byte, with its sign
 # A day is quantized anew when the deviation differs from its unit by this factor …
 UNIT_TIMES_MAX = 3.0

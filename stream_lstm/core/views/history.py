@@ -29,7 +29,7 @@ KEYFRAME_EVENTS = 32  # a trace recomputes at most so many events before the fir
 # number takes of a model of one feature and 64 units, if that is more.
 EVENTS_BYTES_MAX, EVENT_BYTES = 268_435_456, 64
 KEYFRAMES_BYTES_MAX, KEYFRAME_BYTES = 67_108_864, 1_024
-# Of batches that wait: enough to spread the cost of putting them into the rings.
+# Batches and events that wait: enough to spread the cost of putting them into the rings.
 WAITING_EVENTS_MAX = 1_024
 WAITING_BATCHES_MAX = 64
 
