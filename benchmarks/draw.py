@@ -42,8 +42,8 @@ def main() -> None:
         axis.set_ylim(bottom=0)
         axis.set_xlabel(unit)
         axis.set_title("fed without a broker, QoS 1, fsync", fontsize=10)
-    left.set_xlabel("thousand events a second")
-    middle.set_ylabel("thousand events a second")
+    left.set_xlabel("thousand events per second")
+    middle.set_ylabel("thousand events per second")
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(TARGET, metadata={"Date": None})

@@ -104,7 +104,7 @@ def main() -> None:
         }
         speed = medians["events_per_second"]
         limits = f"({medians['least']:,.0f} to {medians['most']:,.0f})"
-        cpu = f"{medians['cpu_us_per_event']:6.2f} us CPU an event"
+        cpu = f"{medians['cpu_us_per_event']:6.2f} us CPU per event"
         print(f"{name:28} {speed:10,.0f} events/s {limits}  {cpu}", flush=True)
 
     row("QoS 1, window 20,000")

@@ -32,7 +32,7 @@ def fill(path: Path, streams: int) -> None:
     rng = np.random.default_rng(0)
     for start in range(0, streams, BATCH):
         keys = [(n + 1, name(n)) for n in range(start, min(start + BATCH, streams))]
-        rows = np.array([memories.admit(key, n) for n, key in keys], np.intp)
+        rows = np.array([memories.add(key, n) for n, key in keys], np.intp)
         for n in range(EVENTS):
             times = np.full(len(rows), 1.7e9 + 60.0 * n)
             values = rng.normal(20.0, 1.0, (len(rows), 1))

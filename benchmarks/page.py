@@ -140,7 +140,7 @@ def main() -> None:
             }
             speed, cpu = medians["events_per_second"], medians["cpu_us_per_event"]
             speed_text = f"{speed:9,.0f} events/s ({ratios['events_per_second']:.3f})"
-            cpu_text = f"{cpu:5.2f} us CPU an event ({ratios['cpu_us_per_event']:.3f})"
+            cpu_text = f"{cpu:5.2f} us CPU per event ({ratios['cpu_us_per_event']:.3f})"
             print(f"{topics:7,} streams, {viewer:20} {speed_text}  {cpu_text}", flush=True)
     print(f"written: {machine.keep('page', {'page': figures, 'costs': costs})}")
 

@@ -135,7 +135,7 @@ def measure(
 def event_cost(model: Model) -> float:
     """Microseconds an event of the whole engine (scale to anomaly score), at batch 256."""
     engine = Engine(model, Memories(model.spec, rows_max=BATCH))
-    rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(BATCH)], np.intp)
+    rows = np.array([engine.memories.add(str(n), n + 1) for n in range(BATCH)], np.intp)
     rng, spent = np.random.default_rng(0), []
     for n in range(REPEATS):
         batch = Batch.timed(rows, np.full(BATCH, 1.7e9 + n * 60), rng.normal(20, 1, (BATCH, 1)))

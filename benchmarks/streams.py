@@ -99,7 +99,7 @@ async def measure(path: Path, streams: int) -> dict[str, float]:
         keys = [
             (n + 1, f"plant/line{n % 40}/sensor{n:07}:v") for n in range(start, min(start + BATCH, streams))
         ]
-        rows = np.array([pipeline.recovered.memories.admit(key, n) for n, key in keys], np.intp)
+        rows = np.array([pipeline.recovered.memories.add(key, n) for n, key in keys], np.intp)
         await pipeline.apply(rows, keys)
     figures = {"memory_bytes_a_stream": (resident_bytes() - before) / streams}
     calm = await probe(pipeline, streams, None)

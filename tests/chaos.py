@@ -239,7 +239,7 @@ class Chaos:
         memories = Memories(model.spec, rows_max=self._streams)
         engine = Engine(model, memories)
         rows = np.array(
-            [memories.admit(f"d{n:04}:v", n + 1) for n in range(min(self._streams, len(self.sent)))], np.intp
+            [memories.add(f"d{n:04}:v", n + 1) for n in range(min(self._streams, len(self.sent)))], np.intp
         )
         for start in range(0, len(self.sent), self._streams):
             values = np.array(self.sent[start : start + self._streams])

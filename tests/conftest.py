@@ -1,4 +1,4 @@
-"""Fixtures that more than one room's tests need."""
+"""Fixtures shared by the tests of several packages."""
 
 from __future__ import annotations
 

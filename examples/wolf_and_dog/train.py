@@ -105,7 +105,7 @@ def engine_accuracy(content: bytes, lag: int, seed: int) -> float:
     for _ in range(TESTS // TESTS_AT_ONCE):
         batch = evaluation_walks(rng, TESTS_AT_ONCE, lag)
         engine = Engine(model, Memories(model.spec, rows_max=TESTS_AT_ONCE))
-        rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(TESTS_AT_ONCE)], np.intp)
+        rows = np.array([engine.memories.add(str(n), n + 1) for n in range(TESTS_AT_ONCE)], np.intp)
         for t, events in enumerate(batch.events):
             predictions = engine.apply(
                 Batch.timed(rows, np.full(TESTS_AT_ONCE, 1.7e9 + t), events.astype(np.float64))

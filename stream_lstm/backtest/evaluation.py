@@ -119,7 +119,7 @@ def run_streams(
     """
     memories = Memories(model.spec, rows_max=len(streams))
     engine = Engine(model, memories)
-    rows = np.array([memories.admit(str(n), n + 1) for n in range(len(streams))], np.intp)
+    rows = np.array([memories.add(str(n), n + 1) for n in range(len(streams))], np.intp)
     lengths = np.array([len(stream.values) for stream in streams])
     total = int(lengths.sum())
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])

@@ -43,7 +43,7 @@ def model_engine(model: Model, streams: int) -> Engine:
     """An engine with a number of blank streams, in the rows from 1 on."""
     memories = Memories(model.spec, rows_max=streams)
     for n in range(streams):
-        memories.admit(str(n), n + 1)
+        memories.add(str(n), n + 1)
     return Engine(model, memories)
 
 

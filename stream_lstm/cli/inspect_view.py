@@ -146,7 +146,7 @@ def _single_value(stream: dict[str, Any], targets: Sequence[str]) -> list[str]:
         return [f"{value}.", f"{usual}."]
     (ratio,), (covered,) = stream["error_ratio"], stream["covered"]
     accuracy = (
-        f"Error relative to the last-value forecast: {ratio:.2f} (1.0 is no better), over the last "
+        f"Relative error: {ratio:.2f} (to the last-value forecast; 1.0 is no better), over the last "
         f"hundreds of events. {covered:.0%} of the values were inside their prediction interval."
     )
     if ratio != ratio:

@@ -77,7 +77,7 @@ def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
     for events in batches:
         for key in events.keys:
             if key not in memories:
-                memories.admit(key, len(memories) + 1)
+                memories.add(key, len(memories) + 1)
         rows = np.array(memories.rows(events.keys), np.intp)
         yield from encoder.encode(events, engine.apply(events.batch(rows, features)))
 

@@ -21,7 +21,7 @@ from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.record import COLUMNS, NAMES, group_type, head_type, row_type
 from stream_lstm.errors import PayloadError
 
-NOBODY = 0  # the row that is never taken
+NULL_ROW = 0  # the row that is never taken
 
 
 class Memories:
@@ -87,7 +87,7 @@ class Memories:
         """The keys of the streams in these rows."""
         return [self.key(row) for row in rows]
 
-    def admit(self, key: str, stream: int) -> int:
+    def add(self, key: str, stream: int) -> int:
         """Give a new stream a blank row; returns it.
 
         Args:
@@ -113,7 +113,7 @@ class Memories:
 
     def restore(self, key: str, stream: int, record: bytes) -> int:
         """Give a known stream a row with its record, as `evict` or `records` returned it; returns the row."""
-        row = self.admit(key, stream)
+        row = self.add(key, stream)
         self._bytes[row : row + 1] = np.frombuffer(record, self._bytes.dtype, 1)
         return row
 
@@ -131,11 +131,11 @@ class Memories:
         self._bytes[first : first + len(keys)] = np.frombuffer(records, self._bytes.dtype)
         return rows
 
-    def evict(self, key: str) -> bytes:
+    def remove(self, key: str) -> bytes:
         """Remove a stream from memory; returns its record."""
         row = self._row_of.pop(key)
         record = self._bytes[row : row + 1].tobytes()
-        self._bytes[row] = self._bytes[NOBODY]
+        self._bytes[row] = self._bytes[NULL_ROW]
         self._keys[row] = None
         self.ids[row] = 0
         self._free.append(row)
@@ -189,7 +189,7 @@ class Memories:
         assert len(np.unique(self.ids[taken])) == len(taken), "two rows have the same stream"
         assert not self.ids[len(self._keys) :].any(), "a row has a stream and no key"
         free = [row for row, key in enumerate(self._keys) if key is None]
-        assert free == [NOBODY, *sorted(self._free)], "the list of free rows is wrong"
+        assert free == [NULL_ROW, *sorted(self._free)], "the list of free rows is wrong"
         assert not any(any(record) for record in self.records(np.array(free))), "a free row is not blank"
         self._validate_records(self._table[taken])
 

@@ -115,20 +115,20 @@ class Broker(Protocol):
     def connected_since(self) -> float:
         """Start of the present connection, epoch seconds; NaN if there is none."""
 
-    async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
+    async def receive(self, messages_max: int, messages_min: Callable[[], int]) -> list[Arrival]:
         """Wait for messages.
 
         Args:
             messages_max: highest number of messages to return.
-            least: returns the number of messages to wait for, at least 1; called again when messages arrive
-                and at each `reconsider`.
+            messages_min: returns the number of messages to wait for, at least 1; called again when
+                messages arrive and at each `reconsider`.
 
         Returns:
             Arrivals in order; also those of a connection that has ended since.
         """
 
     def reconsider(self) -> None:
-        """Make a waiting `receive` call `least` again."""
+        """Make a waiting `receive` call `messages_min` again."""
 
     async def deliver(
         self, number: int, publications: Sequence[Publication], arrivals: Sequence[Arrival], *, fresh: bool

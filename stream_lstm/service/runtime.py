@@ -216,7 +216,7 @@ class Runtime:
         except TimeoutError:
             logger.warning("broker did not confirm in time: the next start publishes the rest")
         except DiskFull as error:
-            logger.error("disk full: what is in hand stays with the broker: %s", error)
+            logger.error("disk full: unacknowledged messages stay at the broker: %s", error)
         await client.stop()
 
     def connected(self, granted: Granted) -> None:
@@ -276,7 +276,7 @@ class Runtime:
             broker_dropped_total=stats.broker_dropped_total,
             left_out_total=stats.dropped_messages_total,
             refused_total=stats.refused_publications_total,
-            commits_waiting=self._pipeline.in_hand,
+            commits_waiting=self._pipeline.batches_in_flight,
             ready=not self.obstacles(),
             now=tools.wall_clock(),
         )

@@ -167,7 +167,7 @@ class Checkpoint:
             b"".join(records),
         )
 
-    def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
+    def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Numbers and keys of streams without an event since this time, in no order.
 
         Args:

@@ -295,7 +295,7 @@ class Database:
         with self._translated("read"):
             return self._checkpoint.rows_by_id(ids)
 
-    def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
+    def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Read numbers and keys of streams without an event since this time.
 
         Args:
@@ -303,9 +303,9 @@ class Database:
             limit: how many at most.
         """
         with self._translated("read"):
-            return self._checkpoint.stale_before(before, limit)
+            return self._checkpoint.last_seen_before(before, limit)
 
-    def forget(self, streams: Sequence[int]) -> None:
+    def delete(self, streams: Sequence[int]) -> None:
         """Delete streams and their records; their numbers are not used again.
 
         Raises:

@@ -24,7 +24,7 @@ BUSY_SECONDS_MAX = 5.0
 HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
 # Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
-# checksums, and index `silent` serves `Checkpoint.stale_before`.
+# checksums, and index `silent` serves `Checkpoint.last_seen_before`.
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, mark INTEGER NOT NULL) STRICT",

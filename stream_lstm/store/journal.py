@@ -1,4 +1,6 @@
-"""Table `journal`: one row a committed entry, numbered without a gap; the oldest rows are trimmed.
+"""The write-ahead journal of events, table `journal`: one row per committed entry, numbered without a gap.
+
+The oldest rows are trimmed. (`wal` is about SQLite's own write-ahead log.)
 
 Nothing here begins or ends a transaction; `Database` does. So a write has two steps: the statement, and after
 the commit the numbers in memory.

@@ -110,7 +110,7 @@ def test_a_stream_is_described_in_sentences() -> None:
         "",
         "Last value: 21.5; expected next: 21.75.",
         "",
-        "Error relative to the last-value forecast: 0.82 (1.0 is no better), over the last hundreds of",
+        "Relative error: 0.82 (to the last-value forecast; 1.0 is no better), over the last hundreds of",
         "events. 91% of the values were inside their prediction interval.",
         "",
         "Mean: 21, standard deviation 0.5; range 12 to 30.25.",
@@ -127,7 +127,7 @@ def test_a_stream_is_described_in_sentences() -> None:
         ),
         ({"seen": 0.0}, "last seen: not known"),
         ({"error_ratio": [NAN]}, "Relative error: not known yet"),
-        ({"error_ratio": [1.5]}, "last-value forecast: 1.50 (1.0 is no better)"),
+        ({"error_ratio": [1.5]}, "Relative error: 1.50 (to the last-value forecast"),
         ({"events": 0}, "Its events are only in the journal, not yet in a checkpoint."),
         ({"stream": "\x1b]0;x\x07"}, "\\x1b]0;x\\x07"),
         (

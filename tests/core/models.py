@@ -82,5 +82,5 @@ def engine(made: model_file.Model, streams: int, *, streams_max: int = 400) -> E
     """An engine with streams in rows 1, 2, …"""
     running = Engine(made, Memories(made.spec, rows_max=streams_max))
     for n in range(streams):
-        running.memories.admit(str(n), n + 1)
+        running.memories.add(str(n), n + 1)
     return running

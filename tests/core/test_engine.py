@@ -82,8 +82,8 @@ def test_a_stream_has_the_same_bits_after_eviction_and_restore() -> None:
         time = np.array([1e9 + t])
         plain.apply(Batch.timed(np.array([1]), time, values[t : t + 1]))
         if t == 10:
-            moved.memories.admit("x", 9)  # takes another row before the evicted one's is free again
-            record = moved.memories.evict("0")
+            moved.memories.add("x", 9)  # takes another row before the evicted one's is free again
+            record = moved.memories.remove("0")
             assert moved.memories.restore("0", 1, record) == 1
         moved.apply(Batch.timed(np.array([1]), time, values[t : t + 1]))
     assert records(plain, 1) == records(moved, 1)

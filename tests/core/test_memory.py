@@ -25,7 +25,7 @@ PLAUSIBLE = {"width": 1.0, "spread": 1.0, "tail": 1.0, "shape": 1.0}  # their li
 def memories_of(keys: str, *, numbers: Sequence[int] = (1, 2, 3), **columns: float) -> Memories:
     """Memories in which each of these streams has had events."""
     memories = Memories(description(), rows_max=9)
-    rows = np.array([memories.admit(key, n) for key, n in zip(keys, numbers, strict=False)])
+    rows = np.array([memories.add(key, n) for key, n in zip(keys, numbers, strict=False)])
     heads = memories.take(rows)
     heads["seq"] = np.arange(1, len(rows) + 1)
     for name, value in (PLAUSIBLE | columns).items():
@@ -45,14 +45,14 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
     def admit_and_write(self, key: str, seq: int) -> None:
         if key in self.known:
             with pytest.raises(ValueError, match="already"):
-                self.memories.admit(key, 1)
+                self.memories.add(key, 1)
             return
         if len(self.known) == ROWS:
             with pytest.raises(PayloadError) as caught:
-                self.memories.admit(key, 1)
+                self.memories.add(key, 1)
             assert caught.value.reason == "streams_max"
             return
-        row = np.array([self.memories.admit(key, ord(key))])
+        row = np.array([self.memories.add(key, ord(key))])
         record = self.memories.take(row)
         assert record["seq"] == 0
         for name, value in ({"seq": seq} | PLAUSIBLE).items():
@@ -64,7 +64,7 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def evict(self, pick: int) -> None:
         key = sorted(self.known)[pick % len(self.known)]
-        self.on_disk[key] = self.memories.evict(key)
+        self.on_disk[key] = self.memories.remove(key)
         del self.known[key]
 
     @rule(pick=st.integers(0, 99))
@@ -108,8 +108,8 @@ def test_many_streams_are_restored_at_once_with_their_records() -> None:
 def test_names_are_a_live_view_of_the_keys_by_row() -> None:
     memories = memories_of("ab")
     names = memories.names
-    memories.admit("c", 3)
-    memories.evict("a")
+    memories.add("c", 3)
+    memories.remove("a")
     assert list(names) == [None, None, "b", "c"]
 
 
@@ -144,7 +144,7 @@ def test_a_breach_of_an_invariant_is_noticed(
     message: str, breach: Callable[[Memories], object], made: dict[type, deque[Any]]
 ) -> None:
     memories = memories_of("abc")
-    memories.evict("c")
+    memories.remove("c")
     memories.validate()
     breach(memories)
     with pytest.raises(AssertionError, match=message):

@@ -80,7 +80,7 @@ async def test_the_certificate_must_name_the_server(
     leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     CA.cert_pem.write_to_path(tmp_path / "ca.pem")
     broker = mosquitto(f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem")
-    context = partial(tls.to_broker, certificate=None, key=None, password=None, least="1.2")
+    context = partial(tls.client_context, certificate=None, key=None, key_password=None, version_min="1.2")
 
     def secured(ca: Path | None, **changes: Any) -> ClientOptions:
         return options(broker.port, credentials=lambda: Credentials(ssl=context(ca=ca)), **changes)

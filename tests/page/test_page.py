@@ -72,7 +72,7 @@ async def test_chart_and_gates_change_with_events(browser: Browser, active_servi
     for n in (1, 2, 3):
         assert await drawn(page, f".strip:nth-of-type({n + 1}) canvas") > 64 * 8
     words = await page.text(".gates")
-    assert all(word in words for word in ("is kept", "counts", "it is new", "is read from it"))
+    assert all(word in words for word in ("is kept", "is added", "it is new", "is read from it"))
     page.assert_no_errors()
 
 

@@ -26,11 +26,11 @@ class SentMessage:
 class ScriptedBroker:
     """Implements `Broker` in memory, on one session.
 
-    By default every arrival can be received at once, whatever `least` asks for, and every delivery is
+    By default every arrival can be received at once, whatever `messages_min` asks for, and every delivery is
     confirmed at once, while `acked_through` stays as it is: the least that a broker can know.
 
     Args:
-        hasty: False: `receive` waits for as many messages as `least` asks for.
+        hasty: False: `receive` waits for as many messages as `messages_min` asks for.
         confirms: False: deliveries are confirmed by `confirm_all` only.
 
     Attributes:
@@ -90,8 +90,8 @@ class ScriptedBroker:
             self.feed(*(replace(message, duplicate=True) for message in again))
         self._wake()
 
-    async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
-        while not self._arrivals or not (self._hasty or self._messages >= least()):
+    async def receive(self, messages_max: int, messages_min: Callable[[], int]) -> list[Arrival]:
+        while not self._arrivals or not (self._hasty or self._messages >= messages_min()):
             await self._change()
         return [self._arrivals.popleft()]
 

@@ -290,7 +290,7 @@ class World:
         engine = Engine(MODEL, memories)
         for key, event in self._events():
             if key not in memories:
-                memories.admit(key, len(memories) + 1)
+                memories.add(key, len(memories) + 1)
             row = np.array(memories.rows([key]), np.intp)
             engine.apply(Batch.timed(row, np.array([event.get("t", ARRIVAL)]), np.array([[event["v"]]])))
         keys = [memories.key(row) for row in memories.taken().tolist()]

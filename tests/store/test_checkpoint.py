@@ -44,16 +44,16 @@ def test_more_streams_than_parameters_of_a_statement_are_read(tmp_path: Path) ->
 
 def test_streams_without_an_event_since_a_time_are_stale(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
-    assert database.stale_before(6.5, 10) == [(1, "a"), (2, "b")]
-    assert database.stale_before(6.5, 1) == [(1, "a")]
-    assert database.stale_before(5.0, 10) == []
+    assert database.last_seen_before(6.5, 10) == [(1, "a"), (2, "b")]
+    assert database.last_seen_before(6.5, 1) == [(1, "a")]
+    assert database.last_seen_before(5.0, 10) == []
     database.close()
 
 
 def test_the_number_of_a_forgotten_stream_is_never_used_again(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
     database.checkpoint([Record(3, 5, 7.0, record(30))])
-    database.forget([1, 3])
+    database.delete([1, 3])
     assert (database.streams, database.next_stream_id) == (1, 4)
     database.close()
     database = opened(tmp_path / "s.db")

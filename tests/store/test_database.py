@@ -162,11 +162,11 @@ CALLS: dict[str, Callable[[Database], object]] = {
     "trim": lambda database: database.trim(3),
     "note_filters": lambda database: database.note_filters(["a/#"]),
     "close_cleanly": lambda database: database.close_cleanly(),
-    "forget": lambda database: database.forget([2]),
+    "forget": lambda database: database.delete([2]),
     "rows": lambda database: list(database.rows()),
     "rows_of": lambda database: database.rows_of(["a"]),
     "rows_by_id": lambda database: database.rows_by_id([1]),
-    "stale_before": lambda database: database.stale_before(9.0, 10),
+    "last_seen_before": lambda database: database.last_seen_before(9.0, 10),
     "entries": lambda database: list(database.entries(0)),
 }
 STATEMENTS = {
@@ -183,7 +183,7 @@ STATEMENTS = {
     "rows": ["SELECT s.id", "SELECT count"],
     "rows_of": ["SELECT s.id"],
     "rows_by_id": ["SELECT s.id"],
-    "stale_before": ["SELECT s.id"],
+    "last_seen_before": ["SELECT s.id"],
     "entries": ["SELECT number, blob"],
 }
 

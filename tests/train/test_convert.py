@@ -36,7 +36,7 @@ def predicted(model: model_file.Model, values: NDArray[np.float32]) -> NDArray[n
     """The engine's predictions for one stream, event by event."""
     memories = Memories(model.spec, rows_max=1)
     engine = Engine(model, memories)
-    rows = np.full(len(values), memories.admit("s", 1))
+    rows = np.full(len(values), memories.add("s", 1))
     return engine.apply(Batch.timed(rows, np.arange(len(values)) + 1e9, values.astype(np.float64))).prediction
 
 

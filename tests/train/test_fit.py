@@ -28,7 +28,7 @@ def test_training_inputs_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch
     streams = [generate_stream(np.random.default_rng(seed), 50) for seed in range(3)]
     prepared = make_sequences(streams, model.spec, 50)
     engine = Engine(model, Memories(model.spec, rows_max=3))
-    rows = np.array([engine.memories.admit(str(n), n + 1) for n in range(3)])
+    rows = np.array([engine.memories.add(str(n), n + 1) for n in range(3)])
     events = []
     original = inputs.make
 

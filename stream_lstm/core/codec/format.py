@@ -1,4 +1,4 @@
-"""The seam between payload formats and the decoder: what a format module provides."""
+"""Interface of payload formats. A format is one module, registered in `FORMATS` of `core.codec`."""
 
 from __future__ import annotations
 

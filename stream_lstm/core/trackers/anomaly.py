@@ -165,7 +165,7 @@ def update(before: AnomalyState, hourly: HourlyErrors, event: Observed) -> tuple
     if values is not event.values:
         rarities[:, unknown] = 0.0
     peak_surprise = np.maximum(rarities[0], state.peak_surprise * PEAK_KEEP)
-    result, incident, cooldown = _incident(state, *_score(rarities, peak_surprise))
+    result, incident, cooldown = _decide_alert(state, *_score(rarities, peak_surprise))
     tail, shape, excesses = _tail(state, event.surprise)
     return result, AnomalyState(
         tail=tail,
@@ -256,7 +256,7 @@ def _score(rarities: Doubles, peak_surprise: Doubles) -> tuple[Doubles, NDArray[
     return anomaly, ((anomaly > 0.0) * np.where(drifted, DRIFT, largest)).astype(np.int8)
 
 
-def _incident(
+def _decide_alert(
     state: AnomalyState, anomaly: Doubles, kind: NDArray[np.int8]
 ) -> tuple[AnomalyResult, Doubles, Doubles]:
     """The result with its alert, and `incident` and `cooldown` after it."""

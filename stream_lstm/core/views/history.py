@@ -3,7 +3,7 @@
 Events are kept in rings of a fixed number of events, where the newest replace the oldest. Streams with
 frequent events and streams with rare ones have separate rings, so that the former do not displace the latter.
 Every 32 events of a stream its whole record is kept as a keyframe: `gate_trace` starts from there. Appending
-a batch costs little, whether the history is read or not: batches wait, and are put into the rings together.
+a batch costs little: batches are buffered, and written to the rings together.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def _path(endpoint: Endpoint, content: dict[str, Any]) -> dict[str, Any]:
     responses = {
         "200": {"description": endpoint.summary, "content": content},
         "400": {"description": "a parameter is missing, unknown or wrong", "content": problem},
-        "401": {"description": "authentication is required", "content": problem},
+        "401": {"description": "a token or a password is required", "content": problem},
         "503": {
-            "description": "the service is starting or stopping, or the API is overloaded",
+            "description": "recovering, stopping, no CPU budget left, or too many viewers",
             "content": problem,
         },
     }

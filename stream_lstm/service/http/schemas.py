@@ -35,7 +35,7 @@ class Counts(Answer):
     memory: int
     disk: int  # read back with their next event
     active: int  # with an event in the last minute
-    stale: int  # without events for longer than their usual gap
+    stale: int  # without events for three times their longest recent gap
     odd: int  # anomalous now, or in the last minutes
     frozen_filters: int
 
@@ -76,7 +76,7 @@ class Overview(Answer):
     reading_paused: bool  # backpressure
     error_ratio: float | None  # relative error since the start
     covered: float | None  # coverage since the start
-    interval: float  # intended coverage
+    interval: float  # target coverage
     alert_from: float  # anomalous from this score on
     checkpoint_age_seconds: float
     state_bytes: int
@@ -155,7 +155,7 @@ class Stream(Answer):
     targets: list[str]
     labels: list[str]
     alert_from: float  # anomalous from this score on
-    interval_share: float  # intended coverage
+    interval_share: float  # target coverage
     events: list[Event]
 
 

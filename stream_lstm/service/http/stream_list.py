@@ -1,7 +1,7 @@
 """StreamList: the streams in memory, searched, filtered and sorted, in pages; the most anomalous first.
 
 An order covers all streams. It is computed in a thread or in small pieces, so that the pipeline runs
-meanwhile, and cached until its cost is below a hundredth of the time. Pages of one order are quick and
+meanwhile, and cached for a hundred times as long as it took. Pages of one order are quick and
 consistent, and clients share it.
 """
 

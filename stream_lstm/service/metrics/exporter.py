@@ -98,7 +98,7 @@ def _counters(m: Counters) -> Iterator[Metric]:
         "events_received": ("Events and rejections; redelivered duplicates are not counted.", m.events_total),
         "events_applied": ("Events that updated the memory of their stream.", m.applied_total),
         "events_frozen": ("Events applied without learning, because their stream is frozen.", m.frozen_total),
-        "events_late": ("Events applied that are older than the last event of their stream.", m.late_total),
+        "events_late": ("Events applied that are older than the newest of their stream.", m.late_total),
         "messages_redelivered": ("Messages recognised as duplicates of committed ones.", m.duplicates_total),
         "messages_own": ("Messages on the service's own output topics, ignored.", m.own_messages_total),
         "predictions_published": ("Predictions handed to the broker, one per event.", m.predictions_total),
@@ -150,7 +150,10 @@ def _gauges(m: Counters, present: Gauges) -> Iterator[Metric]:
     plain = {
         "start_time_seconds": ("Start time of the service, epoch seconds.", m.started_seconds),
         "ready": ("1 if the service is ready, see /readyz.", present.ready),
-        "streams_stale": ("Streams without events for longer than their usual gap.", present.streams_stale),
+        "streams_stale": (
+            "Streams without events for three times their longest recent gap.",
+            present.streams_stale,
+        ),
         "freezes": ("Freeze filters in force; their streams do not learn.", present.freezes),
         "streams_max": ("Limit of streams in memory.", present.streams_max),
         "state_bytes": ("Size of the state on disk.", present.state_bytes),

@@ -176,12 +176,12 @@ class MqttClient:
 
     # `Broker`.
 
-    async def receive(self, messages_max: int, least: Callable[[], int] = lambda: 1) -> list[Arrival]:
+    async def receive(self, messages_max: int, messages_min: Callable[[], int] = lambda: 1) -> list[Arrival]:
         """Wait for messages; see `Broker.receive`."""
-        return await self._session.inbound.receive(messages_max, least)
+        return await self._session.inbound.receive(messages_max, messages_min)
 
     def reconsider(self) -> None:
-        """Make a waiting `receive` call `least` again."""
+        """Make a waiting `receive` call `messages_min` again."""
         self._session.inbound.reconsider()
 
     async def deliver(

@@ -89,9 +89,9 @@ class Inbound:
         self.connection = None
         self.unacknowledged = 0
 
-    async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
+    async def receive(self, messages_max: int, messages_min: Callable[[], int]) -> list[Arrival]:
         """Wait for messages; see `stream_lstm.service.broker.Broker.receive`."""
-        while self.inbox.messages < least():
+        while self.inbox.messages < messages_min():
             self._changed.clear()
             await self._changed.wait()
         taken = self.inbox.take(messages_max)
@@ -99,7 +99,7 @@ class Inbound:
         return taken
 
     def reconsider(self) -> None:
-        """Make a waiting `receive` call `least` again."""
+        """Make a waiting `receive` call `messages_min` again."""
         self._changed.set()
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:

@@ -1,4 +1,7 @@
-"""Admission: rows in memory for the events' streams; late events and streams without space are rejected."""
+"""Admission: finds or loads the rows of the events' streams; rejects late events.
+
+`state.residency` loads streams and limits the rate of new ones.
+"""
 
 from __future__ import annotations
 

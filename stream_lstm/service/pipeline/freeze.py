@@ -1,9 +1,9 @@
 """Freezing: streams that are excluded from learning at present, so that a known fault does not become normal.
 
 Two ways to set it: `[[freeze]]` in the settings, always or at set hours; and one retained message on
-`mqtt.freeze_topic`, a JSON array of stream filters, which holds until another replaces it. The memory of a
-frozen stream goes on and every event is predicted; scale, expert weights, interval width, extremes and
-daily routine stay as they were.
+`mqtt.freeze_topic`, a JSON array of stream filters, which holds until another replaces it. LTM and STM of
+a frozen stream are updated and every event is predicted; scale, expert weights, interval width, extremes,
+hourly errors and daily profile are not updated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lateness: rejects late events, and repeated event times, where the operator asks for it (`[time]`).
 
 A rejected event changes nothing. After ten late events in a row a stream's events are accepted again: then
-its sensor's clock has been set back (`core.trackers.event_time` applies the same rule).
+its sensor's clock has been set back. `core.trackers.event_time` counts the accepted ones in the same way.
 """
 
 from __future__ import annotations

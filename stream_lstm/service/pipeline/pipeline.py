@@ -1,10 +1,10 @@
-"""The pipeline: messages in, memory on, commit, predictions and acknowledgements out.
+"""The pipeline: ingest, apply, commit, publish, acknowledge.
 
 Two tasks. The first receives the messages that are there, ingests them, hands the entry to the disk and
 applies it; the second waits for the commit, then publishes and acknowledges. Batches are small at low load
-and grow with it: what arrives while one is under way waits in the inbox. Large batches overlap, so that the
-disk's time costs nothing: while one is committed the next is applied. Small ones do not, since each would
-only wait behind the commits before it.
+and grow with it: what arrives while one is under way waits in the inbox. Large batches overlap:
+while one is committed the next is applied. Small ones do not, since each would only wait for the commits
+before it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Pipeline:
         clock: epoch seconds.
 
     Attributes:
-        in_hand: batches applied and not yet published.
+        batches_in_flight: batches applied and not yet published.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Pipeline:
         self._receiving: asyncio.Task[None] | None = None
         self._waiting = False
         self._stopping = False
-        self.in_hand = 0
+        self.batches_in_flight = 0
 
     async def run(self) -> None:
         """Run until `stop`, or until the disk fails.
@@ -113,7 +113,7 @@ class Pipeline:
         while not self._stopping:
             self._waiting = True
             try:
-                arrivals = await self._broker.receive(self._batch_events_max, self._least)
+                arrivals = await self._broker.receive(self._batch_events_max, self._messages_min)
             except asyncio.CancelledError:
                 if self._stopping:
                     break
@@ -121,13 +121,13 @@ class Pipeline:
             finally:
                 self._waiting = False
             batch = await self._apply(arrivals)
-            self.in_hand += 1
+            self.batches_in_flight += 1
             await self._applied.put(batch)
         await self._applied.put(None)
 
-    def _least(self) -> int:
+    def _messages_min(self) -> int:
         """How many messages make the next batch."""
-        return min(OVERLAP_MESSAGES_MIN, self._batch_events_max) if self.in_hand else 1
+        return min(OVERLAP_MESSAGES_MIN, self._batch_events_max) if self.batches_in_flight else 1
 
     async def _publish_and_acknowledge(self) -> None:
         while (batch := await self._applied.get()) is not None:
@@ -135,7 +135,7 @@ class Pipeline:
                 await batch.committed
             await self._broker.deliver(batch.number, batch.publications, batch.arrivals, fresh=batch.fresh)
             self._count_published(batch)
-            self.in_hand -= 1
+            self.batches_in_flight -= 1
             self._broker.reconsider()
 
     def _count_published(self, batch: PendingBatch) -> None:

@@ -1,6 +1,6 @@
 """Recorder: recent events, alerts, anomalous streams and rejections, for the page and the API.
 
-The pipeline writes it in passing. Everything is bounded, and readers never block the pipeline.
+The pipeline calls it after each batch. Everything is bounded, and readers never block the pipeline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from stream_lstm.store.entry import Rejection
 
 ALERTS_MAX = 200  # as many as a person reads
 ANOMALOUS_STREAMS_MAX = 4_096  # bounds memory, and the sort at each request
-ANOMALIES_PER_BATCH_MAX = 64  # when everything is anomalous at once, these many stand for it
+ANOMALIES_PER_BATCH_MAX = 64  # at most so many are kept of a batch, if everything is anomalous at once
 HALF_LIFE_SECONDS = 300.0  # of an anomaly in the list of anomalous streams
 EXAMPLES_MAX = 10  # rejections kept for each reason
 PAYLOAD_BYTES_MAX = 1_024  # of a rejected message, what is kept

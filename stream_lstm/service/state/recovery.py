@@ -1,8 +1,8 @@
 """Crash recovery: the checkpoint's records, and the journal's later entries applied to them once more.
 
-Memory after recovery is the fold of `Engine.apply` over the journal, bit for bit: a record on disk is true
-for the entry it names, and the journal holds every later one. Predictions that may not have reached the
-broker are made again on the way, from the same events, so they have the same bytes.
+Memory after recovery is the fold of `Engine.apply` over the journal, bit for bit: a record on disk is
+the state after the entry it names, and the journal holds every later one. Predictions that may not have
+reached the broker are made again on the way, from the same events, so they have the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.dedup import DedupWindow
 from stream_lstm.core.engine import Engine
-from stream_lstm.core.memory import NOBODY, Memories
+from stream_lstm.core.memory import NULL_ROW, Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.events import Events
@@ -149,7 +149,7 @@ class _Replay:
         self._engine = engine
         self._builder = builder
         self._keys: dict[int, str] = {}  # by stream number
-        self._row_of: NDArray[np.intp] = np.full(next_stream, NOBODY, np.intp)
+        self._row_of: NDArray[np.intp] = np.full(next_stream, NULL_ROW, np.intp)
         self._now = now
         self.registry = registry
         self.events = 0
@@ -165,7 +165,7 @@ class _Replay:
     def apply(self, entry: Entry) -> list[Publication]:
         """Apply those events of an entry that their rows do not reflect yet; returns its publications."""
         rows = self._row_of[entry.batch.streams]
-        missing = (rows != NOBODY) & (self.registry.applied[rows] < entry.number)
+        missing = (rows != NULL_ROW) & (self.registry.applied[rows] < entry.number)
         batch, rows = entry.batch.select(missing), rows[missing]
         predictions = self._engine.apply(batch.with_streams(rows))
         self.registry.record_applied(rows, entry.number, self._now)  # at worst a stream expires later

@@ -2,8 +2,7 @@
 
 Memory holds about `limits.streams_max` streams. Where more are known, those whose last event is oldest are
 evicted: written as in a checkpoint, so bit for bit, and read back with their next event. New streams are
-admitted at a limited rate (token bucket), so that a flood of new names costs those names and no known
-stream.
+admitted at a limited rate (token bucket): the ones above it are rejected, and known streams are unaffected.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ class Residency:
             self.on_disk -= 1
         for key in new:
             try:
-                memories.admit(key, self._next_stream)
+                memories.add(key, self._next_stream)
             except PayloadError as error:
                 rejected[key] = error.without_traceback()
                 continue
@@ -143,11 +142,11 @@ class Residency:
         total = 0
         while True:
             async with self._moving:
-                expired = await self._state_writer.stale_before(before, EXPIRED_AT_ONCE_MAX)
+                expired = await self._state_writer.last_seen_before(before, EXPIRED_AT_ONCE_MAX)
                 gone = self._leave_memory(expired, before)
                 if not gone:
                     return total
-                await self._state_writer.forget(gone)
+                await self._state_writer.delete(gone)
             total += len(gone)
             self._counters.forgotten_total += len(gone)
 
@@ -161,7 +160,7 @@ class Residency:
             elif self._registry.seen[row] >= before or not self._registry.is_written(row):
                 continue  # it has had an event since, or the prediction of its last event is not confirmed
             else:
-                self._memories.evict(key)
+                self._memories.remove(key)
                 self._registry.clear(row)
             gone.append(stream)
         return gone

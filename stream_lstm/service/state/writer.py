@@ -108,7 +108,7 @@ class StateWriter:
     def _wait_for_space(self, error: DiskFull) -> None:
         self.disk_error = error
         if self._throttle.allow("full") is not None:
-            logger.error("disk full: holding the batch in hand, acknowledging nothing: %s", error)
+            logger.error("disk full: holding the current batch, acknowledging nothing: %s", error)
         if self._closing.wait(FULL_RETRY_SECONDS):
             raise error
 
@@ -165,7 +165,7 @@ class StateWriter:
             self.disk_error = None
         leaving = rows[self._registry.is_written(rows)].tolist()
         for row in leaving:
-            self._memories.evict(self._memories.key(row))
+            self._memories.remove(self._memories.key(row))
             self._registry.clear(row)
         return len(leaving)
 
@@ -173,13 +173,13 @@ class StateWriter:
         """The given streams that are on disk."""
         return await self._run(self._database.rows_of, keys)
 
-    async def stale_before(self, before: float, limit: int) -> list[tuple[int, str]]:
+    async def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Numbers and keys of streams on disk whose last event arrived before this, epoch seconds."""
-        return await self._run(self._database.stale_before, before, limit)
+        return await self._run(self._database.last_seen_before, before, limit)
 
-    async def forget(self, streams: Sequence[int]) -> None:
+    async def delete(self, streams: Sequence[int]) -> None:
         """Delete streams from the disk."""
-        await self._run(self._database.forget, streams)
+        await self._run(self._database.delete, streams)
 
     async def note_filters(self, filters: Sequence[str]) -> None:
         """Note the topic filters that our session at the broker subscribes to."""
@@ -191,7 +191,7 @@ class StateWriter:
         return self._database.trim(horizon, before=before, bytes_max=self._settings.history_bytes_max)
 
     async def _checkpoint_wal(self) -> None:
-        """The bulk beside the commits, the rest between two of them."""
+        """Checkpoint the WAL while commits go on, then its rest on the thread of the commits."""
         await asyncio.to_thread(self._database.checkpoint_wal)
         await self._run(self._database.checkpoint_wal)
         self.state_bytes = self._database.size_bytes

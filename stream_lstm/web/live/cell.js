@@ -117,8 +117,8 @@ export function cell() {
     setText(boxes.prediction.more, event ? clipped(texts.prediction) : "");
     setText(boxes.prediction.main, "");
     const least = Math.min(...inside.forget), most = Math.max(...inside.learn);
-    setText(words.forget, `Share of the LTM that is kept: ${percent(open.forget)} on average, ${percent(least)} in the most forgetful unit.`);
-    setText(words.learn, `Share of the news in STM and event that counts: ${percent(open.learn)} on average, ${percent(most)} in the most open unit.`);
+    setText(words.forget, `Share of the LTM that is kept: ${percent(open.forget)} on average, ${percent(least)} in the unit that keeps least.`);
+    setText(words.learn, `Share of the candidate that is added: ${percent(open.learn)} on average, ${percent(most)} in the unit with the largest share.`);
     setText(words.remember, `Adds what was learnt to what was kept; the sum is the new LTM. ${percent(fresh, fresh < 0.1 ? 1 : 0)} of it is new.`);
     setText(words.use, `Share of the new LTM that is shown as the new STM: ${percent(open.use)} on average. The prediction is read from it.`);
   }

@@ -54,11 +54,11 @@ function latest(now) {
 
 export function overview(main, feed) {
   let now = Date.now() / 1e3;
-  const events = card("Events a second", "Events received over the last five seconds, rejected ones included");
+  const events = card("Events per second", "Events received over the last five seconds, rejected ones included");
   const latency = card("Latency", "From a message's arrival to its prediction's write, over the last five seconds");
   const known = card("Streams", "Streams in memory and on disk; active: with an event in the last minute");
   const anomalous = card("Anomalous", "Streams with an anomalous event in the last minutes");
-  const stale = card("Stale", "Streams without events for longer than their usual gap");
+  const stale = card("Stale", "Streams without events for three times their longest recent gap");
   const rejected = card("Rejected", "Messages and events rejected since the start, by reason");
   const error = card("Relative error", "Mean error relative to the last-value forecast, since the start; 1.0 is no better");
   const backlog = card("Backlog", "Messages received and not yet applied; below, the age of the newest event by event time");
@@ -84,7 +84,7 @@ export function overview(main, feed) {
     setText(anomalous.more, `${count(o.alerts)} alerts since the start`);
     toggle(anomalous.place, "alarm", o.streams.odd > 0);
     setText(stale.main, count(o.streams.stale));
-    setText(stale.more, "beyond their usual gap");
+    setText(stale.more, "3 × the longest recent gap");
     toggle(stale.place, "alarm", o.streams.stale > 0);
     const reasons = Object.entries(o.rejected).sort((a, b) => b[1] - a[1]);
     setText(rejected.main, count(reasons.reduce((sum, [, n]) => sum + n, 0)));

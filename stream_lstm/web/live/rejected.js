@@ -21,7 +21,7 @@ export function rejected(main, feed) {
     const answer = await getJson("api/rejected").catch(() => null);
     if (!answer) { known = ""; return; }
     const reasons = answer.reasons.filter((of) => of.count).sort((a, b) => b.count - a.count);
-    total.textContent = answer.total ? `${count(answer.total)} rejected since the start; examples show the first kilobyte` : "Nothing rejected since the start.";
+    total.textContent = answer.total ? `${count(answer.total)} rejected since the start; examples show the first kilobyte` : "None since the start.";
     const open = new Set([...list.querySelectorAll("details[open]")].map((of) => of.id));
     list.replaceChildren(...reasons.map((of, n) => el("details", { id: `reason-${of.reason}`, open: known && (open.has(`reason-${of.reason}`) || (!open.size && n === 0)) },
       el("summary", null, el("b", null, of.reason), ` ${count(of.count)} `, el("span", { class: "quiet" }, of.meaning)),

@@ -100,7 +100,7 @@ export function stream(main, feed, name) {
       ["Last value", number(last?.value ?? about.value)],
       ["Expected next", around(last?.prediction ?? about.prediction, last?.interval ?? about.interval)],
       ["Anomaly", last ? ratio(last.anomaly) : ratio(about.anomaly)],
-      ["Error relative to the last-value forecast", ratio(about.error_ratio)],
+      ["Relative error", ratio(about.error_ratio)],
       [`Coverage of the ${percent(about.interval_share)} interval`, typeof about.covered === "number" ? percent(about.covered) : number(about.covered)],
       ["Usual gap", span(about.usual_gap_seconds)],
       ["Event time", time(last?.time ?? about.time)],

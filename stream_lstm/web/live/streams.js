@@ -14,7 +14,7 @@ const STATES = { all: "all", anomalous: "anomalous", stale: "stale", cold: "cold
 const COLUMNS = [ // title, sort key, class, tooltip
   ["Stream", "name", "stream"], ["Value", null, "value", "Value of the last event"],
   ["Expected next", null, "next", "Prediction for the next event ± half-width of its interval"],
-  ["Anomaly", "anomaly", "anomaly", "Anomaly of the last event, or the faded one of an event in the last minutes"],
+  ["Anomaly", "anomaly", "anomaly", "Anomaly of the last event, or the decayed score of the last minutes, if higher"],
   ["Relative error", "error", "error", "Mean error relative to the last-value forecast, over the last hundreds of events; 1.0 is no better"],
   ["Coverage", "covered", "covered", "Share of values inside their prediction interval, over the last hundreds of events"],
   ["Events", "events", "events"], ["Last seen", "seen", "seen", "Arrival of the last event"],

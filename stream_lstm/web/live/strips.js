@@ -85,7 +85,7 @@ export function strips(choose) {
   function describe() {
     if (!insides.length) return setText(status, "No gate values until the next event.");
     const unit = pointed?.unit ?? rows[0], inside = insides[pointed?.column ?? at], half = halfLife(kept[unit]);
-    const life = half > 1e6 ? "it forgets next to nothing" : `half-life ${half < 1 ? "less than one event" : `${count(half)} events`}${gap && half >= 1 ? `, about ${span(half * gap)}` : ""}`;
+    const life = half > 1e6 ? "half-life over 1,000,000 events" : `half-life ${half < 1 ? "less than one event" : `${count(half)} events`}${gap && half >= 1 ? `, about ${span(half * gap)}` : ""}`;
     setText(status, `${pointed ? "" : "First row: "}unit ${unit + 1} keeps ${percent(kept[unit], 1)} of its LTM an event: ${life}. At event ${count(inside.seq)}: LTM ${inside.ltm[unit].toFixed(3)}, STM ${inside.stm[unit].toFixed(3)}, forget ${percent(inside.forget[unit])}, learn ${percent(inside.learn[unit])}, use ${percent(inside.use[unit])}.`);
   }
 

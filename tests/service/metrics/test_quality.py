@@ -12,7 +12,7 @@ from tests.core.models import description
 
 def test_warm_streams_that_are_not_flat_are_judged_by_relative_error_and_coverage() -> None:
     memories = Memories(description(), rows_max=5)
-    rows = np.array([memories.admit(str(n), n + 1) for n in range(5)])
+    rows = np.array([memories.add(str(n), n + 1) for n in range(5)])
     records = memories.take(rows)
     records["seq"] = [WARM_EVENTS, WARM_EVENTS, WARM_EVENTS, WARM_EVENTS - 1, WARM_EVENTS]
     records["erred"][:, 0] = [0.5, 1.5, 0.9, 9.0, 0.0]  # the last one is flat, the one before cold

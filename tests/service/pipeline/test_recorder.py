@@ -126,9 +126,9 @@ def test_without_recent_anomalies_the_last_event_counts() -> None:
 def test_an_evicted_stream_is_not_anomalous_nor_is_the_next_one_in_its_row() -> None:
     recorded = Recorded(3)
     recorded.apply([1, 2], [0.9, 0.8])
-    recorded.memories.evict("0")
+    recorded.memories.remove("0")
     recorded.registry.clear(1)
-    assert recorded.memories.admit("new", 99) == 1
+    assert recorded.memories.add("new", 99) == 1
     assert list(recorded.anomalies()) == [2]
     assert np.isnan(recorded.registry.anomaly[1])
 

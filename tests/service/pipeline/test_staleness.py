@@ -20,7 +20,7 @@ class Watched:
     def __init__(self, streams: int = 2) -> None:
         self.memories = Memories(description(), rows_max=streams)
         for n in range(streams):
-            self.memories.admit(str(n + 1), n + 1)
+            self.memories.add(str(n + 1), n + 1)
         self.registry = Registry(rows_max=streams)
         self.since = 0.0
         self.reported: list[StalenessChange] = []
@@ -117,7 +117,7 @@ def test_an_evicted_stream_is_not_stale() -> None:
     watched = Watched()
     watched.observe(1, regular(60.0))
     watched.check(1e9 + 1e5)
-    watched.memories.evict("1")
+    watched.memories.remove("1")
     watched.registry.clear(1)
     watched.check(1e9 + 2e5)
     assert watched.staleness.stale == 0

@@ -17,7 +17,7 @@ def memories() -> Memories:
     """Streams in rows 1 and 2 of 4."""
     made = Memories(description(), rows_max=4)
     for n in (1, 2):
-        made.admit(str(n), n)
+        made.add(str(n), n)
     return made
 
 
@@ -55,7 +55,7 @@ def test_a_cleared_row_is_as_new(registry: Registry, memories: Memories) -> None
     fresh = Registry(rows_max=4)
     for column in ("applied", "written", "seen", "longest_gap", "stale", "anomaly"):
         np.testing.assert_equal(getattr(registry, column)[1], getattr(fresh, column)[1])
-    memories.evict("1")
+    memories.remove("1")
     registry.validate(memories, 7)
 
 
