@@ -107,7 +107,7 @@ def replayed() -> str:
 
 
 def world(seed: int) -> str:
-    """What a simulated world leaves: publications in their order, records, and the journal's rows."""
+    """Results of a simulated world: publications in their order, records, and the journal's rows."""
     logging.disable(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory(dir=FAST) as place:

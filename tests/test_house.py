@@ -23,7 +23,7 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 PARAMETERS_MAX = 7  # of a constructor; with more it is two classes
 
-# What a package may import beside itself and the shared modules. `core` and `store` do not know each other;
+# Packages that a package may import, beside itself and the shared modules. `core` and `store` do not import each other;
 # `service` joins them; the command line knows every package.
 PACKAGES: dict[str, set[str]] = {
     "core": set(),
@@ -195,7 +195,7 @@ REGISTRY = ("applied", "written", "seen", "longest_gap", "stale", "anomaly")
 
 
 def stores(path: Path) -> Iterator[tuple[str, str]]:
-    """What a file assigns to by subscript: the expression before the brackets, and its last name."""
+    """Targets of a file's assignments by subscript: the expression before the brackets, and its last name."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         targets: list[ast.expr] = []
         if isinstance(node, ast.Assign):

@@ -20,6 +20,7 @@ from stream_lstm.cli.terminal.screen import Screen
 from stream_lstm.cli.watch_view import LINES_AROUND, Size, Snapshot, render
 from stream_lstm.json_output import in_json
 from stream_lstm.service.http.schemas import Overview, Streams
+from stream_lstm.service.tasks import run_until_first_ends
 
 LIMIT_DEFAULT = 50  # streams, without --limit and without a terminal's height: two screens of 24 lines
 LIMIT_MAX = 500  # streams in one response of the API
@@ -177,19 +178,8 @@ async def _live(address: ServiceAddress, options: WatchOptions, *, seconds: floa
         foot = f"by {options.sort}, every {formatting.duration(seconds)}; q quits"
         # The signal handlers are there before the terminal is taken, and until it is given back.
         with terminal_events(shown, changed=changed.set, leave=leaving.set), shown:
-            tasks = [
-                asyncio.create_task(_draw(shown, poller, options, changed, foot)),
-                asyncio.create_task(poller.run()),
-                asyncio.create_task(leaving.wait()),
-            ]
-            try:
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            for task in ended:
-                task.result()
+            drawing = _draw(shown, poller, options, changed, foot)
+            await run_until_first_ends(drawing, poller.run(), leaving.wait())
 
 
 async def _draw(

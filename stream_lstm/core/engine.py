@@ -18,7 +18,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs, readout
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.record import FROZEN as FROZEN_COLUMNS
+from stream_lstm.core.record import FROZEN_COLUMNS
 from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
 from stream_lstm.core.trackers.accuracy import Accuracy
 from stream_lstm.core.trackers.anomaly import AnomalyState

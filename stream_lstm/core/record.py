@@ -54,7 +54,7 @@ _BY_FIELD = {column.field: column for column in DECLARED}
 COLUMNS = {group: tuple(_BY_FIELD[name] for name in names) for group, names in ORDER.items()}
 NAMES = {group: tuple(column.name for column in columns) for group, columns in COLUMNS.items()}
 PROFILES = (hourly_errors.ROUTINE, seasonal.DAY)
-FROZEN = tuple(column.name for column in DECLARED if column.frozen)  # what a freeze keeps
+FROZEN_COLUMNS = tuple(column.name for column in DECLARED if column.frozen)  # what a freeze keeps
 
 
 def row_type(model: ModelSpec) -> np.dtype[np.void]:

@@ -20,6 +20,7 @@ from stream_lstm.errors import BrokerError, SessionTaken, SettingsError
 from stream_lstm.recordings import Due
 from stream_lstm.service.mqtt import ClientOptions
 from stream_lstm.service.mqtt.backoff import Backoff
+from stream_lstm.service.tasks import run_until_first_ends
 
 # aiomqtt compares each publication with all in flight: more cost more processor time than they save waiting.
 IN_FLIGHT_MAX = 64
@@ -123,7 +124,7 @@ class Publisher:
                     raise qos_not_supported()
                 backoff.connected()
                 self._report("connected")
-                await _first(_until_disconnected(client), self._publish_all(client))
+                await run_until_first_ends(_until_disconnected(client), self._publish_all(client))
         except aiomqtt.MqttError as error:
             raise broker_error(error, self._options) from None
 
@@ -174,17 +175,3 @@ async def _until_disconnected(client: Client) -> None:
     """Wait for the end of the connection, which a pending `publish` of aiomqtt does not notice."""
     async for _ in client.messages:
         pass
-
-
-async def _first(*awaitables: Awaitable[None]) -> None:
-    """Run until the first of several ends, and cancel the others; raises the first error in their order."""
-    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if task in ended:
-            task.result()

@@ -15,6 +15,7 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.service import tls
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
 from stream_lstm.service.assembly import client_options, decoder, identity, load_model
+from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
@@ -83,16 +84,7 @@ class Starting:
             freezes=0,
             state_bytes=0,
             broker_connected=False,
-            connections_total=0,
-            messages_total=0,
-            received_bytes_total=0,
-            inbox_messages=0,
-            unacknowledged=0,
-            receive_maximum=settings.mqtt.receive_maximum,
-            reading_paused=False,
-            broker_dropped_total=None,
-            left_out_total=0,
-            refused_total=0,
+            transport=TransportStats(receive_maximum=settings.mqtt.receive_maximum),
             commits_waiting=0,
             ready=False,
             now=self._wall_clock(),
@@ -137,7 +129,7 @@ class Service:
         self._status: Status = self._starting
 
     def stop(self) -> None:
-        """Finish what is in hand and end; a signal handler may call it."""
+        """Finish the batches in flight and end; a signal handler may call it."""
         self._status.stop()
 
     async def run(self) -> None:
@@ -146,7 +138,7 @@ class Service:
         Raises:
             SettingsError: a setting cannot be used.
             StateError: the state cannot be read, or the disk failed.
-            SessionTaken: another client uses our client id.
+            SessionTaken: another client uses the same client id.
         """
         server = self._server()
         if self._settings.http.enabled:

@@ -34,7 +34,7 @@ from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
 
-# A broker that waits for acknowledgements of messages that we no longer receive may answer nothing more.
+# A broker that waits for acknowledgements of messages that are no longer received may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
 
 
@@ -120,11 +120,11 @@ class Runtime:
             self._client.publish_unconfirmed(topic, change.encode())
 
     def stop(self) -> None:
-        """Finish what is in hand, and end `run`."""
+        """Finish the batches in flight, and end `run`."""
         self.stop_requested.set()
 
     async def prepare(self) -> None:
-        """Note new topic filters before the first connection: from then on our session outlives us.
+        """Note new topic filters before the first connection: from then on the broker keeps the session.
 
         Raises:
             StateError: the disk failed.
@@ -137,7 +137,7 @@ class Runtime:
 
         Raises:
             StateError: the disk failed.
-            SessionTaken: another client uses our client id.
+            SessionTaken: another client uses the same client id.
         """
         pipeline = asyncio.create_task(self._run_pipeline(), name="pipeline")
         checkpoints = asyncio.create_task(
@@ -200,7 +200,7 @@ class Runtime:
             await self._residency.expire(self._tools.wall_clock() - ttl)
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
-        """Commit, publish, acknowledge and write what is in hand, as far as time allows."""
+        """Commit, publish, acknowledge and write the batches in flight, as far as time allows."""
         most = self._tools.settings.limits.shutdown_seconds_max
         client = self._client
         self._pipeline.stop()
@@ -239,7 +239,7 @@ class Runtime:
         self._tools.systemd.status(self._not_connected)
 
     async def _note_filters(self, filters: Sequence[str]) -> None:
-        """Note what our session subscribes to, so that a later start can unsubscribe from the rest."""
+        """Note the topic filters of the session, so that a later start can unsubscribe from the rest."""
         try:
             await self.state_writer.note_filters(filters)
         except StateError as error:
@@ -253,7 +253,7 @@ class Runtime:
 
     def gauges(self) -> Gauges:
         """Levels at this moment."""
-        tools, memories, stats = self._tools, self.recovered.memories, self._client.stats
+        tools, memories = self._tools, self.recovered.memories
         settings = tools.settings
         return Gauges(
             model=self.recovered.engine.model.id,
@@ -266,16 +266,7 @@ class Runtime:
             freezes=tools.freezer.active,
             state_bytes=self.state_writer.state_bytes,
             broker_connected=not self._not_connected,
-            connections_total=stats.connections_total,
-            messages_total=stats.messages_total,
-            received_bytes_total=stats.received_bytes_total,
-            inbox_messages=stats.inbox_messages,
-            unacknowledged=stats.unacknowledged,
-            receive_maximum=stats.receive_maximum,
-            reading_paused=stats.reading_paused,
-            broker_dropped_total=stats.broker_dropped_total,
-            left_out_total=stats.dropped_messages_total,
-            refused_total=stats.refused_publications_total,
+            transport=self._client.stats,
             commits_waiting=self._pipeline.batches_in_flight,
             ready=not self.obstacles(),
             now=tools.wall_clock(),
@@ -283,7 +274,7 @@ class Runtime:
 
 
 class _Subscriptions:
-    """Topic filters: those of the settings, and those that our session at the broker still has.
+    """Topic filters: those of the settings, and those that the session at the broker still has.
 
     Attributes:
         options: of the MQTT client.

@@ -45,7 +45,7 @@ def test_a_trackers_state_has_the_columns_that_it_declares(owner: object) -> Non
 
 
 def test_a_freeze_keeps_what_is_normal() -> None:
-    assert set(record.FROZEN) == {
+    assert set(record.FROZEN_COLUMNS) == {
         *("mean", "variance", "usual_gap", "width", "mae", "naive_mae", "coverage"),
         *("model_advantage", "seasonal_advantage", "base", "unit", "tail", "shape", "excesses"),
         *("lowest", "highest", "record_rate", "recent_lowest", "recent_highest", "recent_record_rate"),

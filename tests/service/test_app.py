@@ -60,43 +60,6 @@ async def test_status_is_retained_online_and_offline(broker: Mosquitto, service:
         assert bytes((await asyncio.wait_for(anext(messages), 10)).payload) == b"offline"
 
 
-BAD = [
-    b"",
-    b" ",
-    b"online",
-    b"{",
-    b'{"v": 1',
-    b'{"v": }',
-    b"[1, 2]",
-    b"[]",
-    b'"21.5"',
-    b"true",
-    b"null",
-    b"{}",
-    b'{"v": "warm"}',
-    b'{"v": true}',
-    b'{"v": null}',
-    b'{"v": [1]}',
-    b'{"v": {"w": 1}}',
-    b'{"v": NaN}',
-    b'{"v": Infinity}',
-    b'{"v": 1e999}',
-    b'{"v": 1e200}',
-    b"nan",
-    b"-inf",
-    b"1e999",
-    b"0x1F",
-    b"12,5",
-    b"\xff\xfe\x00",
-    b'{"v": 1, "time": "yesterday"}',
-    b'{"v": 1, "time": 12}',
-    b'{"v": 1, "time": true}',
-    b"[" * 5_000,
-    b'{"a":' * 5_000,
-    b"x" * 70_000,
-]
-
-
 async def test_it_reconnects_when_the_broker_is_back(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tests.store.entries import alter, entry, filled, opened, read_all, record
 def test_a_record_replaces_the_earlier_one_of_its_stream(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
     database.checkpoint([Record(1, 5, 7.0, record(11))])
-    found = database.rows_of(["nobody", "a"])
+    found = database.rows_of(["unknown", "a"])
     assert (found.keys, found.entries.tolist(), found.seen.tolist()) == (["a"], [5], [7.0])
     assert found.records == record(11)
     assert database.rows_by_id([9, 1]).records == record(11)

@@ -14,8 +14,6 @@ from stream_lstm.core.codec.source import Source
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Events
 
-__all__ = ["Decoder", "Source"]
-
 
 class Decoder:
     """Reads messages of some sources.

@@ -71,9 +71,9 @@ class OverviewBuilder:
             redelivered=counters.duplicates_total,
             late=counters.late_total,
             backlog_seconds=max(now - counters.newest_time, 0.0) if counters.newest_time else None,
-            inbox_messages=gauges.inbox_messages,
-            unacknowledged=gauges.unacknowledged,
-            reading_paused=gauges.reading_paused,
+            inbox_messages=gauges.transport.inbox_messages,
+            unacknowledged=gauges.transport.unacknowledged,
+            reading_paused=gauges.transport.reading_paused,
             error_ratio=counters.relative_error,
             covered=counters.coverage,
             interval=context.settings.model.interval,
@@ -86,7 +86,7 @@ class OverviewBuilder:
     @property
     def backlog_messages(self) -> int:
         """Messages received and not yet applied."""
-        return self._context.gauges().inbox_messages
+        return self._context.gauges().transport.inbox_messages
 
     def _sample(self) -> _Sample:
         counters = self._context.counters

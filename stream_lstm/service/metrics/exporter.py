@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from stream_lstm import __version__
 from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
 from stream_lstm.events import REASONS
+from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.quality import StreamQuality
 
@@ -33,7 +34,6 @@ class Gauges:
     Attributes:
         quality: evaluated only at a scrape, since it reads every stream in memory.
         interval: target coverage, `model.interval`.
-        broker_dropped_total: None while the broker has not reported it.
         now: time of the reading, epoch seconds.
     """
 
@@ -47,16 +47,7 @@ class Gauges:
     freezes: int
     state_bytes: int
     broker_connected: bool
-    connections_total: int
-    messages_total: int
-    received_bytes_total: int
-    inbox_messages: int
-    unacknowledged: int
-    receive_maximum: int
-    reading_paused: bool
-    broker_dropped_total: int | None
-    left_out_total: int
-    refused_total: int
+    transport: TransportStats
     commits_waiting: int
     ready: bool
     now: float
@@ -97,7 +88,7 @@ def _counters(m: Counters) -> Iterator[Metric]:
     plain = {
         "events_received": ("Events and rejections; redelivered duplicates are not counted.", m.events_total),
         "events_applied": ("Events that updated the memory of their stream.", m.applied_total),
-        "events_frozen": ("Events applied without learning, because their stream is frozen.", m.frozen_total),
+        "events_frozen": ("Events applied while their stream was frozen.", m.frozen_total),
         "events_late": ("Events applied that are older than the newest of their stream.", m.late_total),
         "messages_redelivered": ("Messages recognised as duplicates of committed ones.", m.duplicates_total),
         "messages_own": ("Messages on the service's own output topics, ignored.", m.own_messages_total),
@@ -157,7 +148,7 @@ def _gauges(m: Counters, present: Gauges) -> Iterator[Metric]:
         "freezes": ("Freeze filters in force; their streams do not learn.", present.freezes),
         "streams_max": ("Limit of streams in memory.", present.streams_max),
         "state_bytes": ("Size of the state on disk.", present.state_bytes),
-        "inbox_messages": ("Messages received and not yet applied.", present.inbox_messages),
+        "inbox_messages": ("Messages received and not yet applied.", present.transport.inbox_messages),
         "commits_waiting": ("Batches applied and not yet published.", present.commits_waiting),
         "backlog_seconds": (
             "Current time minus the newest event time; NaN before the first event that carries a time.",
@@ -211,25 +202,34 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _broker(p: Gauges) -> Iterator[Metric]:
+def _broker(present: Gauges) -> Iterator[Metric]:
+    stats = present.transport
     counters = {
-        "broker_reconnects": ("Connections to the broker after the first.", max(p.connections_total - 1, 0)),
-        "messages_received": ("Messages received from the broker, of any kind.", p.messages_total),
-        "messages_left_out": ("QoS 0 messages dropped because the inbox was full.", p.left_out_total),
+        "broker_reconnects": (
+            "Connections to the broker after the first.",
+            max(stats.connections_total - 1, 0),
+        ),
+        "messages_received": ("Messages received from the broker, of any kind.", stats.messages_total),
+        "messages_left_out": (
+            "QoS 0 messages dropped because the inbox was full.",
+            stats.dropped_messages_total,
+        ),
         "publications_refused": (
             "Predictions refused by the broker: too large, or not allowed.",
-            p.refused_total,
+            stats.refused_publications_total,
         ),
-        "received_bytes": ("Bytes received from the broker.", p.received_bytes_total),
+        "received_bytes": ("Bytes received from the broker.", stats.received_bytes_total),
     }
-    if p.broker_dropped_total is not None:  # absent until it is known: 0 would claim that none was dropped
+    if (
+        stats.broker_dropped_total is not None
+    ):  # absent until it is known: 0 would claim that none was dropped
         text = "Messages that the broker reports as dropped, for any of its clients, since its start."
-        counters["broker_messages_dropped"] = text, p.broker_dropped_total
+        counters["broker_messages_dropped"] = text, stats.broker_dropped_total
     gauges = {
-        "broker_connected": ("1 while connected to the broker.", p.broker_connected),
-        "unacknowledged_messages": ("Messages received and not acknowledged.", p.unacknowledged),
-        "receive_maximum": ("Limit of messages that are not acknowledged.", p.receive_maximum),
-        "reading_paused": ("1 while reading from the socket is paused (backpressure).", p.reading_paused),
+        "broker_connected": ("1 while connected to the broker.", present.broker_connected),
+        "unacknowledged_messages": ("Messages received and not acknowledged.", stats.unacknowledged),
+        "receive_maximum": ("Limit of messages that are not acknowledged.", stats.receive_maximum),
+        "reading_paused": ("1 while reading from the socket is paused (backpressure).", stats.reading_paused),
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(PREFIX + name, text, value)

@@ -104,7 +104,7 @@ class Pipeline:
             raise _first(group) from None
 
     def stop(self) -> None:
-        """Receive no more; `run` returns when what is in hand is committed, published and acknowledged."""
+        """Receive no more; `run` returns when the batches in flight are committed, published and acknowledged."""
         self._stopping = True
         if self._waiting and self._receiving:
             self._receiving.cancel()

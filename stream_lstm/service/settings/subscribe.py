@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stream_lstm.core.codec.decoder import Source
+from stream_lstm.core.codec.source import Source
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.service.settings.base import Section
 

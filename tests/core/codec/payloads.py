@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from stream_lstm.core.codec.decoder import Decoder, Source
+from stream_lstm.core.codec.decoder import Decoder
+from stream_lstm.core.codec.source import Source
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.events import Clock, Events
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_lstm.core.codec.decoder import Decoder, Source
+from stream_lstm.core.codec.decoder import Decoder
+from stream_lstm.core.codec.source import Source
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import REASONS, Clock, Events

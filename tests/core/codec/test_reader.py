@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_lstm.core.codec import FORMATS
-from stream_lstm.core.codec.decoder import Decoder, Source
+from stream_lstm.core.codec.decoder import Decoder
 from stream_lstm.core.codec.format import FieldReader
+from stream_lstm.core.codec.source import Source
 from stream_lstm.core.codec.topics import Pattern, Template
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Clock, Events

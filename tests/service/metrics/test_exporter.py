@@ -8,6 +8,7 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_lstm.events import REASONS
+from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import Gauges, page, registry
 from stream_lstm.service.metrics.quality import StreamQuality
@@ -23,16 +24,15 @@ PRESENT = Gauges(
     freezes=1,
     state_bytes=4_096,
     broker_connected=True,
-    connections_total=2,
-    messages_total=7,
-    received_bytes_total=700,
-    inbox_messages=1,
-    unacknowledged=2,
-    receive_maximum=65_534,
-    reading_paused=False,
-    broker_dropped_total=5,
-    left_out_total=0,
-    refused_total=0,
+    transport=TransportStats(
+        connections_total=2,
+        messages_total=7,
+        received_bytes_total=700,
+        inbox_messages=1,
+        unacknowledged=2,
+        receive_maximum=65_534,
+        broker_dropped_total=5,
+    ),
     commits_waiting=1,
     ready=True,
     now=1_000.0,
@@ -96,6 +96,6 @@ def test_a_clock_slightly_ahead_gives_a_negative_backlog() -> None:
 def test_the_brokers_dropped_messages_are_absent_until_it_reports_them() -> None:
     name = "stream_lstm_broker_messages_dropped_total"
     assert samples(Counters())[name, ""] == 5
-    unreported = page(registry(Counters(), lambda: replace(PRESENT, broker_dropped_total=None))).decode()
+    unreported = page(registry(Counters(), lambda: replace(PRESENT, transport=TransportStats()))).decode()
     assert name not in unreported
     assert "stream_lstm_messages_left_out_total 0.0" in unreported
