@@ -23,8 +23,8 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 PARAMETERS_MAX = 7  # of a constructor; with more it is two classes
 
-# Packages that a package may import, beside itself and the shared modules. `core` and `store` do not import each other;
-# `service` joins them; the command line knows every package.
+# Packages that a package may import, beside itself and the shared modules. `core` and `store` do not import
+# each other; `service` joins them; the command line knows every package.
 PACKAGES: dict[str, set[str]] = {
     "core": set(),
     "store": set(),

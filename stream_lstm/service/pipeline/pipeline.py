@@ -104,7 +104,7 @@ class Pipeline:
             raise _first(group) from None
 
     def stop(self) -> None:
-        """Receive no more; `run` returns when the batches in flight are committed, published and acknowledged."""
+        """Receive no more; `run` returns when all batches in flight are committed and published."""
         self._stopping = True
         if self._waiting and self._receiving:
             self._receiving.cancel()
