@@ -138,6 +138,13 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
         raise corrupt(str(path), verdict)
 
 
+def is_state_file(path: Path) -> bool:
+    """True if a file is a closed state file or a snapshot, by its header (https://sqlite.org/fileformat.html)."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    return header.startswith(b"SQLite format 3\0") and header[68:72] == APPLICATION_ID.to_bytes(4)
+
+
 def uri_path(path: Path) -> str:
     """Quote a path for a `file:` URI (https://sqlite.org/uri.html)."""
     return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

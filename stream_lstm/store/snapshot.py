@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.faults import translated
-from stream_lstm.store.files import lock_file, uri_path
+from stream_lstm.store.files import is_state_file, lock_file, uri_path
 
 SUFFIXES = ("", "-wal", "-shm")  # of a database's files
 
@@ -47,13 +47,16 @@ def take(state: Path, target: Path) -> Content:
     """Copy a state file, with or without an owner; returns a summary of the copy.
 
     Raises:
-        SettingsError: there is no such state file, or the target is that file.
+        SettingsError: there is no such state file, the target is that file, or it is a file of another kind.
         StateError: the state file is damaged, or the copy cannot be written.
     """
     if not state.exists():
         raise SettingsError(str(state), "there is no such state file")
     if target.exists() and target.samefile(state):
         raise SettingsError(str(target), "is the state file itself; name another file")
+    with translated("snapshot", target):
+        if target.is_file() and target.stat().st_size and not is_state_file(target):
+            raise SettingsError(str(target), "exists and is not a snapshot; name another file")
     Database.open_read_only(state).close()
     return _copy(state, target)
 

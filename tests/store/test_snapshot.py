@@ -117,6 +117,22 @@ def test_a_snapshot_onto_the_state_file_itself_is_rejected(tmp_path: Path) -> No
         snapshot.take(tmp_path / "s.db", tmp_path / "s.db")
 
 
+@pytest.mark.parametrize("content", [b"timestamp,value\n1,2\n", b"SQLite format 3\0" + bytes(100)])
+def test_a_snapshot_does_not_overwrite_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    filled(tmp_path / "s.db").close()
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(SettingsError, match="is not a snapshot"):
+        snapshot.take(tmp_path / "s.db", tmp_path / "other")
+    assert (tmp_path / "other").read_bytes() == content
+
+
+def test_a_snapshot_replaces_an_older_one_and_an_empty_file(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    (tmp_path / "copy.db").touch()
+    first = snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    assert snapshot.take(tmp_path / "s.db", tmp_path / "copy.db") == first
+
+
 def test_a_snapshot_in_a_missing_folder_fails(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     with pytest.raises(DiskFailed, match="snapshot"):
