@@ -88,8 +88,8 @@ def models(kind: str) -> str:
     parts = []
     for start in range(0, count, 90):
         some = slice(start, start + 90)
-        said = running.apply(Batch(rows[some], times[some], marks[some], values[some]))
-        parts += [column.tobytes() for column in said]
+        predictions = running.apply(Batch(rows[some], times[some], marks[some], values[some]))
+        parts += [column.tobytes() for column in predictions]
     return digest(*parts, *running.memories.records(np.arange(1, 6)))
 
 
@@ -115,9 +115,9 @@ def world(seed: int) -> str:
             living.run()
     finally:
         logging.disable(logging.NOTSET)
-    heard = [part for topic, payload in living.broker.heard for part in (topic.encode(), payload)]
+    published = [part for topic, payload in living.broker.published for part in (topic.encode(), payload)]
     records = [part for key, record in sorted(living.records.items()) for part in (key.encode(), record)]
-    return digest(*heard, *records, *living.journal)
+    return digest(*published, *records, *living.journal)
 
 
 def called(*arguments: str) -> bytes:

@@ -175,7 +175,7 @@ def test_every_path_and_parameter_of_the_api_is_documented() -> None:
 
 def test_the_documented_limits_of_the_api_match_the_code() -> None:
     text = " ".join((ROOT / "docs/api.md").read_text("utf-8").split())
-    for said in [
+    for statement in [
         f"`http.recent_events_max` ({HttpSettings().recent_events_max:,})",
         f"`http.viewers_max` ({HttpSettings().viewers_max})",
         f"the last {recorder.ALERTS_MAX} alerts",
@@ -194,7 +194,7 @@ def test_the_documented_limits_of_the_api_match_the_code() -> None:
         f"user `{TOKEN_USER}`",
         f"fewer than {WARM_EVENTS} events",
     ]:
-        assert said in text, said
+        assert statement in text, statement
     assert (cpu_budget.SHARE, live_feed.SHARE, live_feed.SHARE_BUSY) == (1 / 20, 1 / 20, 1 / 100)
     assert (cpu_budget.SAVED_SECONDS_MAX, cpu_budget.WAIT_SECONDS_MAX, recorder.EXAMPLES_MAX) == (
         0.5,

@@ -25,33 +25,33 @@ topic = "home/#"
 UNLIMITED = ("max_queued_messages 0", "max_inflight_messages 0")
 
 
-class Listener:
+class Subscriber:
     """An independent client that collects predictions and rejections."""
 
     def __init__(self) -> None:
-        self.said: dict[str, dict[int, bytes]] = {}  # by stream and seq
+        self.predictions: dict[str, dict[int, bytes]] = {}  # by stream and seq
         self.copies = 0
         self.different = 0
         self.rejected: list[dict[str, Any]] = []
 
-    def hear(self, topic: str, payload: bytes) -> None:
-        told = json.loads(payload)
+    def receive(self, topic: str, payload: bytes) -> None:
+        prediction = json.loads(payload)
         if topic == "stream_lstm/rejected":
-            self.rejected.append(told)
+            self.rejected.append(prediction)
             return
-        assert topic == f"predictions/{told['stream']}"
-        of = self.said.setdefault(told["stream"], {})
-        if told["seq"] in of:
+        assert topic == f"predictions/{prediction['stream']}"
+        of = self.predictions.setdefault(prediction["stream"], {})
+        if prediction["seq"] in of:
             self.copies += 1
-            self.different += of[told["seq"]] != payload
-        of[told["seq"]] = payload
+            self.different += of[prediction["seq"]] != payload
+        of[prediction["seq"]] = payload
 
     @property
     def distinct(self) -> int:
-        return sum(map(len, self.said.values()))
+        return sum(map(len, self.predictions.values()))
 
     def values(self, stream: str) -> list[float]:
-        of = self.said[stream]
+        of = self.predictions[stream]
         assert sorted(of) == list(range(1, len(of) + 1))
         return [json.loads(of[seq])["value"] for seq in sorted(of)]
 
@@ -66,17 +66,17 @@ def client(broker: Mosquitto, **options: Any) -> aiomqtt.Client:
 
 
 @asynccontextmanager
-async def listening(broker: Mosquitto) -> AsyncIterator[Listener]:
-    listener = Listener()
-    async with client(broker) as hears:
-        await hears.subscribe("predictions/#", qos=1)
-        await hears.subscribe("stream_lstm/rejected", qos=1)
+async def subscribing(broker: Mosquitto) -> AsyncIterator[Subscriber]:
+    subscriber = Subscriber()
+    async with client(broker) as receiver:
+        await receiver.subscribe("predictions/#", qos=1)
+        await receiver.subscribe("stream_lstm/rejected", qos=1)
 
-        async def hear() -> None:
-            async for message in hears.messages:
-                listener.hear(message.topic.value, bytes(message.payload))
+        async def receive() -> None:
+            async for message in receiver.messages:
+                subscriber.receive(message.topic.value, bytes(message.payload))
 
-        task = asyncio.create_task(hear())
-        yield listener
+        task = asyncio.create_task(receive())
+        yield subscriber
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -164,8 +164,8 @@ class ScriptedBroker:
         self._unconfirmed.clear()
 
     def _acknowledge(self, message: Message) -> None:
-        for n, said in enumerate(self._unacknowledged):
-            if said is message:
+        for n, unacknowledged in enumerate(self._unacknowledged):
+            if unacknowledged is message:
                 del self._unacknowledged[n]
                 return
 

@@ -11,34 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from tests.brokers import Mosquitto
-from tests.service.end_to_end import SETTINGS, UNLIMITED, client, listening
+from tests.service.end_to_end import SETTINGS, UNLIMITED, client, subscribing
 from tests.service.running import Running, until
 
 
 async def test_events_of_an_unknown_sensor_are_predicted_and_counted(
     broker: Mosquitto, service: Running
 ) -> None:
-    async with listening(broker) as heard:
+    async with subscribing(broker) as subscriber:
         for n in range(30):
             await asyncio.to_thread(
                 broker.publish, "sensors/pump7/telemetry", json.dumps({"temperature": 71.3 + n % 3})
             )
         await asyncio.to_thread(broker.publish, "home/door/availability", "online")
         await asyncio.to_thread(broker.publish, "home/attic", "21.5")
-        await heard.complete(31, 1)
+        await subscriber.complete(31, 1)
     stream = "sensors/pump7/telemetry:temperature"
-    assert heard.values(stream) == [71.3 + n % 3 for n in range(30)]
-    told = json.loads(heard.said[stream][30])
-    assert set(told) == {
+    assert subscriber.values(stream) == [71.3 + n % 3 for n in range(30)]
+    last = json.loads(subscriber.predictions[stream][30])
+    assert set(last) == {
         *("stream", "seq", "time", "clock", "value", "expected"),
         *("prediction", "interval", "anomaly", "alert", "kind", "trust", "model"),
     }
-    assert told["clock"] == "arrival"
-    assert told["interval"][0] < told["prediction"] < told["interval"][1]
-    assert 0.0 <= told["anomaly"] <= 1.0
-    assert told["expected"] == json.loads(heard.said[stream][29])["prediction"]
-    assert heard.said["home/attic"]
-    assert heard.rejected[0]["topic"] == "home/door/availability"
+    assert last["clock"] == "arrival"
+    assert last["interval"][0] < last["prediction"] < last["interval"][1]
+    assert 0.0 <= last["anomaly"] <= 1.0
+    assert last["expected"] == json.loads(subscriber.predictions[stream][29])["prediction"]
+    assert subscriber.predictions["home/attic"]
+    assert subscriber.rejected[0]["topic"] == "home/door/availability"
     found = service.metrics()
     assert found["stream_lstm_events_received_total"] == 32
     assert found["stream_lstm_predictions_published_total"] == 31
@@ -47,9 +47,9 @@ async def test_events_of_an_unknown_sensor_are_predicted_and_counted(
 
 
 async def test_status_is_retained_online_and_offline(broker: Mosquitto, service: Running) -> None:
-    async with client(broker) as hears:
-        await hears.subscribe("stream_lstm/status")
-        messages = aiter(hears.messages)
+    async with client(broker) as receiver:
+        await receiver.subscribe("stream_lstm/status")
+        messages = aiter(receiver.messages)
         first = await asyncio.wait_for(anext(messages), 10)
         assert (bytes(first.payload), first.retain) == (b"online", True)
         service.kill()
@@ -73,10 +73,10 @@ async def test_it_reconnects_when_the_broker_is_back(
         assert running.get("/healthz")[0] == 200
         broker.start()
         until(lambda: running.get("/readyz")[0] == 200, running)
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             await asyncio.to_thread(broker.publish, "sensors/a/telemetry", '{"v": 2}')
-            await heard.complete(1)
-        assert list(heard.said["sensors/a/telemetry:v"]) == [2]
+            await subscriber.complete(1)
+        assert list(subscriber.predictions["sensors/a/telemetry:v"]) == [2]
 
 
 async def test_a_second_service_cannot_open_the_same_state(service: Running) -> None:
@@ -99,44 +99,44 @@ async def test_queued_messages_without_a_time_have_an_uncertain_clock(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
-    async with listening(broker) as listener:
+    async with subscribing(broker) as subscriber:
         with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
             broker.publish("home/room", "20.5")
-            await listener.complete(1)
+            await subscriber.complete(1)
             assert service.stop() == 0
             broker.publish("home/room", "21.5")
             broker.publish("home/hall", json.dumps({"t": 19.5, "time": 1_767_225_600}))
             service.start()
-            await listener.complete(3)
+            await subscriber.complete(3)
             await asyncio.sleep(0.2)
             broker.publish("home/room", "22.5")
-            await listener.complete(4)
-    room = [json.loads(listener.said["home/room"][seq]) for seq in (1, 2, 3)]
+            await subscriber.complete(4)
+    room = [json.loads(subscriber.predictions["home/room"][seq]) for seq in (1, 2, 3)]
     assert [said["clock"] for said in room] == ["arrival", "uncertain", "arrival"]
     assert room[1]["anomaly"] is None
     assert room[2]["anomaly"] is not None
-    assert json.loads(listener.said["home/hall:t"][1])["clock"] == "event"
+    assert json.loads(subscriber.predictions["home/hall:t"][1])["clock"] == "event"
 
 
 async def test_removed_topic_filters_are_unsubscribed(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
-    async with listening(broker) as listener:
+    async with subscribing(broker) as subscriber:
         with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
             assert service.stop() == 0
         changed = SETTINGS.replace("home/#", "house/#").format(port=broker.port)
         with Running(tmp_path / "service", changed) as service:
             broker.publish("home/room", "1")
             broker.publish("house/room", "2")
-            await listener.complete(1)
+            await subscriber.complete(1)
             assert service.stop() == 0
             broker.publish("home/room", "1")
             broker.publish("house/room", "3")
             service.start()
-            await listener.complete(2)
+            await subscriber.complete(2)
             assert service.metrics()["stream_lstm_messages_received_total"] == 1
-    assert set(listener.said) == {"house/room"}
+    assert set(subscriber.predictions) == {"house/room"}
 
 
 async def test_of_two_services_with_one_client_id_the_later_one_stays(
@@ -146,11 +146,11 @@ async def test_of_two_services_with_one_client_id_the_later_one_stays(
     settings = SETTINGS.format(port=broker.port)
     with Running(tmp_path / "a", settings) as first, Running(tmp_path / "b", settings) as second:
         assert await asyncio.to_thread(first.wait) == 1
-        # mosquitto says so since 2.0.15; before, the signs on the status topic do.
+        # mosquitto reports it since 2.0.15; before, the signs on the status topic do.
         assert re.search("another (client connected with our|service .* uses our client id)", first.log)
-        async with listening(broker) as listener:
+        async with subscribing(broker) as subscriber:
             broker.publish("home/room", "20.5")
-            await listener.complete(1)
+            await subscriber.complete(1)
         await asyncio.to_thread(until, lambda: second.get("/readyz")[0] == 200, second)
         with Running(tmp_path / "a", settings) as third:  # what was left on the status topic does not count
             assert await asyncio.to_thread(second.wait) == 1
@@ -161,15 +161,15 @@ async def test_a_retained_freeze_request_holds_over_a_restart_until_it_is_remove
     broker: Mosquitto, service: Running
 ) -> None:
     async def frozen(value: float) -> dict[str, bool]:
-        before = heard.distinct
+        before = subscriber.distinct
         for pump in ("pump7", "pump8"):
             await asyncio.to_thread(broker.publish, f"sensors/{pump}/telemetry", json.dumps({"v": value}))
-        await heard.complete(before + 2)
-        last = [json.loads(of[max(of)]) for of in heard.said.values()]
-        return {told["stream"]: told.get("frozen", False) for told in last}
+        await subscriber.complete(before + 2)
+        predictions = [json.loads(of[max(of)]) for of in subscriber.predictions.values()]
+        return {last["stream"]: last.get("frozen", False) for last in predictions}
 
     one, other = (f"sensors/{pump}/telemetry:v" for pump in ("pump7", "pump8"))
-    async with listening(broker) as heard, client(broker) as operator:
+    async with subscribing(broker) as subscriber, client(broker) as operator:
         assert not any((await frozen(1.0)).values())
         await operator.publish("stream_lstm/freeze", json.dumps(["sensors/pump7/#"]), qos=1, retain=True)
         until(lambda: "freeze requested" in service.log, service)
@@ -189,13 +189,13 @@ async def test_a_stale_stream_is_published_and_published_again_when_it_is_back(
 ) -> None:
     changes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def hear() -> None:
-        async for message in hears.messages:
+    async def receive() -> None:
+        async for message in receiver.messages:
             changes.put_nowait(json.loads(bytes(message.payload)))  # type: ignore[arg-type]
 
-    async with client(broker) as hears, client(broker) as sensor, asyncio.timeout(40):
-        await hears.subscribe("stream_lstm/stale", qos=1)
-        task = asyncio.create_task(hear())
+    async with client(broker) as receiver, client(broker) as sensor, asyncio.timeout(40):
+        await receiver.subscribe("stream_lstm/stale", qos=1)
+        task = asyncio.create_task(receive())
         for n in range(30):
             await sensor.publish("sensors/pump7/telemetry", json.dumps({"v": n}), qos=1)
             await asyncio.sleep(0.02)

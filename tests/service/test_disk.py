@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import Mosquitto
-from tests.service.end_to_end import SETTINGS, UNLIMITED, listening
+from tests.service.end_to_end import SETTINGS, UNLIMITED, subscribing
 from tests.service.running import Running, until
 
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -84,9 +84,9 @@ async def test_a_full_disk_holds_the_service_and_nothing_is_lost(
     broker = mosquitto(*UNLIMITED)
     settings = SETTINGS.format(port=broker.port)
     with Running(small_disk / "service", settings, state="checkpoint_seconds = 600") as service:
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             broker.publish_lines("home/a", events(0, 50))
-            await heard.complete(50)
+            await subscriber.complete(50)
             ballast = small_disk / "ballast"
             with ballast.open("wb") as file:
                 free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
@@ -97,13 +97,13 @@ async def test_a_full_disk_holds_the_service_and_nothing_is_lost(
             assert service.get("/healthz")[0] == 200
             assert service.metrics()["stream_lstm_ready"] == 0
             await asyncio.sleep(0.5)
-            before = heard.distinct
+            before = subscriber.distinct
             await asyncio.sleep(1.0)
-            assert heard.distinct == before < 5_050  # only committed events are published
+            assert subscriber.distinct == before < 5_050  # only committed events are published
             ballast.unlink()
-            await heard.complete(5_050)
+            await subscriber.complete(5_050)
             await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 200, service)
-        assert heard.values("home/a:v") == [float(n) for n in range(5_050)]
+        assert subscriber.values("home/a:v") == [float(n) for n in range(5_050)]
         assert service.stop() == 0
 
 
@@ -112,19 +112,19 @@ async def test_a_disk_error_ends_the_service_and_a_restart_continues(
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             broker.publish_lines("home/a", events(0, 50))
-            await heard.complete(50)
+            await subscriber.complete(50)
             log = os.stat(f"{service.state}-wal").st_size
             resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (log, log))  # writes fail from here on
             broker.publish_lines("home/a", events(50, 3_000))
             assert await asyncio.to_thread(service.wait) == 1
             assert "check that the disk is sound" in service.log
-            assert heard.distinct < 3_050
+            assert subscriber.distinct < 3_050
             await asyncio.to_thread(service.start)
-            await heard.complete(3_050)
-        assert heard.values("home/a:v") == [float(n) for n in range(3_050)]
-        assert heard.different == 0
+            await subscriber.complete(3_050)
+        assert subscriber.values("home/a:v") == [float(n) for n in range(3_050)]
+        assert subscriber.different == 0
         assert service.stop() == 0
 
 
@@ -133,21 +133,21 @@ async def test_a_read_only_disk_ends_the_service_and_a_restart_after_the_repair_
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port), place=disk.place) as service:
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             broker.publish_lines("home/a", events(0, 50))
-            await heard.complete(50)
+            await subscriber.complete(50)
             disk.break_down()
             broker.publish_lines("home/a", events(50, 100))
             assert await asyncio.to_thread(service.wait) == 1
             assert "check that the disk is sound and the folder writable" in service.log
-            assert heard.distinct == 50  # only committed events were published
+            assert subscriber.distinct == 50  # only committed events were published
             service.launch()
             assert await asyncio.to_thread(service.wait) == 1
             disk.unmount()
             disk.mount()
             await asyncio.to_thread(service.start)
-            await heard.complete(150)
-        assert heard.values("home/a:v") == [float(n) for n in range(150)]
+            await subscriber.complete(150)
+        assert subscriber.values("home/a:v") == [float(n) for n in range(150)]
         assert service.stop() == 0
 
 
@@ -156,9 +156,9 @@ async def test_a_disk_that_stalls_makes_the_service_not_ready_until_it_continues
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port), place=disk.place) as service:
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             broker.publish_lines("home/a", events(0, 50))
-            await heard.complete(50)
+            await subscriber.complete(50)
             with disk.frozen():
                 broker.publish_lines("home/a", events(50, 2_000))
                 await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 503, service)
@@ -168,9 +168,9 @@ async def test_a_disk_that_stalls_makes_the_service_not_ready_until_it_continues
                 assert service.get("/healthz")[0] == 200
                 assert time.monotonic() - begun < 1.0
                 await asyncio.sleep(1.0)
-                assert heard.distinct == 50
-            await heard.complete(2_050)
+                assert subscriber.distinct == 50
+            await subscriber.complete(2_050)
             await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 200, service)
-        assert heard.values("home/a:v") == [float(n) for n in range(2_050)]
-        assert heard.copies == 0
+        assert subscriber.values("home/a:v") == [float(n) for n in range(2_050)]
+        assert subscriber.copies == 0
         assert service.stop() == 0

@@ -14,7 +14,7 @@ import mqtt5
 import pytest
 
 from tests.brokers import Mosquitto
-from tests.service.end_to_end import SETTINGS, UNLIMITED, Listener, client, listening
+from tests.service.end_to_end import SETTINGS, UNLIMITED, Subscriber, client, subscribing
 from tests.service.running import Running
 
 BAD = [
@@ -54,22 +54,22 @@ BAD = [
 ]
 
 
-async def talk(says: aiomqtt.Client, *, events: int, streams: int, qos: int = 1) -> None:
+async def publish_events(publisher: aiomqtt.Client, *, events: int, streams: int, qos: int = 1) -> None:
     for n in range(events):
         payload = json.dumps({"v": value(n), "time": 1.7e9 + n})
-        await says.publish(f"sensors/s{n % streams}/telemetry", payload, qos=qos)
+        await publisher.publish(f"sensors/s{n % streams}/telemetry", payload, qos=qos)
 
 
 async def send_with(broker: Mosquitto, running: Running, *, bad: bool) -> int:
-    async with listening(broker) as heard, client(broker, max_inflight_messages=500) as says:
+    async with subscribing(broker) as subscriber, client(broker, max_inflight_messages=500) as publisher:
         sent_bad = 0
         for n in range(10_000):
             payload = json.dumps({"v": n * 7_919 % 1_000 / 10, "time": 1.7e9 + n})
-            await says.publish(f"sensors/s{n % 10}/telemetry", payload, qos=1)
+            await publisher.publish(f"sensors/s{n % 10}/telemetry", payload, qos=1)
             if bad and n % 33 == 0 and sent_bad < 300:
-                await says.publish(f"sensors/s{n % 10}/telemetry", BAD[sent_bad % len(BAD)], qos=1)
+                await publisher.publish(f"sensors/s{n % 10}/telemetry", BAD[sent_bad % len(BAD)], qos=1)
                 sent_bad += 1
-        await heard.complete(10_000, sent_bad)
+        await subscriber.complete(10_000, sent_bad)
     found = running.metrics()
     assert found["stream_lstm_events_received_total"] == 10_000 + sent_bad
     assert found["stream_lstm_predictions_published_total"] == 10_000
@@ -120,9 +120,9 @@ def value(n: int) -> float:
     return n * 7_919 % 1_000 / 10
 
 
-def assert_exactly_once(heard: Listener, *, events: int, streams: int) -> None:
+def assert_exactly_once(subscriber: Subscriber, *, events: int, streams: int) -> None:
     for s in range(streams):
-        assert heard.values(f"sensors/s{s}/telemetry:v") == [value(n) for n in range(s, events, streams)]
+        assert subscriber.values(f"sensors/s{s}/telemetry:v") == [value(n) for n in range(s, events, streams)]
 
 
 def flood(broker: Mosquitto, topic: str, payloads: list[str], at_once: int = 500) -> None:
@@ -162,7 +162,7 @@ async def test_300_rejected_messages_among_10_000_change_only_the_counts(
 async def test_a_burst_of_1_000_qos_0_messages_in_one_segment_gives_1_000_predictions(
     broker: Mosquitto, service: Running
 ) -> None:
-    async with listening(broker) as heard:
+    async with subscribing(broker) as subscriber:
         burst = b"".join(
             mqtt5.PublishPacket(f"sensors/b{n % 40}/telemetry", b'{"v": %d}' % n).write()
             for n in range(1_000)
@@ -171,23 +171,23 @@ async def test_a_burst_of_1_000_qos_0_messages_in_one_segment_gives_1_000_predic
             raw.sendall(mqtt5.ConnectPacket("burst", keep_alive=60).write())
             assert raw.recv(100)[0] == 0x20
             raw.sendall(burst)
-            await heard.complete(1_000)
-    assert heard.values("sensors/b7/telemetry:v") == [float(n) for n in range(7, 1_000, 40)]
+            await subscriber.complete(1_000)
+    assert subscriber.values("sensors/b7/telemetry:v") == [float(n) for n in range(7, 1_000, 40)]
 
 
 async def test_sigterm_under_load_exits_0_and_every_stream_goes_on_with_the_next_seq(
     broker: Mosquitto, service: Running
 ) -> None:
-    async with listening(broker) as heard, client(broker, max_inflight_messages=500) as says:
-        talking = asyncio.create_task(talk(says, events=12_000, streams=20))
+    async with subscribing(broker) as subscriber, client(broker, max_inflight_messages=500) as publisher:
+        publishing = asyncio.create_task(publish_events(publisher, events=12_000, streams=20))
         for stopped in range(3):
-            await heard.complete(2_000 * (stopped + 1))
+            await subscriber.complete(2_000 * (stopped + 1))
             assert await asyncio.to_thread(service.stop) == 0
             await asyncio.to_thread(service.start)
-        await talking
-        await heard.complete(12_000)
-    assert_exactly_once(heard, events=12_000, streams=20)
-    assert heard.copies == 0
+        await publishing
+        await subscriber.complete(12_000)
+    assert_exactly_once(subscriber, events=12_000, streams=20)
+    assert subscriber.copies == 0
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -198,22 +198,22 @@ async def test_five_kills_lose_nothing_and_double_nothing(
     rng = random.Random(qos)
     settings = SETTINGS.replace("[[subscribe]]", f"[[subscribe]]\nqos = {qos}").format(port=broker.port)
     service = Running(tmp_path / "service", settings).start()
-    async with listening(broker) as heard, client(broker, max_inflight_messages=500) as says:
-        talking = asyncio.create_task(talk(says, events=12_000, streams=20, qos=qos))
+    async with subscribing(broker) as subscriber, client(broker, max_inflight_messages=500) as publisher:
+        publishing = asyncio.create_task(publish_events(publisher, events=12_000, streams=20, qos=qos))
         for killed in range(5):
-            await heard.complete(1_500 * (killed + 1) + rng.randrange(500))
+            await subscriber.complete(1_500 * (killed + 1) + rng.randrange(500))
             await asyncio.to_thread(service.kill)
             await asyncio.to_thread(service.start)
-        await talking
-        await heard.complete(12_000)
+        await publishing
+        await subscriber.complete(12_000)
         assert await asyncio.to_thread(service.stop) == 0
-    assert_exactly_once(heard, events=12_000, streams=20)
-    assert heard.different == 0
+    assert_exactly_once(subscriber, events=12_000, streams=20)
+    assert subscriber.different == 0
     with Running(
         tmp_path / "plain", SETTINGS.replace("under-test", "plain").format(port=broker.port)
     ) as plain:
-        async with listening(broker) as again, client(broker, max_inflight_messages=500) as says:
-            await talk(says, events=12_000, streams=20)
+        async with subscribing(broker) as again, client(broker, max_inflight_messages=500) as publisher:
+            await publish_events(publisher, events=12_000, streams=20)
             await again.complete(12_000)
         assert plain.stop() == 0
     assert remembered(service.state) == remembered(plain.state)
@@ -238,14 +238,14 @@ async def test_poison_messages_never_stall_the_good_ones(
     settings = SETTINGS.format(port=broker.port).replace("[mqtt]", f"[mqtt]\nreceive_maximum = {in_flight}")
     settings += '\n[publish]\nrejected_topic = ""\n'
     with Running(tmp_path / "service", settings) as service:
-        async with listening(broker) as heard:
+        async with subscribing(broker) as subscriber:
             await asyncio.to_thread(flood, broker, "sensors/bad/telemetry", payloads)
             await asyncio.to_thread(broker.publish, "sensors/good/telemetry", '{"v": 1, "time": 1.7e9}')
-            await heard.complete(1)
+            await subscriber.complete(1)
             counts = service.metrics()
             assert service.stop() == 0
             service.start()  # all of it is settled: nothing comes again
             assert service.metrics()["stream_lstm_messages_received_total"] == 0
     assert sum(rejections(counts).values()) == count
     assert counts["stream_lstm_messages_received_total"] == count + 1
-    assert list(heard.said) == ["sensors/good/telemetry:v"]
+    assert list(subscriber.predictions) == ["sensors/good/telemetry:v"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiomqtt
 
 from tests.brokers import Mosquitto
-from tests.service.end_to_end import UNLIMITED, client, listening
+from tests.service.end_to_end import UNLIMITED, client, subscribing
 from tests.service.running import Running
 from tests.service.test_exactly_once import remembered
 
@@ -50,22 +50,22 @@ HOSTILE = [
 async def topics_of(broker: Mosquitto, running: Running, *, attacked: bool) -> list[str]:
     """Send 300 honest events, under attack or not; returns the topics of all predictions."""
     topics: list[str] = []
-    async with listening(broker) as heard, client(broker, max_inflight_messages=2_000) as sender:
-        original = heard.hear
+    async with subscribing(broker) as subscriber, client(broker, max_inflight_messages=2_000) as sender:
+        original = subscriber.receive
 
-        def hear(topic: str, payload: bytes) -> None:
+        def receive(topic: str, payload: bytes) -> None:
             topics.append(topic)
             if topic.startswith("predictions/plant/"):
                 original(topic, payload)
 
-        heard.hear = hear  # type: ignore[method-assign]
+        subscriber.receive = receive  # type: ignore[method-assign]
         for part in range(3):
             for n in range(100):
                 payload = json.dumps({"v": float(n * 7 % 13), "time": 1.7e9 + part * 100 + n})
                 await sender.publish("plant/honest", payload, qos=1)
             if attacked and part < 2:
                 await attack(sender, part)
-        await heard.complete(300)
+        await subscriber.complete(300)
     return topics
 
 

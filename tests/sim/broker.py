@@ -28,7 +28,7 @@ class SimBroker:
         messages: handed over in order.
 
     Attributes:
-        heard: publications, in the order in which they were read.
+        published: publications, in the order in which they were read.
         read: publications, and the messages acknowledged among them, in order.
     """
 
@@ -38,7 +38,7 @@ class SimBroker:
         self.waiting = deque(messages)  # not yet handed over for the first time
         self.queue: deque[tuple[SentMessage, bool]] = deque()  # and True if sent before
         self.in_flight: dict[int, SentMessage] = {}
-        self.heard: list[Publication] = []
+        self.published: list[Publication] = []
         self.read: list[Publication | SentMessage] = []
         self.keeps_ids = draw.random() < 0.5
         self.next_id = 0
@@ -51,7 +51,7 @@ class SimBroker:
     def connect(self) -> None:
         """Accept a connection: unacknowledged messages are sent again first."""
         self.faults["redelivered message"] += len(self.in_flight)
-        self.queue.extendleft((said, True) for said in reversed(self.in_flight.values()))
+        self.queue.extendleft((message, True) for message in reversed(self.in_flight.values()))
         self.in_flight.clear()
 
     def hand_over(self, most: int) -> list[SentMessage]:
@@ -60,24 +60,26 @@ class SimBroker:
             self.queue.append((self.waiting.popleft(), False))
         out = []
         while self.queue and len(out) < most and len(self.in_flight) < IN_FLIGHT_MAX:
-            said, again = self.queue.popleft()
+            message, again = self.queue.popleft()
             self.next_id += 1
             out.append(
-                SentMessage(said.topic, said.payload, 1, self.next_id, duplicate=again and self.keeps_ids)
+                SentMessage(
+                    message.topic, message.payload, 1, self.next_id, duplicate=again and self.keeps_ids
+                )
             )
-            self.in_flight[self.next_id] = said
+            self.in_flight[self.next_id] = message
         return out
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Read publications."""
-        self.heard += publications
+        self.published += publications
         self.read += publications
 
     def acknowledge(self, packet_id: int | None) -> None:
         """Read the acknowledgement of a message."""
-        said = self.in_flight.pop(packet_id, None)
-        if said:
-            self.read.append(said)
+        message = self.in_flight.pop(packet_id, None)
+        if message:
+            self.read.append(message)
 
 
 class SimBrokerClient:

@@ -262,7 +262,7 @@ class World:
         for key, event in self._events():
             values.setdefault(key, []).append(event["v"])
         found: dict[tuple[str, int], bytes] = {}
-        for topic, payload in self.broker.heard:
+        for topic, payload in self.broker.published:
             if topic.startswith("predictions/"):
                 told = json.loads(payload)
                 key = told["stream"], told["seq"]
@@ -274,15 +274,15 @@ class World:
             raise Wrong(f"predictions missing: {missing}; unexpected: {unexpected}")
         if any(json.loads(found[key])["value"] != value for key, value in wanted.items()):
             raise Wrong("predictions out of order")
-        rejected = sum(topic == "stream_lstm/rejected" for topic, _ in self.broker.heard)
+        rejected = sum(topic == "stream_lstm/rejected" for topic, _ in self.broker.published)
         if rejected < len(self.messages) - len(wanted):
             raise Wrong("a rejection is missing")
 
     def _events(self) -> Iterator[tuple[str, dict[str, float]]]:
         """The readable events of the sensors: stream and event, in order."""
-        for said in self.messages:
-            if said.payload.startswith(b'{"v": ') and b": 17000" in said.payload:
-                yield f"{said.topic[2:]}:v", json.loads(said.payload)
+        for message in self.messages:
+            if message.payload.startswith(b'{"v": ') and b": 17000" in message.payload:
+                yield f"{message.topic[2:]}:v", json.loads(message.payload)
 
     def _fold(self) -> dict[str, bytes]:
         """Every stream's record after its events, applied one at a time."""

@@ -80,20 +80,20 @@ PAYLOADS = st.sampled_from(
 
 @pytest.mark.parametrize("kind", READ_TOGETHER)
 @given(
-    said=st.lists(st.tuples(st.sampled_from(["a", "b", "c/d"]), PAYLOADS), min_size=1, max_size=4),
+    messages=st.lists(st.tuples(st.sampled_from(["a", "b", "c/d"]), PAYLOADS), min_size=1, max_size=4),
     alike=st.booleans(),
 )
 def test_many_payloads_give_the_events_of_each_alone_or_none(
-    kind: str, said: list[tuple[str, bytes]], alike: bool
+    kind: str, messages: list[tuple[str, bytes]], alike: bool
 ) -> None:
     source, features = READ_TOGETHER[kind]
     decoded = decoder(source, features=features, payload_bytes_max=300)
-    said = [(topic, said[0][1]) for topic, _ in said] if alike else said
-    topics, payloads = [topic for topic, _ in said], [payload for _, payload in said]
+    messages = [(topic, messages[0][1]) for topic, _ in messages] if alike else messages
+    topics, payloads = [topic for topic, _ in messages], [payload for _, payload in messages]
     before, singly, together = (Events(["x"], [1.0], [0], [2.0]) for _ in range(3))
     assert decoded.decode_all(topics, payloads, NOW, before) == 0  # the topics are unknown yet
     wrong = 0
-    for topic, payload in said:
+    for topic, payload in messages:
         try:
             wrong += len(decoded.decode(topic, payload, NOW, singly))
         except PayloadError:
@@ -102,7 +102,7 @@ def test_many_payloads_give_the_events_of_each_alone_or_none(
     if each:
         assert not wrong
         assert together == singly
-        assert len(together) == 1 + each * len(said)
+        assert len(together) == 1 + each * len(messages)
     else:
         assert together == before
     plain = all(payload == b'{"v": 1.5, "w": 2}' for payload in payloads)

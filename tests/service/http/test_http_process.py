@@ -21,7 +21,7 @@ import pytest
 from stream_lstm.events import REASONS
 from stream_lstm.service.http.api import ENDPOINTS, LIVE
 from tests.brokers import Mosquitto
-from tests.service.end_to_end import UNLIMITED, client, listening
+from tests.service.end_to_end import UNLIMITED, client, subscribing
 from tests.service.running import Running, until
 
 SETTINGS = """[mqtt]
@@ -77,7 +77,7 @@ async def test_answers_and_live_news_match_the_published_predictions(
     with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
         async with (
             client(broker) as publisher,
-            listening(broker) as listener,
+            subscribing(broker) as subscriber,
             aiohttp.ClientSession(f"http://127.0.0.1:{running.port}") as session,
         ):
             news: list[dict[str, Any]] = []
@@ -87,12 +87,14 @@ async def test_answers_and_live_news_match_the_published_predictions(
                     payload = json.dumps({"v": 20.0 + n % 5, "t": 1.7e9 + n})
                     await publisher.publish(name, payload, qos=1)
                 await asyncio.sleep(0)
-            await listener.complete(40 * len(NAMES))
+            await subscriber.complete(40 * len(NAMES))
             async with session.get("/api/streams", params={"sort": "name"}) as answer:
                 page = await answer.json()
             assert [line["name"] for line in page["streams"]] == sorted(f"{name}:v" for name in NAMES)
             for name in NAMES:
-                predictions = [json.loads(payload) for payload in listener.said[f"{name}:v"].values()]
+                predictions = [
+                    json.loads(payload) for payload in subscriber.predictions[f"{name}:v"].values()
+                ]
                 async with session.get("/api/stream", params={"name": f"{name}:v"}) as answer:
                     assert answer.status == 200
                     stream = await answer.json()
@@ -107,7 +109,9 @@ async def test_answers_and_live_news_match_the_published_predictions(
                 while not news or news[-1]["events"][-1]["seq"] < 40:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             following.cancel()
-            published = {seq: json.loads(payload) for seq, payload in listener.said[f"{NAMES[0]}:v"].items()}
+            published = {
+                seq: json.loads(payload) for seq, payload in subscriber.predictions[f"{NAMES[0]}:v"].items()
+            }
             for new in news:
                 for event in new["events"]:
                     assert event["prediction"] == published[event["seq"]]["prediction"]
@@ -222,11 +226,11 @@ async def test_the_page_and_the_history_can_be_switched_off(
     with Running(
         tmp_path / "service", SETTINGS.format(port=broker.port), http=f"port = 0\n{http}"
     ) as running:
-        async with client(broker) as publisher, listening(broker) as listener:
+        async with client(broker) as publisher, subscribing(broker) as subscriber:
             for n in range(40):
                 await publisher.publish("plant/a", json.dumps({"v": n}), qos=1)
             await publisher.publish("plant/a", b"no", qos=1)
-            await listener.complete(40, 1)
+            await subscriber.complete(40, 1)
         for path in ("/", "/static/app.js", "/api/streams", "/api/openapi.json", "/api/overview"):
             assert running.get(path)[0] == status
         assert running.metrics()["stream_lstm_predictions_published_total"] == 40

@@ -23,7 +23,7 @@ from tests.service.scripted import SentMessage
 TOPIC = "$SYS/broker/publish/messages/dropped"
 
 
-def said(payload: bytes, topic: str = TOPIC) -> SentMessage:
+def retained(payload: bytes, topic: str = TOPIC) -> SentMessage:
     return SentMessage(topic, payload, qos=0, packet_id=None, retain=True)
 
 
@@ -50,7 +50,7 @@ def said(payload: bytes, topic: str = TOPIC) -> SentMessage:
 )
 def test_the_latest_count_of_plain_digits_is_taken(payloads: list[bytes], total: int | None) -> None:
     stats = BrokerStats(TOPIC)
-    stats.update([said(payload) for payload in payloads] + [said(b"99", "status")])
+    stats.update([retained(payload) for payload in payloads] + [retained(b"99", "status")])
     assert stats.total == total
 
 

@@ -369,10 +369,10 @@ def test_any_bytes_give_messages_or_a_clean_end(parts: list[bytes], cut: int, be
         assert transport.closed == connection.ended.done()
         if connection.ended.done():
             assert isinstance(connection.ended.result(), BrokerError)
-            said = [p for p in transport.packets() if type(p) is not PubCompPacket]
-            assert len(said) <= 1
+            written = [p for p in transport.packets() if type(p) is not PubCompPacket]
+            assert len(written) <= 1
             if isinstance(connection.ended.result(), ProtocolError):
-                assert [type(p) for p in said] == [DisconnectPacket]
+                assert [type(p) for p in written] == [DisconnectPacket]
         connection.close(BrokerError("end of the test"))
         await connection.closed()
         if requesting:

@@ -33,7 +33,7 @@ NOW = 1.7e9
 
 
 class Recorded:
-    """A chronicle of streams in rows 1, 2, …, and made-up predictions for it."""
+    """A recorder of streams in rows 1, 2, …, and made-up predictions for it."""
 
     def __init__(self, streams: int, *, kept: int = 100) -> None:
         self.engine = engine(MODEL, streams)
