@@ -15,6 +15,7 @@ from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 from stream_lstm.service.mqtt.framing import frame_bytes
 
 DEADLINE_SECONDS = 10.0
+ACCEPTING_STEPS = 5  # of the event loop, until an accepted socket has its transport: asyncio takes three
 Q0, Q1, Q2 = QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE
 
 
@@ -209,13 +210,15 @@ class ScriptedServer:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for _ in range(ACCEPTING_STEPS):  # a connection on its way in must be closed, too
+            await asyncio.sleep(0)
         for peer in self._all:
             peer.reset()
             with suppress(ConnectionError):
                 await peer.writer.wait_closed()
         await self._server.wait_closed()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._all.append(Peer(reader, writer))
         self._peers.put_nowait(self._all[-1])
