@@ -26,7 +26,8 @@ PARAMETERS_MAX = 7  # of a constructor; with more it is two classes
 # Packages that a package may import, beside itself and the shared modules. `core` and `store` do not import
 # each other; `service` joins them; the command line knows every package.
 PACKAGES: dict[str, set[str]] = {
-    "core": set(),
+    "compiler": set(),
+    "core": {"compiler"},
     "store": set(),
     "service": {"core", "store"},
     "cli": {"core", "store", "service", "backtest", "train", "demo"},
@@ -59,6 +60,8 @@ OWNERS = {
     "aiomqtt": {"demo"},
     "aiohttp": {"service", "cli"},
     "asyncio": {"service", "cli", "demo"},
+    "numba": {"compiler"},
+    "llvmlite": {"compiler"},
     "torch": {"train"},
 }
 
