@@ -161,6 +161,7 @@ def test_a_class_name_stands_in_one_module_only() -> None:
     found = Counter(
         node.name
         for path in MODULES
+        if "compiled" not in path.parts  # it has the names of the modules whose place it takes
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.ClassDef)
     )

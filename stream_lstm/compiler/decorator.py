@@ -7,14 +7,28 @@ lengths once a batch. The interpreter's lock is released.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import types
 
 from stream_lstm.compiler.cache import MachineCodeCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _symbol_parts(record: types.Record) -> tuple[str, tuple[str]]:
+    """Parts of the symbols of functions that take a record, the same in every process.
+
+    numba uses a number that counts the types of a process. Functions from the cache would have the numbers of
+    another process: the linker takes one for the same function with other records, and memory is overwritten.
+    """
+    return "Record", (hashlib.sha256(record.name.encode()).hexdigest()[:16],)
+
+
+types.Record.mangling_args = property(_symbol_parts)  # type: ignore[method-assign,assignment]
 
 
 def compiled(function: Function) -> Function:
@@ -28,3 +42,8 @@ def compiled(function: Function) -> Function:
     # What numba's `Dispatcher.enable_caching` does.
     dispatcher._cache = MachineCodeCache(function)  # type: ignore[attr-defined]
     return cast(Function, dispatcher)
+
+
+def is_compiled(function: Callable[..., Any]) -> bool:
+    """False if a function with the decorator stays as it is."""
+    return hasattr(function, "py_func")

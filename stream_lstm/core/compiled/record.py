@@ -1,0 +1,79 @@
+"""Records: fields declared as annotations of a class, laid out by numpy, read alike compiled and uncompiled.
+
+Every number is a float64 but LTM and STM: in compiled code float32 times float32 stays float32, where the
+same line uncompiled has float64.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+Float = Annotated[float, "<f8"]
+Int = Annotated[int, "<i8"]
+Flag = Annotated[bool, "?"]
+Small = Annotated[int, "i1"]
+
+
+class Field(NamedTuple):
+    """Description of a number of a stream's record.
+
+    Attributes:
+        unit: of the number.
+        frozen: True if a freeze keeps it, because it is a part of what is normal for the stream.
+        low, high: its smallest and largest value once the stream has had an event.
+    """
+
+    unit: str
+    frozen: bool = False
+    low: float = -inf
+    high: float = inf
+
+
+class Record:
+    """Base of all records: its fields are numbers, arrays, other records, or arrays of them."""
+
+
+def layout(record: type[Record], **sizes: int) -> np.dtype[np.void]:
+    """The numpy dtype of a record, aligned, its fields in the order of their declaration.
+
+    Args:
+        record: its class.
+        sizes: of axes that are named in annotations.
+    """
+    fields: list[tuple[Any, ...]] = []
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        if isinstance(hint, type):
+            fields.append((name, layout(hint, **sizes)))
+            continue
+        kind, *axes = (part for part in hint.__metadata__ if not isinstance(part, Field))
+        of = layout(kind, **sizes) if isinstance(kind, type) else kind
+        fields.append((name, of, tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)))
+    return np.dtype(fields, align=True)
+
+
+class ReadableRecord(np.record):  # type: ignore[misc]
+    """A record whose fields are read by name, whatever the name: `numpy.record` has `mean` as a method."""
+
+    def __getattribute__(self, name: str) -> Any:
+        fields = np.void.__getattribute__(self, "dtype").fields
+        if not fields or name not in fields:
+            return np.void.__getattribute__(self, name)
+        value = np.void.__getitem__(self, name)
+        if isinstance(value, (np.void, np.ndarray)) and value.dtype.fields:
+            return value.view(np.dtype((ReadableRecord, value.dtype)))
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        np.void.__setitem__(self, name, value)
+
+
+def readable(records: NDArray[np.void]) -> NDArray[np.void]:
+    """The same records for functions that run uncompiled; a view."""
+    return records.view(np.dtype((ReadableRecord, records.dtype)))
