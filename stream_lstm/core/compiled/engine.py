@@ -82,8 +82,6 @@ class Engine:
         count, features = len(streams), len(self.model.spec.features)
         if batch.values.shape != (count, features) or not len(batch.times) == len(batch.marks) == count:
             raise ValueError(f"the batch has not {count} events of {features} features in every column")
-        if count and not 0 <= streams.min() <= streams.max() < len(self.states):
-            raise IndexError(f"a row lies outside of {len(self.states)}")
         predictions = np.zeros(count, self._prediction_type)
         records = [self.states, self._model, self._room, predictions]
         if not is_compiled(apply):
@@ -94,7 +92,8 @@ class Engine:
             np.ascontiguousarray(batch.values, np.float64),
             np.ascontiguousarray(batch.marks, np.uint8),
         )
-        apply(states, streams, *columns, model, space, self._interval, out)
+        if not apply(states, streams, *columns, model, space, self._interval, out):
+            raise IndexError(f"a row lies outside of {len(self.states)}")
         return predictions
 
 
@@ -118,13 +117,20 @@ def apply(
     space: NDArray[Any],
     share: float,
     predictions: NDArray[Any],
-) -> None:
+) -> bool:
     """Push the streams in `rows` forward, and fill `predictions`.
 
-    Nothing here checks rows and lengths: `Engine.apply` does, once a batch.
+    `Engine.apply` checks the columns' lengths.
+
+    Returns:
+        False, with nothing changed, if a row lies outside of `states`.
     """
+    for row in rows:
+        if not 0 <= row < len(states):
+            return False
     for n in range(len(rows)):
         push(states[rows[n]], times[n], values[n], int(marks[n]), model[0], space[0], share, predictions[n])
+    return True
 
 
 @compiled
