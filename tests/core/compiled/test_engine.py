@@ -156,7 +156,8 @@ def test_the_golden_bits(kind: str) -> None:
 )
 def test_the_golden_bits_uncompiled_and_at_other_levels(environment: dict[str, str]) -> None:
     kinds = ["pair"] if "NUMBA_CPU_NAME" in environment else list(KINDS)  # others would compile for long
-    code = f"from tests.core.compiled import test_engine as t; print(*map(t.digest, {kinds!r}))"
+    calls = f"print(*map(t.digest, {kinds!r})); t.refused([99])"
+    code = f"from tests.core.compiled import test_engine as t; {calls}"
     command = [sys.executable, "-W", "error", "-c", code]
     variables = os.environ | {"NUMBA_CPU_FEATURES": ""} | environment
     done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
@@ -179,9 +180,16 @@ def test_models_of_other_sizes_from_the_cache_of_another_process_are_not_mistake
 
 @pytest.mark.parametrize("rows", [[-1], [STREAMS + 1], [1, 99]])
 def test_a_row_outside_of_the_records_is_refused(rows: list[int]) -> None:
-    engine, count = Engine(random_model(), rows_max=STREAMS + 1), len(rows)
+    refused(rows)
+
+
+def refused(rows: list[int]) -> None:
+    """Check that these rows are refused, and nothing changes."""
+    made = random_model(**KINDS["step"])
+    engine, count = Engine(made, rows_max=STREAMS + 1), len(rows)
+    features = len(made.spec.features)
     with pytest.raises(IndexError, match="outside of 4"):
-        engine.apply(Batch.timed(np.array(rows), np.full(count, 1e9), np.ones((count, 1))))
+        engine.apply(Batch.timed(np.array(rows), np.full(count, 1e9), np.ones((count, features))))
     assert not any(engine.states.tobytes())
 
 
