@@ -16,7 +16,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train kernels sim chaos fuzz cover lint bench quality example screenshots train lock clean
+.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example screenshots train lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,12 +35,6 @@ test-train: $(VENV)/.train ## run the tests that need PyTorch
 SEEDS ?= 10000
 sim: $(VENV)/.test ## run the pipeline on a simulated broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
-
-KERNELS ?= Haswell Nehalem
-kernels: $(VENV)/.test ## run core tests and some seeds under several BLAS kernels: make kernels KERNELS="Haswell Zen"
-	@for kernel in $(KERNELS); do echo "OPENBLAS_CORETYPE=$$kernel"; OPENBLAS_CORETYPE=$$kernel \
-		$(BIN)/python -m pytest tests/core --ignore tests/core/compiled && OPENBLAS_CORETYPE=$$kernel $(BIN)/python -m tests.sim --seeds 200 \
-		|| exit 1; done
 
 KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make chaos KILLS=200 ARGS="--what service"
@@ -113,6 +107,7 @@ $(VENV)/bin/python:
 $(VENV)/.demo: requirements/demo.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install $(LOCKED) --requirement requirements/demo.txt --requirement requirements/build.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/stream-lstm compile
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.demo

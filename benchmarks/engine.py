@@ -1,8 +1,7 @@
 """Cost of the engine: microseconds an event by units and batch size, beside PyTorch and ONNX Runtime.
 
-The engine column is a whole event (fetch its memory, scale, cell, readout, interval, anomaly, store the
-memory). The others are bare cells for one step: the core's, `torch.nn.LSTMCell`, and ONNX's LSTM operator.
-One thread each; medians.
+The engine column is a whole event (scale, event time, cell, readout, interval, anomaly). The others are bare
+cells for one step: `torch.nn.LSTMCell`, and ONNX's LSTM operator. One thread each; medians.
 
     python -m benchmarks.engine
 """
@@ -26,14 +25,13 @@ from onnx import TensorProto, helper
 
 from benchmarks import machine
 from stream_lstm.cli.bench import model_engine, seconds_an_event
-from stream_lstm.core.model import cell
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.spec import ModelSpec
 
-UNITS = (16, 32, 64, 128)
-BATCHES = (1, 16, 64, 256, 1_024)
+UNITS = (16, 32, 64, 128, 256)
+BATCHES = (1, 16, 256, 4_096)
 SECONDS_EACH = 0.1  # of one measurement; `--rounds` of them are taken
-COLUMNS = ("engine", "cell", "torch", "onnx")
+COLUMNS = ("engine", "torch", "onnx")
 Step = Callable[[], object]
 
 
@@ -62,16 +60,6 @@ def random_model(units: int) -> model_file.Model:
         "readout.bias": drawn(spec.outputs),
     }
     return model_file.from_bytes(model_file.to_bytes(spec, tensors))
-
-
-def core_cell(units: int, batch: int) -> Step:
-    """One step of the core's cell, with rows in tiles as in the engine."""
-    rng = np.random.default_rng(0)
-    tiles = -(-batch // cell.TILE_ROWS)
-    zeros = np.zeros((tiles, cell.TILE_ROWS, units), np.float32)
-    memory, weights = cell.Memory(zeros, zeros), random_model(units).layers[0]
-    event = rng.normal(0, 1, (tiles, cell.TILE_ROWS, INPUTS)).astype(np.float32)
-    return lambda: cell.step(memory, event, weights)
 
 
 def torch_cell(units: int, batch: int) -> Step:
@@ -132,11 +120,11 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = []
     print("microseconds an event")
-    print(f"{'units':>5} {'batch':>6} {'engine':>9} {'core cell':>9} {'torch':>9} {'onnx':>9}")
+    print(f"{'units':>5} {'batch':>6} {'engine':>9} {'torch':>9} {'onnx':>9}")
     for units in UNITS:
         for batch in BATCHES:
             engine = model_engine(random_model(units), batch)
-            steps = [maker(units, batch) for maker in (core_cell, torch_cell, onnx_cell)]
+            steps = [maker(units, batch) for maker in (torch_cell, onnx_cell)]
             taken = [
                 [seconds_an_event(engine, batch), *(seconds(step) / batch for step in steps)]
                 for _ in range(rounds)

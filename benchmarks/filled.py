@@ -10,7 +10,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity, load_model
-from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry
 
@@ -44,6 +44,6 @@ def fill(path: Path, streams: int) -> None:
         entry = Entry(number, model.id, batch, keys, no_digests, [], number - 1, number - 1)
         database.commit(entry)
         columns = memories.ids[rows].tolist(), [number] * len(rows), times.tolist(), memories.records(rows)
-        database.checkpoint(list(map(Record, *columns)))
+        database.checkpoint(list(map(StoredRecord, *columns)))
     database.close_cleanly()
     database.close()

@@ -21,9 +21,7 @@ RATE_HZ = 500  # samples; the profiler itself then costs about a third of the sp
 # Stages by module or folder, asyncio's by method. A sample belongs to the stage of its innermost frame that
 # is in one of these.
 STAGES = {
-    "stream_lstm/core/model/cell.py": "the four gates",
-    "stream_lstm/core/batch.py": "splitting batches",
-    "stream_lstm/core/engine.py": "engine without the gates",
+    "stream_lstm/core/engine.py": "engine",
     "stream_lstm/core/codec/encoder.py": "encoding predictions to JSON",
     "stream_lstm/core/codec/decoder.py": "decoding JSON to events",
     "stream_lstm/service/publications.py": "topics of predictions",

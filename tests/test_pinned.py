@@ -7,7 +7,7 @@ import pytest
 from tests import pinned
 
 RECORDED = pinned.recorded()
-MACHINE = pinned.fingerprint()
+VERSIONS = pinned.versions()
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,6 @@ def test_every_subject_is_recorded(everywhere: dict[str, str]) -> None:
     assert set(everywhere) == set(RECORDED["everywhere"])
 
 
-@pytest.mark.skipif(MACHINE not in RECORDED, reason=f"no digests are recorded for fingerprint {MACHINE}")
-def test_numbers_are_as_recorded_for_this_processor() -> None:
-    assert pinned.numbers() == RECORDED[MACHINE]
+@pytest.mark.skipif(VERSIONS not in RECORDED, reason=f"no worlds are recorded for {VERSIONS}")
+def test_worlds_are_as_recorded_for_these_versions() -> None:
+    assert pinned.worlds() == RECORDED[VERSIONS]

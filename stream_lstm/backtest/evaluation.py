@@ -18,7 +18,7 @@ from stream_lstm.backtest.files import Series
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.events import Batch
 
 Doubles = NDArray[np.float64]
@@ -112,43 +112,38 @@ class Evaluation(NamedTuple):
 def run_streams(
     model: Model, streams: Sequence[Series], progress: Callable[[int], object] = int
 ) -> list[StreamRun]:
-    """Run streams side by side through an engine as the service has it, each event once.
+    """Run streams through an engine as the service has it, one after the other.
 
     Args:
         progress: called with the number of events done since the last call.
     """
     memories = Memories(model.spec, rows_max=len(streams))
     engine = Engine(model, memories)
-    rows = np.array([memories.add(str(n), n + 1) for n in range(len(streams))], np.intp)
-    lengths = np.array([len(stream.values) for stream in streams])
-    total = int(lengths.sum())
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    times, values = (np.concatenate([s[column] for s in streams]) for column in (1, 2))
-    flat = StreamRun(
-        expected=np.full(total, np.nan),
-        low=np.full(total, np.nan),
-        high=np.full(total, np.nan),
-        anomaly=np.zeros(total),
-        kind=np.zeros(total, np.int8),
-        incident_score=np.zeros(total),
-        alert=np.zeros(total, np.bool_),
-        trust=np.zeros(total),
-    )
-    interval = np.full((2, len(streams)), np.nan)  # low and high of each stream's next event
-    for t in range(lengths.max()):
-        alive = np.flatnonzero(lengths > t)
-        at = starts[alive] + t
-        flat.low[at], flat.high[at] = interval[:, alive]
-        predictions = engine.apply(Batch.timed(rows[alive], times[at], values[at][:, None]))
-        flat.expected[at] = predictions.expected[:, 0]
-        flat.anomaly[at], flat.kind[at] = predictions.anomaly, predictions.kind
-        flat.incident_score[at], flat.alert[at] = predictions.incident_score, predictions.alert
-        flat.trust[at] = predictions.trust[:, 0]
-        prediction, half_width = predictions.prediction[:, 0], predictions.half_width[:, 0, 0]
-        interval[:, alive] = prediction - half_width, prediction + half_width
-        progress(len(alive))
-    pieces = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    return [StreamRun._make(column[piece] for column in flat) for piece in pieces]
+    runs = []
+    for n, stream in enumerate(streams):
+        rows = np.full(len(stream.values), memories.add(str(n), n + 1))
+        predictions = engine.apply(Batch.timed(rows, stream.times, stream.values[:, None]))
+        half_width = predictions.half_width[:, 0, 0]
+        low, high = predictions.prediction[:, 0] - half_width, predictions.prediction[:, 0] + half_width
+        runs.append(
+            StreamRun(
+                expected=predictions.expected[:, 0],
+                low=_for_the_next(low),
+                high=_for_the_next(high),
+                anomaly=predictions.anomaly,
+                kind=predictions.kind,
+                incident_score=predictions.incident_score,
+                alert=predictions.alert,
+                trust=predictions.trust[:, 0],
+            )
+        )
+        progress(len(stream.values))
+    return runs
+
+
+def _for_the_next(bound: Doubles) -> Doubles:
+    """Bounds of the next event's interval as bounds of the event's own; unknown at the first."""
+    return np.concatenate([[np.nan], bound[:-1]])
 
 
 def absolute_errors(values: Doubles, forecast: Doubles) -> Doubles:

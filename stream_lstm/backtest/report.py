@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_lstm import __version__
 from stream_lstm.backtest.evaluation import FIRST_EVENTS, Evaluation, StreamRun, median
 from stream_lstm.backtest.files import Series
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.json_output import in_json, without_non_finite
 
 # Of a long stream's chart; each keeps its lowest, highest and most anomalous event. More than the page has

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.record import row_type
+from stream_lstm.core.state import state_type
 from stream_lstm.core.views.history import HistorySize
 
 # Of memory for each stream beside its record: its key, an entry of the row table, the service's columns.
@@ -57,7 +57,7 @@ def estimate(model: Model, streams: int, *, recent_events: int) -> Estimate:
         streams: number of streams.
         recent_events: events kept for the live page.
     """
-    record, recent = row_type(model.spec).itemsize, HistorySize.of(model.spec, recent_events)
+    record, recent = state_type(model.spec).itemsize, HistorySize.of(model.spec, recent_events)
     recent_bytes = recent.full_bytes if recent_events else 0
     return Estimate(
         streams=streams,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +13,17 @@ from numpy.typing import NDArray
 
 from stream_lstm.cli import inspect_view
 from stream_lstm.cli.terminal import screen
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
-from stream_lstm.errors import ModelError, SettingsError
+from stream_lstm.core import conversion
+from stream_lstm.core.state import RecordShape
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
+from stream_lstm.core.views.summary import relative_errors
+from stream_lstm.errors import ModelError, SettingsError, StateMismatch
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
+
+States = NDArray[np.void]  # (N,) of `StreamState`
 
 DIGITS = 3  # of ratios and shares: what tells two streams apart
 
@@ -46,6 +50,36 @@ class InspectOptions(NamedTuple):
     model: Path | None = None
 
 
+class RecordReader:
+    """Reads the records of a state file, of this release's layout or of one that it converts.
+
+    Attributes:
+        targets: T, of a record.
+
+    Raises:
+        StateMismatch: the file has another layout.
+    """
+
+    def __init__(self, database: Database) -> None:
+        layout = database.identity.row
+        former = conversion.shape_of(layout)
+        shape = former or RecordShape.parse(layout)
+        if shape is None:
+            raise StateMismatch(
+                "read",
+                str(database.path),
+                f"has records of another release ({layout[:80]})",
+                "use that release",
+            )
+        self._shape, self._is_former, self.targets = shape, former is not None, shape.targets
+
+    def read(self, records: bytes) -> States:
+        """N records, one after the other, as (N,) of `StreamState`."""
+        if self._is_former:
+            return conversion.converted(records, self._shape)
+        return np.frombuffer(bytearray(records), self._shape.dtype)
+
+
 def inspect(path: Path, options: InspectOptions) -> None:
     """Print the streams of a state file, or one of them.
 
@@ -57,8 +91,8 @@ def inspect(path: Path, options: InspectOptions) -> None:
         raise SettingsError(str(path), "no such state file")
     database = Database.open_read_only(path)
     try:
-        record_type = np.dtype(ast.literal_eval(database.identity.row))
-        lines = (_list if options.stream is None else _one)(database, record_type, options)
+        reader = RecordReader(database)
+        lines = (_list if options.stream is None else _one)(database, reader, options)
     finally:
         database.close()
     if options.as_json:
@@ -67,9 +101,9 @@ def inspect(path: Path, options: InspectOptions) -> None:
         screen.print_lines(lines)
 
 
-def _list(database: Database, record_type: np.dtype[Any], options: InspectOptions) -> list[str]:
-    keys, matching = _sorted(database, record_type, options)
-    found = {stream["stream"]: stream for stream in _streams(database.rows_of(keys), record_type)}
+def _list(database: Database, reader: RecordReader, options: InspectOptions) -> list[str]:
+    keys, matching = _sorted(database, reader, options)
+    found = {stream["stream"]: stream for stream in _streams(database.rows_of(keys), reader)}
     streams = [found[key] for key in keys]
     if options.as_json:
         return [in_json(stream) for stream in streams]
@@ -81,7 +115,7 @@ def _list(database: Database, record_type: np.dtype[Any], options: InspectOption
     )
 
 
-def _sorted(database: Database, record_type: np.dtype[Any], options: InspectOptions) -> tuple[list[str], int]:
+def _sorted(database: Database, reader: RecordReader, options: InspectOptions) -> tuple[list[str], int]:
     """The names of the first matching streams, in order; and how many match."""
     keys: list[str] = []
     ranks: list[NDArray[np.float64]] = [np.empty(0)]
@@ -90,7 +124,7 @@ def _sorted(database: Database, record_type: np.dtype[Any], options: InspectOpti
         chosen = [n for n, key in enumerate(rows.keys) if needle in key.casefold()]
         keys += [rows.keys[n] for n in chosen]
         if options.sort in RANKS:
-            ranks.append(RANKS[options.sort](rows, np.frombuffer(rows.records, record_type))[chosen])
+            ranks.append(RANKS[options.sort](rows, reader.read(rows.records), reader.targets)[chosen])
         elif options.sort == "entered" and not needle and len(keys) >= options.limit:
             return keys[: options.limit], database.streams  # the others need not be read
     if options.sort == "name":
@@ -101,63 +135,56 @@ def _sorted(database: Database, record_type: np.dtype[Any], options: InspectOpti
     return keys[: options.limit], len(keys)
 
 
-def _worst_ratio(records: NDArray[Any]) -> NDArray[np.float64]:
-    ratio = _accuracy(records).relative_mae()
-    return np.asarray(np.nan_to_num(ratio, nan=-np.inf).max(axis=1, initial=-np.inf))
-
-
-# Keys of a sorted list; the largest comes first.
-RANKS: dict[str, Callable[[Rows, NDArray[Any]], NDArray[np.float64]]] = {
-    "seen": lambda rows, records: rows.seen,
-    "events": lambda rows, records: records["seq"].astype(np.float64),
-    "error": lambda rows, records: _worst_ratio(records),
-    "covered": lambda rows, records: np.asarray(records["covered"].min(axis=1, initial=np.inf), np.float64),
+# Keys of a sorted list, of rows, records and their number of targets; the largest comes first.
+RANKS: dict[str, Callable[[Rows, States, int], NDArray[np.float64]]] = {
+    "seen": lambda rows, states, targets: rows.seen,
+    "events": lambda rows, states, targets: states["seq"].astype(np.float64),
+    "error": lambda rows, states, targets: np.asarray(
+        np.nan_to_num(_relative_errors(states, targets), nan=-np.inf).max(axis=1, initial=-np.inf)
+    ),
+    "covered": lambda rows, states, targets: np.asarray(
+        states["targets"]["accuracy"]["coverage"][:, :targets].min(axis=1, initial=np.inf)
+    ),
 }
 
 
-def _accuracy(records: Any) -> Accuracy:
-    return Accuracy.read(lambda name: records[name].astype(float))
+def _relative_errors(states: States, targets: int) -> NDArray[np.float64]:
+    return relative_errors(states, np.arange(len(states)), targets)
 
 
-def _streams(rows: Rows, record_type: np.dtype[Any]) -> Iterator[dict[str, Any]]:
-    for key, entry, seen, record in zip(
-        rows.keys,
-        rows.entries.tolist(),
-        rows.seen.tolist(),
-        np.frombuffer(rows.records, record_type),
-        strict=True,
-    ):
-        yield _stream(key, entry, seen, record)
+def _streams(rows: Rows, reader: RecordReader) -> Iterator[dict[str, Any]]:
+    """Streams in a few numbers each; `events` is 0 before the first checkpoint."""
+    states = reader.read(rows.records)
+    columns = zip(rows.keys, rows.entries.tolist(), rows.seen.tolist(), states, strict=True)
+    errors = _relative_errors(states, reader.targets).round(DIGITS).tolist()
+    for (key, entry, seen, state), ratio in zip(columns, errors, strict=True):
+        targets = state["targets"][: reader.targets]
+        yield {
+            "stream": key,
+            "entry": entry,
+            "events": int(state["seq"]),
+            "time": float(state["event_time"]["time"]),
+            "seen": seen,
+            "value": state["value"].tolist(),
+            "expected": targets["interval"]["expected"].tolist(),
+            "warm": bool(state["seq"] >= WARM_EVENTS),
+            "error_ratio": ratio,
+            "covered": targets["accuracy"]["coverage"].round(DIGITS).tolist(),
+            "usual_gap_seconds": round(float(10.0 ** state["event_time"]["usual_gap"]), DIGITS),
+            "mean": state["scale"]["mean"].tolist(),
+            "deviation": np.sqrt(state["scale"]["variance"]).tolist(),
+            "lowest": targets["anomaly"]["lowest"].tolist(),
+            "highest": targets["anomaly"]["highest"].tolist(),
+        }
 
 
-def _stream(key: str, entry: int, seen: float, record: np.void) -> dict[str, Any]:
-    """A stream in a few numbers; `events` is 0 before its first checkpoint."""
-    return {
-        "stream": key,
-        "entry": entry,
-        "events": int(record["seq"]),
-        "time": float(record["time"]),
-        "seen": seen,
-        "value": record["value"].tolist(),
-        "expected": record["expected"].tolist(),
-        "warm": bool(record["seq"] >= WARM_EVENTS),
-        "error_ratio": np.round(_accuracy(record).relative_mae(), DIGITS).tolist(),
-        "covered": np.round(record["covered"].astype(float), DIGITS).tolist(),
-        "usual_gap_seconds": round(float(10.0 ** record["usual"]), DIGITS),
-        "mean": record["mean"].tolist(),
-        "deviation": np.sqrt(record["variance"]).tolist(),
-        "lowest": record["lowest"].tolist(),
-        "highest": record["highest"].tolist(),
-    }
-
-
-def _one(database: Database, record_type: np.dtype[Any], options: InspectOptions) -> list[str]:
+def _one(database: Database, reader: RecordReader, options: InspectOptions) -> list[str]:
     assert options.stream is not None
     rows = database.rows_of([options.stream])
     if not rows.keys:
         raise SettingsError("--stream", f"{options.stream!r} is not in {database.path}")
-    (stream,) = _streams(rows, record_type)
-    (record,) = np.frombuffer(rows.records, record_type)
+    (stream,) = _streams(rows, reader)
+    (record,) = reader.read(rows.records)
     ltm, stm = record["ltm"].tolist(), record["stm"].tolist()
     if options.as_json:
         return [in_json(stream | {"ltm": ltm, "stm": stm})]

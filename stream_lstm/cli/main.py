@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from stream_lstm import __version__
-from stream_lstm.cli.models import convert, train
+from stream_lstm.cli.models import compile_command, convert, train
 from stream_lstm.cli.observe import healthcheck, inspect, watch
 from stream_lstm.cli.options import (
     CONFIG,
@@ -282,7 +282,7 @@ def bench(model: Path | None, batches: tuple[int, ...], as_json: bool) -> None:
     measure(model, batches or (1, 16, 64, 256, 1024), as_json=as_json)
 
 
-for command in (watch, inspect, healthcheck, convert, train):
+for command in (watch, inspect, healthcheck, convert, train, compile_command):
     main.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that write model files: `convert` and `train`."""
+"""The commands that write model files and machine code: `convert`, `train` and `compile`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from stream_lstm.cli.options import IN_FILE, IN_FOLDER, OUT_FILE, json_option, reports_errors
+from stream_lstm.cli.options import (
+    CONFIG,
+    IN_FILE,
+    IN_FOLDER,
+    MODEL,
+    OUT_FILE,
+    OUT_FOLDER,
+    json_option,
+    reports_errors,
+)
 from stream_lstm.errors import SettingsError
 from stream_lstm.json_output import in_json
 
@@ -100,6 +109,37 @@ def train(
         click.echo(in_json({"file": str(output), **judged.fields()}))
     else:
         click.echo("\n".join(judged.lines()))
+
+
+@click.command("compile")
+@CONFIG
+@MODEL
+@click.option(
+    "--level",
+    type=click.Choice(["x86-64-v3", "x86-64-v2", "generic"]),
+    help="CPU level of the machine code; by default the highest of this CPU.",
+)
+@click.option("--into", type=OUT_FOLDER, help="Folder to keep it under; by default ~/.cache.")
+@json_option("Print a JSON object")
+@reports_errors
+def compile_command(
+    config: Path | None, model: Path | None, level: str | None, into: Path | None, as_json: bool
+) -> None:
+    """Compile the engine for a model, so that the first start need not.
+
+    A service compiles what it does not find: once for each release, model size and CPU level, some ten
+    seconds. The container image has it for the default model.
+
+    \b
+    Example:
+      stream-lstm compile --config settings.toml
+      stream-lstm compile --model pump.safetensors --level x86-64-v2 --into /opt/stream-lstm/share
+    """
+    from stream_lstm.cli.compile import compile_engine
+    from stream_lstm.service.settings import load
+
+    path = model or load(config).model.path
+    compile_engine(path, for_level=level, into=into, as_json=as_json)
 
 
 def _names(text: str | None) -> list[str]:

@@ -19,6 +19,7 @@ R = TypeVar("R")
 IN_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 IN_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 OUT_FILE = click.Path(path_type=Path, dir_okay=False)
+OUT_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 CONFIG = click.option(
     "--config",

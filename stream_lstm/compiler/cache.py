@@ -6,6 +6,9 @@ same function for different types can leave it with the code of one under the ty
 has a folder for each digest of all sources, and a file for each function, its types and the CPU level.
 
 The files are pickles of numba's. A folder that another user could write to is not read.
+
+An installation may bring machine code along, in `share/stream-lstm` beside its Python (the container image
+does); it is read where the user's own folder has none, and never written.
 """
 
 from __future__ import annotations
@@ -57,6 +60,11 @@ def folder() -> Path | None:
     return Path(root) / "stream-lstm" / f"{PYTHON}-{digest()}"
 
 
+def shipped_folder() -> Path:
+    """The folder of machine code that came with the installation."""
+    return Path(sys.prefix) / "share" / "stream-lstm" / f"{PYTHON}-{digest()}"
+
+
 class MachineCodeCache:
     """Machine code of one function; what numba's dispatcher expects of a cache.
 
@@ -86,35 +94,41 @@ class MachineCodeCache:
 
     def load_overload(self, signature: object, target: Any) -> Any:
         """The compiled function for these types; None where there is none, or none that can be trusted."""
+        if not self._is_kept:
+            return None
         target.refresh()
-        path, key = self._file(signature, target.codegen())
-        if path is None or not _is_private(path.parent):
-            return None
-        try:
-            found, payload = pickle.loads(path.read_bytes())
-            if found != key:
-                return None
-            return compiler.CompileResult._rebuild(target, *payload)  # type: ignore[no-untyped-call]
-        except Exception:  # missing, cut off or damaged: pickle may raise anything, and compiling helps
-            return None
+        name, key = self._name_and_key(signature, target.codegen())
+        for place in (folder(), shipped_folder()):
+            if place is None or not _is_private(place):
+                continue
+            try:
+                found, payload = pickle.loads((place / name).read_bytes())
+                if found == key:
+                    return compiler.CompileResult._rebuild(target, *payload)  # type: ignore[no-untyped-call]
+            except Exception:  # missing, cut off or damaged: pickle may raise anything, and compiling helps
+                continue
+        return None
 
     def save_overload(self, signature: object, result: Any) -> None:
         """Keep a compiled function, if there is a folder to write to."""
-        path, key = self._file(signature, result.codegen)
-        if path is None or result.library.has_dynamic_globals:
+        place = folder()
+        if place is None or not self._is_kept or result.library.has_dynamic_globals:
             return
+        name, key = self._name_and_key(signature, result.codegen)
         content = serialize.dumps((key, result._reduce()))  # type: ignore[no-untyped-call]
         with contextlib.suppress(OSError):
-            _make_folder(path.parent)
-            if _is_private(path.parent):
-                _write(path, content)
+            _make_folder(place)
+            if _is_private(place):
+                _write(place / name, content)
 
-    def _file(self, signature: object, codegen: Any) -> tuple[Path | None, str]:
-        """The file for these types and the CPU level, if there is to be one, and the key within it."""
+    @property
+    def _is_kept(self) -> bool:
+        return self._enabled and self._is_ours
+
+    def _name_and_key(self, signature: object, codegen: Any) -> tuple[str, str]:
+        """The name of the file for these types and the CPU level, and the key within it."""
         key = repr((self._name, str(signature), codegen.magic_tuple()))
-        parent = folder() if self._enabled and self._is_ours else None
-        name = f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
-        return (parent / name if parent else None), key
+        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle", key
 
 
 def _is_private(path: Path) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 
-import llvmlite.binding as llvm
-import numba
-
 GENERIC = "generic"  # of any architecture: what all of its CPUs have
 # What each level needs beyond the one below, by LLVM's names of the features; the highest level first.
 LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v3": ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
     "x86-64-v2": ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3"),
 }
+
+
+LEVEL_VARIABLE = "NUMBA_CPU_NAME"  # numba's own name; by it another level, or a CPU, is chosen
 
 
 def level(machine: str | None = None, features: Mapping[str, bool] | None = None) -> str:
@@ -31,7 +31,7 @@ def level(machine: str | None = None, features: Mapping[str, bool] | None = None
     machine = machine or platform.machine()
     if machine not in ("x86_64", "AMD64"):
         return GENERIC
-    features = llvm.get_host_cpu_features() if features is None else features
+    features = _host_features() if features is None else features
     highest = GENERIC
     for name, needed in reversed(LEVELS.items()):
         if not all(features.get(feature, False) for feature in needed):
@@ -40,16 +40,26 @@ def level(machine: str | None = None, features: Mapping[str, bool] | None = None
     return highest
 
 
-def use_level(name: str | None = None) -> str:
-    """Compile for a level from now on; returns its name.
+def _host_features() -> Mapping[str, bool]:
+    import llvmlite.binding as llvm
 
-    To be called before the first compilation: later calls change nothing.
+    features: Mapping[str, bool] = llvm.get_host_cpu_features()
+    return features
 
-    Args:
-        name: of the level, this CPU's highest if none is given. Code for a higher level than the CPU's ends
-            the process with an illegal instruction.
+
+def use_level() -> str:
+    """Compile for this CPU's highest level from now on; returns its name.
+
+    `LEVEL_VARIABLE` names another one. Code for more than the CPU has ends the
+    process with an illegal instruction.
     """
-    name = name or level()
-    # With a name alone, numba would still take the features of this very CPU.
-    numba.config.CPU_NAME, numba.config.CPU_FEATURES = name, ""  # type: ignore[attr-defined]
-    return name
+    import numba
+
+    chosen: str | None = numba.config.CPU_NAME  # type: ignore[attr-defined]
+    if chosen is None:
+        # With a name alone, numba would still take the features of this very CPU.
+        chosen = level()
+        numba.config.CPU_NAME, numba.config.CPU_FEATURES = chosen, ""  # type: ignore[attr-defined]
+    elif chosen in {*LEVELS, GENERIC}:
+        numba.config.CPU_FEATURES = ""  # type: ignore[attr-defined]
+    return chosen

@@ -3,32 +3,22 @@
 No fast-math: LLVM then neither contracts a*b+c to one operation nor changes the order of a sum. Divisions are
 IEEE 754's and raise nothing. Array bounds are not checked: the caller of a compiled loop checks rows and
 lengths once a batch. The interpreter's lock is released.
+
+numba is imported when a function is first called: commands that call none start without it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
-from numba.core import types
-
-from stream_lstm.compiler.cache import MachineCodeCache
+from stream_lstm.compiler.cpu import use_level
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _symbol_parts(record: types.Record) -> tuple[str, tuple[str]]:
-    """Parts of the symbols of functions that take a record, the same in every process.
-
-    numba uses a number that counts the types of a process. Functions from the cache would have the numbers of
-    another process: the linker takes one for the same function with other records, and memory is overwritten.
-    """
-    return "Record", (hashlib.sha256(record.name.encode()).hexdigest()[:16],)
-
-
-types.Record.mangling_args = property(_symbol_parts)  # type: ignore[method-assign,assignment]
+SWITCH = "NUMBA_DISABLE_JIT"  # numba's own name
 
 
 def compiled(function: Function) -> Function:
@@ -36,14 +26,68 @@ def compiled(function: Function) -> Function:
 
     With `NUMBA_DISABLE_JIT=1` the function stays as it is, for debuggers and coverage.
     """
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if os.environ.get(SWITCH, "0") not in ("", "0"):
         return function
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
-    # What numba's `Dispatcher.enable_caching` does.
-    dispatcher._cache = MachineCodeCache(function)  # type: ignore[attr-defined]
-    return cast(Function, dispatcher)
+    return cast(Function, CompiledFunction(function))
 
 
 def is_compiled(function: Callable[..., Any]) -> bool:
     """False if a function with the decorator stays as it is."""
-    return hasattr(function, "py_func")
+    return isinstance(function, CompiledFunction)
+
+
+class CompiledFunction:
+    """A function that numba compiles.
+
+    Compiled functions call each other under their names: numba finds the dispatcher as `_numba_type_`, the
+    attribute that it asks objects of other packages for.
+
+    Attributes:
+        function: as it was written.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        """Call it, compiled for the types of these arguments."""
+        return self.dispatcher(*args)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """numba's object that chooses the machine code by the types of the arguments."""
+        import numba
+
+        from stream_lstm.compiler.cache import MachineCodeCache
+
+        _set_up()
+        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=False)(self.function)
+        # What numba's `Dispatcher.enable_caching` does.
+        dispatcher._cache = MachineCodeCache(self.function)  # type: ignore[attr-defined]
+        return dispatcher
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self.dispatcher._numba_type_
+
+
+@functools.cache
+def _set_up() -> None:
+    """Settle what must be settled before the first function is compiled."""
+    use_level()
+    _use_lasting_symbols()
+
+
+def _use_lasting_symbols() -> None:
+    """Let the symbols of functions that take records be the same in every process.
+
+    numba uses a number that counts the types of a process. Functions from the cache would have the numbers of
+    another process: the linker takes one for the same function with other records, and memory is overwritten.
+    """
+    from numba.core import types
+
+    def parts(record: types.Record) -> tuple[str, tuple[str]]:
+        return "Record", (hashlib.sha256(record.name.encode()).hexdigest()[:16],)
+
+    types.Record.mangling_args = property(parts)  # type: ignore[method-assign,assignment]

@@ -1,70 +1,48 @@
-"""Engine: applies batches of events to the streams' records. The only code that changes a record.
+"""Engine: applies events to the streams' records, one after the other. Nothing else changes a record.
 
-Each event updates its stream's trackers, goes through the LSTM cell, and gives a prediction of the next one.
-`Engine.apply` is a function of (records, batch): the same input gives the same bits, whichever other streams
-share the batch.
+What an event does to its stream is `push`, in the order in which it happens. A batch is nothing but events
+in a row, any stream any number of times: a stream's bits cannot depend on the other streams of a batch.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.batch import parts
-from stream_lstm.core.columns import Columns, pick
+from stream_lstm.compiler import compiled, is_compiled
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs, readout
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.record import FROZEN_COLUMNS
-from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
-from stream_lstm.core.trackers.accuracy import Accuracy
-from stream_lstm.core.trackers.anomaly import AnomalyState
-from stream_lstm.core.trackers.event_time import EventTime
-from stream_lstm.core.trackers.experts import Experts
-from stream_lstm.core.trackers.hourly_errors import HourlyErrors
-from stream_lstm.core.trackers.scale import Doubles, Scale
-from stream_lstm.core.trackers.seasonal import DayProfiles, DayScale
+from stream_lstm.core.predictions import PredictionRecord, Predictions, prediction_type
+from stream_lstm.core.record import Doubles, readable
+from stream_lstm.core.state import ModelRecord, Room, StreamState, model_record, room
+from stream_lstm.core.trackers import (
+    accuracy,
+    anomaly,
+    event_time,
+    experts,
+    incident,
+    interval,
+    scale,
+    seasonal,
+)
+from stream_lstm.core.trackers.event_time import TimedEvent
 from stream_lstm.events import CLOCK_BITS, FROZEN, Batch, Clock
 
-TILES_AT_ONCE = 32  # measured: the gates' intermediate results of more tiles do not fit the cache
 FROZEN_EVENTS_MIN = 20  # a younger stream cannot be frozen: there is no normal yet to keep
-UNCERTAIN = int(Clock.UNCERTAIN)  # plain: comparing an enum is slow
-LOG_10 = np.log(10.0)
-
-
-class _Events(NamedTuple):
-    """One event of each of B streams, F features; B is a whole number of tiles."""
-
-    rows: NDArray[np.intp]  # (B,) in memory
-    times: Doubles  # (B,) epoch seconds
-    values: Doubles  # (B, F)
-    last: Doubles  # (B, F) the values before; of a first event its own
-    seq: NDArray[np.int64]  # (B,) number of events of each stream, this one included
-    uncertain: NDArray[np.bool_]  # (B,) the time is that of the arrival, after a wait at the broker
-    unscored: NDArray[np.bool_]  # (B,) likewise, and not the first: the anomaly's state stays as it is
-    frozen: NDArray[np.bool_]  # (B,) excluded from learning
-    scale: Scale  # (B, F) these events included, unless they are frozen
-    deviation: Doubles  # (B, F) of `scale`
-
-
-class _Targets(NamedTuple):
-    """The targets of the same events, (B, T) each; NaN of a target that events do not carry."""
-
-    values: Doubles
-    last: Doubles
-    deviation: Doubles  # with these events
-    deviation_before: Doubles
-    step: Doubles  # |value - last value| in deviations
+UNCERTAIN = int(Clock.UNCERTAIN)
+STEP, CLASSES = 0, 2  # indices in `state.READOUTS`
 
 
 class Engine:
     """Applies batches of events to records.
 
     Args:
-        model: weights and their description.
+        model: weights and their specification.
         memories: the records, of the type that the model needs; nothing else may write them.
         interval: target share of values inside their interval.
     """
@@ -72,12 +50,9 @@ class Engine:
     def __init__(self, model: Model, memories: Memories, *, interval: float = interval.INTERVAL) -> None:
         self.model = model
         self.memories = memories
+        self._prediction_type = prediction_type(model.spec)
+        self._model, self._room = model_record(model), room(model.spec)
         self._interval = interval
-        spec = model.spec
-        index = {name: n for n, name in enumerate(spec.features)}
-        # A target that no event carries is predicted, and its predictions are never checked.
-        self._feature_of = [index.get(name, -1) for name in spec.targets]
-        self._targets_are_features = spec.targets == spec.features
 
     def apply(self, batch: Batch) -> Predictions:
         """Apply events in order of arrival, any number of them per stream.
@@ -87,205 +62,251 @@ class Engine:
 
         Returns:
             One prediction per event, in the same order.
+
+        Raises:
+            IndexError: a row lies outside of memory; nothing has changed.
+            ValueError: the columns do not fit together, or do not fit the model; likewise.
         """
-        pieces = list(parts(batch.streams))
-        if not pieces:
-            return Predictions.none(self.model.spec)
-        if len(pieces) == 1:
-            return self.apply_once(batch)
-        done = [self.apply_once(batch.select(piece)) for piece in pieces]
-        order = np.argsort(np.concatenate(pieces))
-        return Predictions._make(np.concatenate(column)[order] for column in zip(*done, strict=True))
+        out = np.zeros(len(batch.streams), self._prediction_type)
+        self.call(apply, batch, out)
+        return Predictions(out, self.model.spec)
 
-    def apply_once(self, batch: Batch) -> Predictions:
-        """One step of `apply`: a batch with at most one event per stream."""
-        tiles = _whole_tiles(batch)
-        heads = self.memories.take(tiles.streams)
-        before = self.memories.unpack(heads)
-        event = _events(tiles, heads["seq"] + 1, before)
-        seq = event.seq
-        # The event beside its forecast.
-        timed = event_time.update(EventTime(*pick(before, EventTime)), event.times, seq, event.uncertain)
-        deviation_before, forecast = self.last_forecast(before)
-        target = self._targets(event, deviation_before)
-        checked = interval.update(
-            forecast, before["width"], target.values, target.deviation, seq, self._interval
-        )
-        error = checked.error / target.deviation
-        figures = accuracy.update(Accuracy(*pick(before, Accuracy)), error, target.step, checked.missed, seq)
-        observed = anomaly.Observed(
-            target.values, target.last, error, checked.surprise, seq, timed.after.time, before["time"]
-        )
-        hourly = HourlyErrors(self.memories.routine, event.rows, event.frozen | event.unscored)
-        scored, state = anomaly.update(AnomalyState(*pick(before, AnomalyState)), hourly, observed)
-        # The event through the cell, and the forecast of the next one.
-        model, probabilities = self._read_out(self._run_cell(event.rows, self._seen(event, timed)), event)
-        after: Columns = {"value": event.values, "width": checked.width, "spread": model.spread[:, 0]}
-        for part in (timed.after, figures, state, event.scale):
-            after |= part._asdict()
-        expected, trust = self._combine(before, after, event, target, model)
-        after["expected"] = expected[:, 0]
-        self._write(batch.streams, heads, seq, _kept(before, after, event))
-        predictions = Predictions(
-            seq=seq,
-            expected=before["expected"],
-            anomaly=np.where(event.uncertain, np.nan, scored.anomaly),
-            kind=scored.kind,
-            incident_score=np.where(event.uncertain, 0.0, scored.incident_score),
-            alert=scored.alert & ~event.uncertain,
-            forecast=expected,
-            half_width=(checked.width * target.deviation)[:, None] * model.spread,
-            trust=trust,
-            probabilities=probabilities,
-            error=error,
-            persistence=target.step,
-            missed=checked.missed,
-            relative_mae=figures.relative_mae(),
-            covered=figures.coverage,
-            late=timed.late,
-        )
-        return predictions.mask_first(seq == 1).head(len(batch.streams))
+    def call(self, function: Callable[..., bool], batch: Batch, *out: NDArray[np.void]) -> None:
+        """Call a compiled function that has the arguments of `apply`.
 
-    def last_forecast(self, before: Columns) -> tuple[Doubles, interval.LastForecast]:
-        """The deviation of the targets at the last event, (B, T), and the forecast that was made then."""
-        deviation = self._of_targets(Scale(*pick(before, Scale)).deviation(), missing=1.0)
-        half_width = before["width"] * deviation * before["spread"]
-        return deviation, interval.LastForecast(before["expected"], before["spread"], half_width)
+        Args:
+            out: records that it fills, one per event.
 
-    def _targets(self, event: _Events, deviation_before: Doubles) -> _Targets:
-        deviation = self._of_targets(event.deviation, missing=1.0)
-        values, last = (self._of_targets(c, missing=np.nan) for c in (event.values, event.last))
-        return _Targets(values, last, deviation, deviation_before, np.abs(values - last) / deviation)
-
-    def _of_targets(self, by_feature: Doubles, *, missing: float) -> Doubles:
-        """Columns of the targets, (B, T), out of columns of the features, (B, F)."""
-        if self._targets_are_features:
-            return by_feature
-        columns = by_feature[:, self._feature_of]
-        columns[:, [n for n, feature in enumerate(self._feature_of) if feature < 0]] = missing
-        return columns
-
-    def _seen(self, event: _Events, timed: event_time.TimedEvent) -> inputs.Seen:
-        """Sources of the model's inputs: values and steps in its own scale, times and gaps."""
-        spec, mean, deviation = self.model.spec, event.scale.mean, event.deviation
-        if spec.scaling == "fixed":
-            mean, deviation = np.array(spec.mean), np.array(spec.deviation)
-        value, step = (event.values - mean) / deviation, (event.values - event.last) / deviation
-        return inputs.Seen(value, step, event.times, event.seq, timed.after.usual_gap, timed.gap)
-
-    def _run_cell(self, rows: NDArray[np.intp], seen: inputs.Seen) -> Doubles:
-        """Push the events through every layer's cell; returns the readout's outputs, (B, O)."""
-        spec = self.model.spec
-        events = _tiled(inputs.make(spec.inputs, seen, spec.scaling))
-        ltms, stms = self.memories.ltm, self.memories.stm
-        for layer, weights in enumerate(self.model.layers):
-            ltm, stm = _tiled(ltms[rows, layer]), _tiled(stms[rows, layer])
-            for start in range(0, len(ltm), TILES_AT_ONCE):
-                some = slice(start, start + TILES_AT_ONCE)
-                ltm[some], stm[some] = cell.step(cell.Memory(ltm[some], stm[some]), events[some], weights)
-            ltms[rows, layer], stms[rows, layer] = ltm.reshape(len(rows), -1), stm.reshape(len(rows), -1)
-            events = stm
-        outputs = events @ self.model.readout.weight + self.model.readout.bias
-        return outputs.reshape(len(rows), -1).astype(np.float64)
-
-    def _read_out(self, outputs: Doubles, event: _Events) -> tuple[readout.Forecast, Doubles]:
-        """The model's forecast, (B, K, T), and its probabilities, (B, C); one of them is empty."""
-        spec = self.model.spec
-        if spec.readout == "step":
-            return readout.step(outputs, event.values, event.deviation), np.empty((len(outputs), 0))
-        if spec.readout == "value":
-            forecast = readout.value(outputs, spec, event.scale, self._feature_of)
-            return forecast, np.empty((len(outputs), 0))
-        nothing = np.empty((len(outputs), 1, 0))
-        return readout.Forecast(nothing, nothing), readout.probabilities(outputs)
-
-    def _combine(
-        self, before: Columns, after: Columns, event: _Events, target: _Targets, model: readout.Forecast
-    ) -> tuple[Doubles, Doubles]:
-        """The experts' combined forecast, (B, K, T), and the model's weight in it, (B, T).
-
-        Updates the columns of the experts in `after`.
+        Raises:
+            IndexError, ValueError: as for `apply`.
         """
-        if self.model.spec.readout != "step":  # there are no other experts
-            after |= {name: before[name] for name in (*Experts._fields, *DayScale._fields)}
-            return model.expected, np.ones_like(model.expected[:, 0])
-        known, values, deviation = Experts(*pick(before, Experts)), target.values, target.deviation
-        error = experts.errors(known, values, before["value"], target.deviation_before, deviation)
-        advantage = experts.update(
-            np.array([known.model_advantage, known.seasonal_advantage]),
-            error,
-            target.step,
-            after["naive_mae"],
-            event.seq,
+        count, features = len(batch.streams), len(self.model.spec.features)
+        if batch.values.shape != (count, features) or not len(batch.times) == len(batch.marks) == count:
+            raise ValueError(f"the batch has not {count} events of {features} features in every column")
+        records = (self.memories.states, self._model, self._room, *out)
+        if not is_compiled(function):
+            records = tuple(map(readable, records))
+        states, model, space, *filled = records
+        columns = (
+            np.ascontiguousarray(batch.streams, np.int64),
+            np.ascontiguousarray(batch.times, np.float64),
+            np.ascontiguousarray(batch.values, np.float64),
+            np.ascontiguousarray(batch.marks, np.uint8),
         )
-        weight = experts.weights(advantage)
-        day_scale, seasonal_step = seasonal.update(
-            DayScale(*pick(before, DayScale)),
-            DayProfiles(self.memories.day, event.rows, event.frozen),
-            Scale(after["mean"], deviation),
-            before["value"],
-            before["time"],
-            after["time"],
-            np.exp(after["usual_gap"] * LOG_10),
-            event.seq,
+        if not function(states, *columns, model, space, self._interval, *filled):
+            raise IndexError(f"a row lies outside of {len(states)}")
+
+
+class Event(NamedTuple):
+    """Facts of one event that all targets share."""
+
+    seq: int
+    timed: TimedEvent
+    learning: bool  # False if the stream is frozen
+    certain: bool  # False if the event's time is unknown, and the event is not the first
+
+
+@compiled
+def apply(
+    states: NDArray[Any],
+    rows: NDArray[np.int64],
+    times: Doubles,
+    values: Doubles,
+    marks: NDArray[np.uint8],
+    model: NDArray[Any],
+    space: NDArray[Any],
+    share: float,
+    predictions: NDArray[Any],
+) -> bool:
+    """Push the streams in `rows` forward, and fill `predictions`; `Engine.call` checks the columns' lengths.
+
+    Returns:
+        False, with nothing changed, if a row lies outside of `states`.
+    """
+    if not are_rows(rows, states):
+        return False
+    for n in range(len(rows)):
+        push(states[rows[n]], times[n], values[n], int(marks[n]), model[0], space[0], share, predictions[n])
+    return True
+
+
+@compiled
+def are_rows(rows: NDArray[np.int64], states: NDArray[Any]) -> bool:
+    """False if a row lies outside of `states`, where compiled code would write into other memory."""
+    for row in rows:  # noqa: SIM110, compiled code has no generators
+        if not 0 <= row < len(states):
+            return False
+    return True
+
+
+@compiled
+def push(
+    state: StreamState,
+    time: float,
+    values: Doubles,
+    mark: int,
+    model: ModelRecord,
+    space: Room,
+    share: float,
+    out: PredictionRecord,
+) -> None:
+    """Apply one event to its stream's record, and fill `out` with its prediction."""
+    state.seq += 1
+    seq = state.seq
+    uncertain = (mark & CLOCK_BITS) == UNCERTAIN
+    learning = (mark & FROZEN) == 0 or seq <= FROZEN_EVENTS_MIN
+    timed = event_time.update(state.event_time, time, seq, uncertain, learning)
+    event = Event(seq, timed, learning, seq == 1 or not uncertain)
+    _scale(state, values, space, event)
+    _check(state, values, model, space, share, event, out)
+    if uncertain:
+        out.anomaly, out.incident_score, out.alert = math.nan, 0.0, False
+    inputs.make(space, model, state, values, time, timed)
+    _run_cell(state, model, space)
+    _predict(state, values, model, space, event, out)
+    for n in range(len(values)):
+        state.value[n] = values[n]
+    out.seq, out.late = seq, timed.late
+    if seq == 1:
+        _mask_first(out)
+
+
+@compiled
+def _scale(state: StreamState, values: Doubles, space: Room, event: Event) -> None:
+    """Update the scale of each feature."""
+    for n in range(len(values)):
+        space.deviation_before[n] = scale.deviation(state.scale[n])
+        scale.update(state.scale[n], values[n], event.seq, event.learning)
+
+
+@compiled
+def _check(
+    state: StreamState,
+    values: Doubles,
+    model: ModelRecord,
+    space: Room,
+    share: float,
+    event: Event,
+    out: PredictionRecord,
+) -> None:
+    """Compare the event with its forecast, target by target, and decide on an alert."""
+    score = incident.no_score()
+    for n in range(model.targets):
+        rarities = _check_target(state, n, values, model, space, share, event, out)
+        score = incident.add(score, rarities)
+    verdict = incident.update(state.incident, score, event.seq, event.certain)
+    out.anomaly, out.kind = verdict.anomaly, verdict.kind
+    out.incident_score, out.alert = verdict.incident_score, verdict.alert
+
+
+@compiled
+def _check_target(
+    state: StreamState,
+    n: int,
+    values: Doubles,
+    model: ModelRecord,
+    space: Room,
+    share: float,
+    event: Event,
+    out: PredictionRecord,
+) -> anomaly.Rarities:
+    """The same for one target; returns what is rare about it."""
+    target, feature = state.targets[n], model.feature_of[n]
+    value = last = math.nan
+    deviation_before = deviation = 1.0
+    if feature >= 0:
+        value = values[feature]
+        last = value if event.seq == 1 else state.value[feature]
+        deviation_before = space.deviation_before[feature]
+        deviation = scale.deviation(state.scale[feature])
+    out.expected[n] = target.interval.expected
+    seq, learning = event.seq, event.learning
+    step = abs(value - last) / deviation
+    checked = interval.update(target.interval, value, deviation_before, deviation, seq, share, learning)
+    means = accuracy.update(target.accuracy, checked.error, step, checked.missed, seq, learning)
+    observed = anomaly.Observed(value, last, checked.error, checked.surprise, seq)
+    rarities = anomaly.update(target.anomaly, observed, event.timed, learning, event.certain)
+    out.trust[n] = 1.0
+    if model.readout_kind == STEP:
+        weights = experts.update(
+            target.experts, value - last, deviation_before, deviation, means.naive_mae, seq, learning
         )
-        model_step = (model.expected[:, 0] - values) / deviation
-        after |= Experts(model_step, seasonal_step / deviation, *advantage)._asdict()
-        after |= day_scale._asdict()
-        return experts.combine(weight, values, model.expected, seasonal_step), weight[0]
-
-    def _write(
-        self, rows: NDArray[np.intp], heads: NDArray[np.void], seq: NDArray[np.int64], after: Columns
-    ) -> None:
-        """Write the records back, without those that filled up the last tile."""
-        heads["seq"] = seq
-        self.memories.pack(heads, after)
-        self.memories.put(rows, heads[: len(rows)])
+        out.trust[n], space.seasonal_weight[n] = weights.model, weights.seasonal
+    space.width[n] = checked.width
+    out.error[n], out.missed[n], out.persistence[n] = checked.error, checked.missed, step
+    out.relative_mae[n], out.covered[n] = accuracy.relative_mae(means), means.coverage
+    return rarities
 
 
-def _events(tiles: Batch, seq: NDArray[np.int64], before: Columns) -> _Events:
-    """The events of whole tiles beside their streams' records."""
-    uncertain = tiles.marks & CLOCK_BITS == UNCERTAIN
-    frozen = (tiles.marks & FROZEN != 0) & (seq > FROZEN_EVENTS_MIN)
-    known = Scale(*pick(before, Scale))
-    scaled = scale.update(known, tiles.values, seq)
-    if np.count_nonzero(frozen):
-        scaled = Scale(*(np.where(frozen[:, None], *pair) for pair in zip(known, scaled, strict=True)))
-    return _Events(
-        rows=tiles.streams,
-        times=tiles.times,
-        values=tiles.values,
-        last=np.where((seq == 1)[:, None], tiles.values, before["value"]),
-        seq=seq,
-        uncertain=uncertain,
-        unscored=uncertain & (seq > 1),
-        frozen=frozen,
-        scale=scaled,
-        deviation=scaled.deviation(),
+@compiled
+def _run_cell(state: StreamState, model: ModelRecord, space: Room) -> None:
+    """Push the inputs through every layer's cell, and read the last STM."""
+    cell.step(state.ltm[0], state.stm[0], space.entering, model.first, model.bias[0], space.sums[0])
+    for n in range(1, len(state.ltm)):
+        weights = model.further[n - 1]
+        cell.step(state.ltm[n], state.stm[n], state.stm[n - 1], weights, model.bias[n], space.sums[n])
+    readout.read(state.stm[len(state.stm) - 1], model, space)
+
+
+@compiled
+def _predict(
+    state: StreamState,
+    values: Doubles,
+    model: ModelRecord,
+    space: Room,
+    event: Event,
+    out: PredictionRecord,
+) -> None:
+    """Predict the next event, and further ahead."""
+    if model.readout_kind == CLASSES:
+        readout.probabilities(space, out.probabilities)
+        return
+    for n in range(model.targets):
+        if model.readout_kind == STEP:
+            _predict_step(state, n, values[n], model, space, event, out)
+        else:
+            feature = model.feature_of[n]
+            deviation = scale.deviation(state.scale[feature]) if feature >= 0 else 1.0
+            out.forecast[0, n] = readout.value(space, model, state, n)
+            out.half_width[0, n] = space.width[n] * deviation
+            state.targets[n].interval.spread = 1.0
+        state.targets[n].interval.expected = out.forecast[0, n]
+
+
+@compiled
+def _predict_step(
+    state: StreamState,
+    n: int,
+    value: float,
+    model: ModelRecord,
+    space: Room,
+    event: Event,
+    out: PredictionRecord,
+) -> None:
+    """Forecast of one target of a `step` model, whose targets are its features, by all experts together.
+
+    The seasonal expert knows one step ahead only.
+    """
+    target, mean, deviation = state.targets[n], state.scale[n].mean, scale.deviation(state.scale[n])
+    seasonal_step = seasonal.update(
+        target.seasonal, mean, deviation, state.value[n], event.timed, event.seq, event.learning
     )
+    model_weight, seasonal_weight = out.trust[n], space.seasonal_weight[n]
+    share = model_weight / max(1.0 - seasonal_weight, experts.SHARE_MIN)
+    for k in range(len(out.forecast)):
+        step = readout.location(space, k, n, model.targets) * deviation
+        out.forecast[k, n] = value + share * step
+        out.half_width[k, n] = space.width[n] * deviation * readout.spread(space, k, n, model.targets)
+    step = readout.location(space, 0, n, model.targets) * deviation
+    out.forecast[0, n] = value + model_weight * step + seasonal_weight * seasonal_step
+    target.experts.model_step, target.experts.seasonal_step = step / deviation, seasonal_step / deviation
+    target.interval.spread = readout.spread(space, 0, n, model.targets)
 
 
-def _kept(before: Columns, after: Columns, event: _Events) -> Columns:
-    """The columns after the events, with those as before that the events must not change."""
-    for where, names in ((event.unscored, AnomalyState._fields), (event.frozen, FROZEN_COLUMNS)):
-        if np.count_nonzero(where):
-            for name in names:
-                column = after[name]
-                after[name] = np.where(where.reshape(-1, *[1] * (column.ndim - 1)), before[name], column)
-    return after
-
-
-def _whole_tiles(batch: Batch) -> Batch:
-    """The batch, filled up with copies of its first event to a whole number of tiles."""
-    count = len(batch.streams)
-    size = -(-count // cell.TILE_ROWS) * cell.TILE_ROWS
-    if size == count:
-        return batch
-    index = np.zeros(size, np.intp)
-    index[:count] = np.arange(count)
-    return batch.select(index)
-
-
-def _tiled(columns: cell.Floats) -> cell.Floats:
-    """(B, n) as tiles (T, R, n), contiguous: numpy may compute a strided array in another way."""
-    return np.ascontiguousarray(columns).reshape(-1, cell.TILE_ROWS, columns.shape[-1])
+@compiled
+def _mask_first(out: PredictionRecord) -> None:
+    """NaN for what is not known at a stream's first event."""
+    for n in range(len(out.expected)):
+        out.expected[n] = out.persistence[n] = out.covered[n] = math.nan
+        for k in range(len(out.half_width)):
+            out.half_width[k, n] = math.nan

@@ -10,15 +10,14 @@ Row 0 is never taken, so that 0 can mean "not in memory".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Columns
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import COLUMNS, NAMES, group_type, head_type, row_type
+from stream_lstm.core.record import fields
+from stream_lstm.core.state import StreamState, state_type
 from stream_lstm.errors import PayloadError
 
 NULL_ROW = 0  # the row that is never taken
@@ -32,30 +31,25 @@ class Memories:
         rows_max: streams that fit in.
 
     Attributes:
-        row_type: dtype of a record.
-        head_type: dtype of its part before the LTM.
+        states: (rows,) of `StreamState`, the records; only to be read.
         ids: (rows,) number of each row's stream on disk, 0 of a free row.
-        ltm, stm: (rows, L, H) views of the records.
-        routine: (rows, T, hours) likewise, see `stream_lstm.core.trackers.hourly_errors`.
-        day: (rows, T, slots) likewise, see `stream_lstm.core.trackers.seasonal`.
     """
 
     def __init__(self, model: ModelSpec, *, rows_max: int) -> None:
-        self.row_type = row_type(model)
-        self.head_type = head_type(model)
-        self._group_type = group_type(model)
         self.rows_max = rows_max
-        self._table = np.zeros(rows_max + 1, self.row_type)
+        self.states = np.zeros(rows_max + 1, state_type(model))
+        self._targets = len(model.targets)
         # Records are copied as plain bytes: measured 6 times faster than field by field.
-        self._bytes = self._table.view(f"V{self.row_type.itemsize}")
-        size = self.head_type.itemsize
-        self._heads = np.ndarray(rows_max + 1, f"V{size}", self._table, strides=(self.row_type.itemsize,))
-        self.ltm, self.stm = self._table["ltm"], self._table["stm"]
-        self.routine, self.day = self._table["routine"], self._table["day"]
+        self._bytes = self.states.view(f"V{self.record_bytes}")
         self.ids = np.zeros(rows_max + 1, np.uint32)
         self._row_of: dict[str, int] = {}
         self._keys: list[str | None] = [None]
         self._free: list[int] = []
+
+    @property
+    def record_bytes(self) -> int:
+        """Size of a record."""
+        return self.states.dtype.itemsize
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -143,7 +137,7 @@ class Memories:
 
     def records(self, rows: NDArray[np.intp]) -> list[bytes]:
         """The records of these rows, copied."""
-        size = self.row_type.itemsize
+        size = self.record_bytes
         copied = self.copies(rows).tobytes()
         return [copied[i : i + size] for i in range(0, len(copied), size)]
 
@@ -151,32 +145,20 @@ class Memories:
         """The same as an array, (B,) of bytes."""
         return np.asarray(self._bytes[rows])
 
-    def column(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """One field of the records of these rows, copied."""
-        return np.asarray(self._table[name][rows])
+    def column(self, path: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """One field of the records of these rows, copied.
 
-    def take(self, rows: NDArray[np.intp]) -> NDArray[np.void]:
-        """A copy of the heads of these rows, (B,) of `head_type`."""
-        return self._heads[rows].view(self.head_type)
+        Args:
+            path: its name; of a field within a tracker's, both joined by a point.
+        """
+        column = self.states
+        for name in path.split("."):
+            column = column[name]
+        return np.asarray(column[rows])
 
-    def unpack(self, heads: NDArray[np.void]) -> Columns:
-        """The columns of heads, by name, (B, …) each and contiguous."""
-        groups = heads.view(self._group_type)
-        out: Columns = {}
-        for group, names in NAMES.items():
-            part = groups[group].swapaxes(0, 1)
-            out.update(zip(names, np.array(part, np.float64, order="C"), strict=True))
-        return out
-
-    def pack(self, heads: NDArray[np.void], values: Columns) -> None:
-        """Write columns into heads, as `unpack` returned them."""
-        groups = heads.view(self._group_type)
-        for group, names in NAMES.items():
-            groups[group] = np.array([values[name] for name in names]).swapaxes(0, 1)
-
-    def put(self, rows: NDArray[np.intp], heads: NDArray[np.void]) -> None:
-        """Write the heads of rows back. For `Engine.apply` only."""
-        self._heads[rows] = heads.view(self._heads.dtype)
+    def target_column(self, path: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """The same for a field that each target has: `path` is within `TargetState`; (B, T, …)."""
+        return self.column(f"targets.{path}", rows)[:, : self._targets]
 
     def validate(self) -> None:
         """Check the invariants.
@@ -191,17 +173,17 @@ class Memories:
         free = [row for row, key in enumerate(self._keys) if key is None]
         assert free == [NULL_ROW, *sorted(self._free)], "the list of free rows is wrong"
         assert not any(any(record) for record in self.records(np.array(free))), "a free row is not blank"
-        self._validate_records(self._table[taken])
+        self._validate_records(self.states[taken])
 
-    @staticmethod
-    def _validate_records(records: NDArray[np.void]) -> None:
+    def _validate_records(self, records: NDArray[np.void]) -> None:
         assert (records["seq"] >= 0).all(), "a number of events is negative"
         blank = records[records["seq"] == 0]
         assert not any(blank.tobytes()), "a record without events is not blank"
         records = records[records["seq"] > 0]
-        for column in chain.from_iterable(COLUMNS.values()):
-            numbers, (low, high) = records[column.field], column.bounds
-            assert np.isfinite(numbers).all(), f"{column.name} is not finite"
-            assert ((low <= numbers) & (numbers <= high)).all(), f"{column.name} lies outside its limits"
+        for path, numbers, field in fields(StreamState, records):
+            if path.startswith("targets.") and not self._targets:
+                continue
+            assert np.isfinite(numbers).all(), f"{path} is not finite"
+            assert ((field.low <= numbers) & (numbers <= field.high)).all(), f"{path} lies outside its limits"
         assert np.isfinite(records["ltm"]).all(), "an LTM is not finite"
         assert (np.abs(records["stm"]) <= 1.0).all(), "an STM lies outside ±1"

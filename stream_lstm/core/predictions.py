@@ -1,80 +1,147 @@
-"""Predictions of the engine for a batch of events, in columns."""
+"""Predictions of the engine for a batch of events: records, and their fields as columns."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.trackers.scale import Doubles
+from stream_lstm.core.record import Doubles, Flag, Float, Int, Record, Small, layout
+from stream_lstm.core.state import sizes
 
 
-class Predictions(NamedTuple):
-    """Output for B events, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
+class PredictionRecord(Record):
+    """Output for one event, T targets, K steps ahead, C labels; NaN where there is nothing to say."""
 
-    seq: NDArray[np.int64]  # (B,) number of the event in its stream, from 1
-    expected: Doubles  # (B, T) prediction of this event, made at the event before
-    anomaly: Doubles  # (B,) anomaly score, from 0 to 1; NaN where the event's time is uncertain
-    kind: NDArray[np.int8]  # (B,) main cause of the anomaly, index in `anomaly.KINDS`
-    incident_score: Doubles  # (B,) the anomaly where it begins or tops an incident, else 0
-    alert: NDArray[np.bool_]  # (B,) the event begins an incident, or makes it much worse
-    forecast: Doubles  # (B, K, T) of the next event, and further ahead
-    half_width: Doubles  # (B, K, T) of the prediction intervals
-    trust: Doubles  # (B, T) the model's weight in the forecast, see `experts`
-    probabilities: Doubles  # (B, C) of a model with labels, else (B, 0)
-    error: Doubles  # (B, T) |value - expected|, in deviations
-    persistence: Doubles  # (B, T) error of the last-value forecast, in deviations
-    missed: NDArray[np.bool_]  # (B, T) the value lies outside its interval
-    relative_mae: Doubles  # (B, T) recent error relative to the last-value forecast
-    covered: Doubles  # (B, T) recent coverage: share of values inside their interval
-    late: NDArray[np.bool_]  # (B,) the event is older than the newest one of its stream
+    seq: Int  # number of the event in its stream, from 1
+    anomaly: Float  # anomaly score, from 0 to 1; NaN where the event's time is uncertain
+    incident_score: Float  # the anomaly where it begins or tops an incident, else 0
+    # Per target:
+    expected: Annotated[Doubles, "<f8", "targets"]  # prediction of this event, made at the event before
+    trust: Annotated[Doubles, "<f8", "targets"]  # the model's weight in the forecast, see `experts`
+    error: Annotated[Doubles, "<f8", "targets"]  # |value - expected|, in deviations
+    persistence: Annotated[Doubles, "<f8", "targets"]  # error of the last-value forecast, in deviations
+    relative_mae: Annotated[Doubles, "<f8", "targets"]  # recent error relative to the last-value forecast
+    covered: Annotated[Doubles, "<f8", "targets"]  # recent coverage: share of values inside their interval
+    forecast: Annotated[Doubles, "<f8", "horizon", "targets"]  # of the next event, and further ahead
+    half_width: Annotated[Doubles, "<f8", "horizon", "targets"]  # of the prediction intervals
+    probabilities: Annotated[Doubles, "<f8", "labels"]  # of a model with labels
+    # The value lies outside its interval; 1 or 0, as compiled code has no arrays of flags in records.
+    missed: Annotated[NDArray[np.uint8], "u1", "targets"]
+    kind: Small  # main cause of the anomaly, index in `incident.KINDS`
+    alert: Flag  # the event begins an incident, or makes it much worse
+    late: Flag  # the event is older than the newest one of its stream
+
+
+def prediction_type(spec: ModelSpec) -> np.dtype[np.void]:
+    """The dtype of a prediction."""
+    return layout(PredictionRecord, **sizes(spec))
+
+
+class Predictions:
+    """Output for B events; each field of `PredictionRecord` as a column, a view of the records.
+
+    Args:
+        records: (B,) of `PredictionRecord`.
+        spec: of the model that made them.
+    """
+
+    __slots__ = ("_labels", "_targets", "records")
+
+    def __init__(self, records: NDArray[np.void], spec: ModelSpec) -> None:
+        self.records = records
+        # Records of a model without targets or labels have room for one: its columns have none.
+        self._targets, self._labels = len(spec.targets), len(spec.labels)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def seq(self) -> NDArray[np.int64]:
+        """(B,) of int."""
+        return self.records["seq"]
+
+    @property
+    def anomaly(self) -> Doubles:
+        """(B,)."""
+        return self.records["anomaly"]
+
+    @property
+    def kind(self) -> NDArray[np.int8]:
+        """(B,)."""
+        return self.records["kind"]
+
+    @property
+    def incident_score(self) -> Doubles:
+        """(B,)."""
+        return self.records["incident_score"]
+
+    @property
+    def alert(self) -> NDArray[np.bool_]:
+        """(B,)."""
+        return self.records["alert"]
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """(B,)."""
+        return self.records["late"]
+
+    @property
+    def expected(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("expected")
+
+    @property
+    def trust(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("trust")
+
+    @property
+    def error(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("error")
+
+    @property
+    def persistence(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("persistence")
+
+    @property
+    def missed(self) -> NDArray[np.bool_]:
+        """(B, T)."""
+        return self._of_targets("missed").view(np.bool_)
+
+    @property
+    def relative_mae(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("relative_mae")
+
+    @property
+    def covered(self) -> Doubles:
+        """(B, T)."""
+        return self._of_targets("covered")
+
+    @property
+    def forecast(self) -> Doubles:
+        """(B, K, T)."""
+        return self.records["forecast"][:, :, : self._targets]
+
+    @property
+    def half_width(self) -> Doubles:
+        """(B, K, T)."""
+        return self.records["half_width"][:, :, : self._targets]
 
     @property
     def prediction(self) -> Doubles:
         """(B, T) of the next event."""
-        return self.forecast[:, 0]
+        return self.records["forecast"][:, 0, : self._targets]
 
-    def mask_first(self, first: NDArray[np.bool_]) -> Predictions:
-        """The same with NaN for what is not known at a stream's first event; `first` is (B,)."""
-        if not np.count_nonzero(first):
-            return self
-        first = first[:, None]
-        return self._replace(
-            expected=np.where(first, np.nan, self.expected),
-            half_width=np.where(first[:, None], np.nan, self.half_width),
-            persistence=np.where(first, np.nan, self.persistence),
-            covered=np.where(first, np.nan, self.covered),
-        )
+    @property
+    def probabilities(self) -> Doubles:
+        """(B, C) of a model with labels, else (B, 0)."""
+        return self.records["probabilities"][:, : self._labels]
 
-    def head(self, count: int) -> Predictions:
-        """The predictions of the first `count` events."""
-        if count == len(self.seq):
-            return self
-        return Predictions._make(column[:count] for column in self)
-
-    @classmethod
-    def none(cls, spec: ModelSpec) -> Predictions:
-        """No predictions, in columns of the types and widths that a model has."""
-        targets, labels = np.empty((0, len(spec.targets))), np.empty((0, len(spec.labels)))
-        ahead = np.empty((0, len(spec.horizon), len(spec.targets)))
-        flags = np.empty((0, len(spec.targets)), np.bool_)
-        return cls(
-            seq=np.empty(0, np.int64),
-            expected=targets,
-            anomaly=np.empty(0),
-            kind=np.empty(0, np.int8),
-            incident_score=np.empty(0),
-            alert=np.empty(0, np.bool_),
-            forecast=ahead,
-            trust=targets,
-            half_width=ahead,
-            probabilities=labels,
-            error=targets,
-            persistence=targets,
-            missed=flags,
-            relative_mae=targets,
-            covered=targets,
-            late=np.empty(0, np.bool_),
-        )
+    def _of_targets(self, name: str) -> NDArray[Any]:
+        return self.records[name][:, : self._targets]

@@ -1,105 +1,98 @@
-"""Layout of a stream's record: its columns, collected from the trackers, and its long- and short-term memory.
+"""Records: fields declared as annotations of a class, laid out by numpy, read alike compiled and uncompiled.
 
-State files hold records as bytes and the layout beside them (`repr` of `row_type(...).descr`); a file of
-another layout is not opened. So names, order and types of the fields change only together with a migration.
+Every number is a float64 but LTM and STM: in compiled code float32 times float32 stays float32, where the
+same line uncompiled has float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from math import inf
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stream_lstm.core.columns import GROUPS, RecordColumn
-from stream_lstm.core.model import readout
-from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.trackers import (
-    accuracy,
-    anomaly,
-    event_time,
-    experts,
-    hourly_errors,
-    interval,
-    scale,
-    seasonal,
-)
-from stream_lstm.events import EVENT_MAX
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
-LAST_VALUE = RecordColumn("value", "of_feature", "of the feature", limits=(-EVENT_MAX, EVENT_MAX))
-DECLARED = (
-    LAST_VALUE,
-    *readout.COLUMNS,
-    *event_time.COLUMNS,
-    *scale.COLUMNS,
-    *interval.COLUMNS,
-    *accuracy.COLUMNS,
-    *experts.COLUMNS,
-    *seasonal.COLUMNS,
-    *anomaly.COLUMNS,
-)
-# As they lie in a record, by their names there.
-ORDER: dict[str, tuple[str, ...]] = {
-    "clock": ("time",),
-    "of_feature": ("value", "mean", "variance"),
-    "exact": ("expected", "lowest", "highest", "near", "near_lowest", "near_highest", "base"),
-    "of_stream": ("usual", "behind", "level", "quiet"),
-    "rough": (
-        *("spread", "width", "model_step", "repeated_step", "lead", "lead_repeated"),
-        *("erred", "moved", "covered", "tail", "records", "near_records", "run", "run_longest", "unit"),
-    ),
-    "coarse": ("shape", "excesses", "jump", "hour_worst"),
-}
-_BY_FIELD = {column.field: column for column in DECLARED}
-COLUMNS = {group: tuple(_BY_FIELD[name] for name in names) for group, names in ORDER.items()}
-NAMES = {group: tuple(column.name for column in columns) for group, columns in COLUMNS.items()}
-PROFILES = (hourly_errors.ROUTINE, seasonal.DAY)
-FROZEN_COLUMNS = tuple(column.name for column in DECLARED if column.frozen)  # what a freeze keeps
+Float = Annotated[float, "<f8"]
+Int = Annotated[int, "<i8"]
+Flag = Annotated[bool, "?"]
+Small = Annotated[int, "i1"]
 
 
-def row_type(model: ModelSpec) -> np.dtype[np.void]:
-    """The numpy dtype of a record: F features, T targets, L layers of H units.
+class Field(NamedTuple):
+    """Description of a number of a stream's record.
 
-    Behind its head, the small columns, a record has hundreds of bytes: LTM and STM, which the gates change
-    whole, and the profiles, which are read and written in few places only, where they lie.
+    Attributes:
+        unit: of the number.
+        frozen: True if a freeze keeps it, because it is a part of what is normal for the stream.
+        low, high: its smallest and largest value once the stream has had an event.
     """
-    head = head_type(model)
-    memory = (model.layers, model.units)
-    return np.dtype(
-        [
-            *((name, head[name]) for name in head.names or ()),
-            ("ltm", "<f4", memory),
-            ("stm", "<f4", memory),
-            *((profile.field, profile.dtype, (len(model.targets), profile.parts)) for profile in PROFILES),
-        ]
-    )
+
+    unit: str
+    frozen: bool = False
+    low: float = -inf
+    high: float = inf
 
 
-def head_type(model: ModelSpec) -> np.dtype[np.void]:
-    """The dtype of the part of a record before the LTM: the number of events, and all columns."""
-    columns = [
-        (column.field, GROUPS[group].dtype, _shape(group, model))
-        for group, columns in COLUMNS.items()
-        for column in columns
-    ]
-    return np.dtype([("seq", "<i8"), *columns])
+class Record:
+    """Base of all records: its fields are numbers, arrays, other records, or arrays of them."""
 
 
-def group_type(model: ModelSpec) -> np.dtype[np.void]:
-    """The dtype of the same bytes with each group's columns as one field, (columns, …)."""
-    head = head_type(model)
-    fields: Mapping[str, tuple[np.dtype[Any], int]] = head.fields or {}  # type: ignore[assignment]
-    return np.dtype(
-        {
-            "names": list(COLUMNS),
-            "formats": [(GROUPS[s].dtype, (len(c), *_shape(s, model))) for s, c in COLUMNS.items()],
-            "offsets": [fields[columns[0].field][1] for columns in COLUMNS.values()],
-            "itemsize": head.itemsize,
-        }
-    )
+def layout(record: type[Record], **sizes: int) -> np.dtype[np.void]:
+    """The numpy dtype of a record, aligned, its fields in the order of their declaration.
+
+    Args:
+        record: its class.
+        sizes: of axes that are named in annotations.
+    """
+    fields: list[tuple[Any, ...]] = []
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        if isinstance(hint, type):
+            fields.append((name, layout(hint, **sizes)))
+            continue
+        kind, *axes = (part for part in hint.__metadata__ if not isinstance(part, Field))
+        of = layout(kind, **sizes) if isinstance(kind, type) else kind
+        fields.append((name, of, tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)))
+    return np.dtype(fields, align=True)
 
 
-def _shape(group: str, model: ModelSpec) -> tuple[int, ...]:
-    """Of one column of a group, for one stream."""
-    shapes = {"stream": (), "feature": (len(model.features),), "target": (len(model.targets),)}
-    return shapes[GROUPS[group].per]
+def fields(record: type[Record], records: NDArray[np.void]) -> Iterator[tuple[str, NDArray[Any], Field]]:
+    """The described numbers of records and of those within them: path, column and description of each.
+
+    Args:
+        record: class of the records.
+        records: of any shape.
+    """
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        inner = hint if isinstance(hint, type) else next(iter(hint.__metadata__))
+        if isinstance(inner, type):
+            for path, column, field in fields(inner, records[name]):
+                yield f"{name}.{path}", column, field
+            continue
+        for part in hint.__metadata__:
+            if isinstance(part, Field):
+                yield name, records[name], part
+
+
+class ReadableRecord(np.record):  # type: ignore[misc]
+    """A record whose fields are read by name, whatever the name: `numpy.record` has `mean` as a method."""
+
+    def __getattribute__(self, name: str) -> Any:
+        fields = np.void.__getattribute__(self, "dtype").fields
+        if not fields or name not in fields:
+            return np.void.__getattribute__(self, name)
+        value = np.void.__getitem__(self, name)
+        if isinstance(value, (np.void, np.ndarray)) and value.dtype.fields:
+            return value.view(np.dtype((ReadableRecord, value.dtype)))
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        np.void.__setitem__(self, name, value)
+
+
+def readable(records: NDArray[np.void]) -> NDArray[np.void]:
+    """The same records for functions that run uncompiled; a view."""
+    return records.view(np.dtype((ReadableRecord, records.dtype)))

@@ -12,9 +12,12 @@ from typing import Protocol
 
 from stream_lstm import __version__
 from stream_lstm.core.codec.encoder import Encoder
+from stream_lstm.core.compilation import compile_ahead
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.memory import Memories
 from stream_lstm.service import tls
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
-from stream_lstm.service.assembly import client_options, decoder, identity, load_model
+from stream_lstm.service.assembly import client_options, decoder, former_layouts, identity, load_model
 from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
@@ -32,6 +35,9 @@ from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
 
 CONNECTIONS_BESIDE_VIEWERS = 64  # scrapes, health checks and single requests
+COMPILED_SECONDS_LOGGED = 1.0  # reading machine code from the cache takes less
+COMPILING = "compiling the engine, once for this release, model and kind of CPU"
+RECOVERING = "memory is being recovered"
 COLLECTED_OBJECTS_MIN = 100_000  # measured: the default, 700, costs 6 % of throughput
 
 
@@ -54,6 +60,9 @@ class Starting:
     Args:
         model: its id.
         wall_clock: epoch seconds.
+
+    Attributes:
+        step: what is being done.
     """
 
     def __init__(self, settings: Settings, model: str, wall_clock: Callable[[], float]) -> None:
@@ -61,10 +70,11 @@ class Starting:
         self._model = model
         self._wall_clock = wall_clock
         self.stop_requested = False
+        self.step = COMPILING
 
     def obstacles(self) -> list[str]:
-        """Memory is not there yet."""
-        return ["memory is being recovered"]
+        """The step that the start has come to."""
+        return [self.step]
 
     def stop(self) -> None:
         """Remember the request until there is something to stop."""
@@ -144,6 +154,8 @@ class Service:
         if self._settings.http.enabled:
             await self._listen(server)
         try:
+            await asyncio.to_thread(self._compile)
+            self._starting.step = RECOVERING
             database = await asyncio.to_thread(self._open)
             recovered = await asyncio.to_thread(self._recover, database)
             await self._serve(Runtime(database, recovered, self._tools), server.port)
@@ -172,11 +184,24 @@ class Service:
         if not (http.requires_credentials or is_loopback(http.host)):
             logger.warning("HTTP is open to every client that reaches this address; set http.token_file")
 
+    def _compile(self) -> None:
+        """Compile the engine for this model, or read its machine code from the cache."""
+        started = time.perf_counter()
+        compile_ahead(Engine(self._model, Memories(self._model.spec, rows_max=1)))
+        seconds = time.perf_counter() - started
+        if seconds > COMPILED_SECONDS_LOGGED:
+            logger.info("engine compiled", extra={"about": {"seconds": round(seconds, 3)}})
+
     def _open(self) -> Database:
         state = self._settings.state
         _warn_of_permissions(state.path, "state", may=0o700, hint="chmod 600")
         _warn_of_permissions(self._settings.model.path, "model", may=0o755, hint="chmod go-w")
-        return Database.open(state.path, identity(self._model), fsync=state.fsync)
+        database = Database.open(
+            state.path, identity(self._model), former=former_layouts(self._model), fsync=state.fsync
+        )
+        if database.converted:
+            logger.info("records converted", extra={"about": {"records": database.converted}})
+        return database
 
     def _recover(self, database: Database) -> RecoveredState:
         started, limits = time.perf_counter(), self._settings.limits

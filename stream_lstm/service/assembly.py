@@ -6,15 +6,16 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
+from stream_lstm.core import conversion
 from stream_lstm.core.codec.decoder import Decoder
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.record import row_type
+from stream_lstm.core.state import RecordShape
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
 from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter
 from stream_lstm.service.settings import MqttSettings, Settings
-from stream_lstm.store.files import Identity
+from stream_lstm.store.files import FormerLayout, Identity
 
 
 def load_model(path: Path | None) -> Model:
@@ -37,8 +38,19 @@ def load_model(path: Path | None) -> Model:
 
 def identity(model: Model) -> Identity:
     """The identity that a state file of this model carries."""
-    kind = row_type(model.spec)
-    return Identity(model=model.id, row=repr(kind.descr), row_bytes=kind.itemsize)
+    shape = RecordShape.of(model.spec)
+    return Identity(model=model.id, row=shape.describe(), row_bytes=shape.dtype.itemsize)
+
+
+def former_layouts(model: Model) -> list[FormerLayout]:
+    """Layouts of earlier releases whose records this one converts."""
+    shape = RecordShape.of(model.spec)
+
+    def convert(records: bytes) -> bytes:
+        return conversion.converted(records, shape).tobytes()
+
+    former = conversion.former_type(shape)
+    return [FormerLayout(conversion.former_layout(shape), former.itemsize, convert)]
 
 
 def decoder(settings: Settings, model: Model) -> Decoder:

@@ -261,7 +261,7 @@ class Runtime:
             streams_on_disk=self._residency.on_disk,
             streams_max=settings.limits.streams_max,
             streams_stale=self._staleness.stale,
-            quality=lambda: stream_quality(memories, settings.model.interval),
+            quality=lambda: stream_quality(self.recovered.engine, settings.model.interval),
             interval=settings.model.interval,
             freezes=tools.freezer.active,
             state_bytes=self.state_writer.state_bytes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ _SELECT = (
 _Selected = tuple[int, str, int, int | None, float | None, int | None, bytes | None]
 
 
-class Record(NamedTuple):
+class StoredRecord(NamedTuple):
     """Record of one stream, as a checkpoint writes it.
 
     Attributes:
@@ -77,6 +77,7 @@ class Checkpoint:
 
     Attributes:
         streams: how many there are.
+        row_bytes: size of a record.
         next_stream_id: greater than every number ever used.
     """
 
@@ -85,7 +86,7 @@ class Checkpoint:
     ) -> None:
         self._connection = connection
         self._path = path
-        self._row_bytes = row_bytes
+        self.row_bytes = row_bytes
         newest, count = connection.execute("SELECT max(id), count(*) FROM stream").fetchone()
         self.streams: int = count
         self.next_stream_id: int = max((newest or 0) + 1, next_stream_id)
@@ -100,7 +101,7 @@ class Checkpoint:
         self.next_stream_id = max(self.next_stream_id, *(stream + 1 for stream, _ in streams))
         self.streams += len(streams)
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[StoredRecord]) -> None:
         """Write records in place of the streams' earlier ones."""
         rows = [(r.stream, r.entry, r.seen, r.checksum, r.content) for r in records]
         self._connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", rows)
@@ -114,6 +115,23 @@ class Checkpoint:
     def note_deleted(self, streams: Sequence[int]) -> None:
         """Note that the deletion of streams is durable."""
         self.streams -= len(streams)
+
+    def convert(self, rows: Rows, function: Callable[[bytes], bytes], row_bytes: int) -> int:
+        """Write these streams' records anew, converted; returns how many there are.
+
+        Args:
+            function: from N records to N of another size.
+            row_bytes: that size.
+        """
+        contents = function(rows.records)
+        columns = zip(rows.ids.tolist(), rows.entries.tolist(), rows.seen.tolist(), strict=True)
+        records = [
+            StoredRecord(stream, entry, seen, contents[n * row_bytes : (n + 1) * row_bytes])
+            for n, (stream, entry, seen) in enumerate(columns)
+            if entry  # of a stream without one there is no record yet
+        ]
+        self.write(records)
+        return len(records)
 
     def rows(self) -> Iterator[Rows]:
         """Read all streams in the order of their numbers, `CHUNK_ROWS` at a time.
@@ -146,12 +164,12 @@ class Checkpoint:
         return self._verified(selected)
 
     def _verified(self, selected: Iterable[_Selected]) -> Rows:
-        blank = bytes(self._row_bytes)
+        blank = bytes(self.row_bytes)
         ids, keys, entries, times, records = [], [], [], [], []
         for stream, key, key_checksum, entry, seen, record_checksum, content in selected:
             if key_checksum != checksum(key.encode(), stream):
                 raise corrupt(self._path, f"key of stream {stream} does not match its checksum")
-            record = Record(stream, entry or 0, seen or 0.0, blank if content is None else content)
+            record = StoredRecord(stream, entry or 0, seen or 0.0, blank if content is None else content)
             if content is not None and (record_checksum != record.checksum or len(content) != len(blank)):
                 raise corrupt(self._path, f"record of {key!r} does not match its checksum or size")
             ids.append(stream)
@@ -199,4 +217,4 @@ class Checkpoint:
         for record, stream, entry, size in rows:
             assert stream is not None, f"record {record} belongs to no stream"
             assert 0 <= entry <= last_entry, f"record {record} reflects entry {entry} of {last_entry}"
-            assert size == self._row_bytes, f"record {record} has {size} bytes instead of {self._row_bytes}"
+            assert size == self.row_bytes, f"record {record} has {size} bytes instead of {self.row_bytes}"

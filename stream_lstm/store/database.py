@@ -17,15 +17,24 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stream_lstm.errors import StateMismatch
 from stream_lstm.store import wal
-from stream_lstm.store.checkpoint import Checkpoint, Record, Rows
+from stream_lstm.store.checkpoint import Checkpoint, Rows, StoredRecord
 from stream_lstm.store.entry import Entry
 from stream_lstm.store.faults import corrupt, translated
-from stream_lstm.store.files import Identity, connect_owner, create_or_verify, lock_file, uri_path, verify
+from stream_lstm.store.files import (
+    FormerLayout,
+    Identity,
+    connect_owner,
+    create_or_verify,
+    lock_file,
+    uri_path,
+    verify,
+)
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
 
 
@@ -35,6 +44,7 @@ class Database:
     Attributes:
         path: of the file.
         identity: the model and record layout it belongs to.
+        converted: how many records of an earlier layout were converted at opening.
         filters: topic filters that our session at the broker is known to subscribe to, sorted.
     """
 
@@ -42,6 +52,7 @@ class Database:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self.converted = 0
         with self._translated("read"):
             meta = self._meta()
             try:
@@ -64,6 +75,7 @@ class Database:
         path: Path,
         identity: Identity,
         *,
+        former: Sequence[FormerLayout] = (),
         fsync: bool = True,
         window_messages: int = WINDOW_MESSAGES,
         connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
@@ -72,6 +84,7 @@ class Database:
 
         Args:
             identity: the model and record layout it must belong to.
+            former: earlier layouts whose records are converted, all in one transaction.
             fsync: wait for the disk at each commit; otherwise a power cut may lose the last seconds.
             window_messages: trimming keeps the digests of this many of the latest messages.
             connect: opens a connection; a test may inject faults.
@@ -94,6 +107,7 @@ class Database:
                 try:
                     create_or_verify(connection, path, identity)
                     database = cls(path, connection, lock)
+                    database._convert(identity, former)
                     database._require(identity)
                     database._journal.read_window(window_messages)
                 except BaseException:
@@ -125,6 +139,23 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
+
+    def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
+        """Convert all records if they have one of these layouts."""
+        layouts = {replace(identity, row=each.row, row_bytes=each.row_bytes): each for each in former}
+        layout = layouts.get(self.identity)
+        if layout is None:
+            return
+        with self._transaction("convert"):
+            # Reading goes along the table of streams, and writing changes only the records read so far.
+            converted = sum(
+                self._checkpoint.convert(rows, layout.convert, identity.row_bytes)
+                for rows in self._checkpoint.rows()
+            )
+            self._set_meta("row", identity.row)
+            self._set_meta("row_bytes", identity.row_bytes)
+        self.identity, self.converted = identity, converted
+        self._checkpoint.row_bytes = identity.row_bytes
 
     def _require(self, identity: Identity) -> None:
         for name in ("model", "row", "row_bytes"):
@@ -198,7 +229,7 @@ class Database:
                 self._journal.insert(row)
         self._journal.advance(entry)
 
-    def checkpoint(self, records: Sequence[Record]) -> None:
+    def checkpoint(self, records: Sequence[StoredRecord]) -> None:
         """Write streams' records.
 
         Raises:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stream_lstm.errors import StateLocked, StateMismatch
 from stream_lstm.store.faults import corrupt
@@ -50,6 +51,20 @@ class Identity:
     model: str
     row: str
     row_bytes: int
+
+
+class FormerLayout(NamedTuple):
+    """A record layout of an earlier release, and how its records become those of this one.
+
+    Attributes:
+        row: the layout, as text.
+        row_bytes: size of a record.
+        convert: from N records, one after the other, to N.
+    """
+
+    row: str
+    row_bytes: int
+    convert: Callable[[bytes], bytes]
 
 
 def lock_file(path: Path) -> int:

@@ -17,11 +17,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model import inputs
 from stream_lstm.core.model.inputs import WEEK_SECONDS
+from stream_lstm.core.model.preparation import prepare
 from stream_lstm.core.model.readout import LOG_SPREAD_MAX, LOG_SPREAD_MIN
 from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
-from stream_lstm.core.trackers import event_time, scale
 from stream_lstm.errors import SettingsError
 from stream_lstm.train.convert import from_state
 from stream_lstm.train.generate import TimeSeries, generate_stream
@@ -94,22 +93,7 @@ def make_sequences(streams: Sequence[TimeSeries], spec: ModelSpec, length: int) 
         size = min(length, len(series.values))
         times[:size, n], values[:size, n], known[:size, n] = series.times[:size], series.values[:size], True
         times[size:, n], values[size:, n] = series.times[size - 1], series.values[size - 1]
-    running = scale.Scale(np.zeros((count, 1)), np.zeros((count, 1)))
-    clock = event_time.EventTime(*np.zeros((3, count)))
-    events = np.empty((length, count, spec.inputs_width), np.float32)
-    deviations = np.empty((length, count))
-    last = values[0][:, None]
-    for t in range(length):
-        now, seq = values[t][:, None], np.full(count, t + 1)
-        running = scale.update(running, now, seq)
-        clock, gap, _ = event_time.update(clock, times[t], seq)
-        deviation = running.deviation()
-        deviations[t] = deviation[:, 0]
-        seen = inputs.Seen(
-            (now - running.mean) / deviation, (now - last) / deviation, times[t], seq, clock.usual_gap, gap
-        )
-        events[t] = inputs.make(spec.inputs, seen, "running")
-        last = now
+    events, deviations = prepare(times, values, spec)
     return Sequences(events, _targets(values, deviations, known, spec.horizon))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from contextlib import closing
@@ -13,13 +14,14 @@ import pytest
 from stream_lstm.cli.inspect import InspectOptions, inspect
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.file import Model
+from stream_lstm.errors import StateMismatch
 from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity
-from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from tests.cli.emulated import Terminal
 from tests.core.models import KINDS, description, engine, random_model, tensors
-from tests.store.entries import entry
+from tests.store.entries import alter, entry
 
 NAMES = ["x/steady", "x/Wild", "y/\x1b[2Jred", "z/young", "z/new"]
 
@@ -37,7 +39,9 @@ def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
         database.commit(
             entry(1, new_streams=[(n + 1, name) for n, name in enumerate(NAMES)], values=np.zeros((3, wide)))
         )
-        database.checkpoint([Record(n + 1, 1, seen + n, bytes(record)) for n, record in enumerate(records)])
+        database.checkpoint(
+            [StoredRecord(n + 1, 1, seen + n, bytes(record)) for n, record in enumerate(records)]
+        )
     return path
 
 
@@ -122,3 +126,27 @@ def test_the_output_fits_the_terminal(tmp_path: Path) -> None:
                 assert plain.wait() == 0
                 assert plain.screen.text == terminal.screen.text
                 assert not plain.screen.coloured
+
+
+DATA = Path(__file__).resolve().parents[1] / "store" / "data"
+
+
+def test_a_state_file_of_release_0_1_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.db"
+    content = gzip.decompress((DATA / "numpy_engine.db.gz").read_bytes())
+    path.write_bytes(content)
+    assert listed(capsys, path) == [f"machine/{n}:temperature" for n in range(4)]
+    inspect(path, InspectOptions(as_json=True, stream="machine/1:temperature"))
+    found = json.loads(capsys.readouterr().out)
+    assert (found["events"], found["warm"], len(found["ltm"][0])) == (400, True, 64)
+    assert found["lowest"][0] < found["mean"][0] < found["highest"][0]
+    assert path.read_bytes() == content
+
+
+def test_records_of_another_release_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.db", random_model())
+    alter(path, "UPDATE meta SET value = 'features=1 fields=new' WHERE name = 'row'")
+    with pytest.raises(StateMismatch, match="another release"):
+        inspect(path, InspectOptions())

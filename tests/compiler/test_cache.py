@@ -27,11 +27,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fresh(function: Callable[..., Any] = elementary.sine_and_cosine) -> Any:
     """The function as a new process has it: nothing of it is compiled yet."""
-    return compiled(function.py_func)  # type: ignore[attr-defined]
+    return compiled(function.function)  # type: ignore[attr-defined]
 
 
 def hits(function: Any) -> int:
-    return sum(function.stats.cache_hits.values())
+    return sum(function.dispatcher.stats.cache_hits.values())
 
 
 def files(root: Path) -> list[Path]:
@@ -172,18 +172,18 @@ def test_a_function_with_pointers_in_it_is_not_written(root: Path) -> None:
         codegen = type("Codegen", (), {"magic_tuple": lambda self: ()})()
         library = Library()
 
-    cache.MachineCodeCache(elementary.exp.py_func).save_overload("types", Result())
+    cache.MachineCodeCache(elementary.exp.function).save_overload("types", Result())
     assert not root.exists()
 
 
 def test_it_can_be_disabled(root: Path) -> None:
     function = fresh()
-    function._cache.disable()
+    function.dispatcher._cache.disable()
     function(0.1)
-    function._cache.flush()
+    function.dispatcher._cache.flush()
     assert not root.exists()
-    function._cache.enable()
-    assert function._cache.cache_path == str(cache.folder())
+    function.dispatcher._cache.enable()
+    assert function.dispatcher._cache.cache_path == str(cache.folder())
 
 
 @pytest.mark.parametrize("changed", ["core/elementary.py", "compiler/decorator.py", "core/trackers/scale.py"])

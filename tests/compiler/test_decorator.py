@@ -39,7 +39,7 @@ def test_a_division_by_zero_is_infinite_and_raises_nothing() -> None:
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs the compiler")
 def test_options_that_keep_the_bits() -> None:
-    options = divided.targetoptions  # type: ignore[attr-defined]
+    options = divided.dispatcher.targetoptions  # type: ignore[attr-defined]
     assert options["fastmath"] is False
     assert options["nogil"] is True
     assert options["error_model"] == "numpy"

@@ -10,6 +10,7 @@ from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
 from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
+from stream_lstm.core.predictions import Predictions, prediction_type
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
@@ -84,3 +85,11 @@ def engine(made: model_file.Model, streams: int, *, streams_max: int = 400) -> E
     for n in range(streams):
         running.memories.add(str(n), n + 1)
     return running
+
+
+def predictions(spec: ModelSpec, count: int, **columns: Any) -> Predictions:
+    """Predictions of some events with these columns, zeros in all others."""
+    records = np.zeros(count, prediction_type(spec))
+    for name, column in columns.items():
+        records[name] = np.reshape(column, records[name].shape)
+    return Predictions(records, spec)

@@ -184,6 +184,6 @@ def print_llvm() -> None:
     """Print what LLVM makes of every function, as its own language and as assembly."""
     float64, float32 = numba.float64, numba.float32
     for name in ("exp", "log", "log1p", "log2", "log10", "sine_and_cosine", "tanh", "sigmoid"):
-        fresh = numba.njit(error_model="numpy", nogil=True)(getattr(elementary, name).py_func)
+        fresh = numba.njit(error_model="numpy", nogil=True)(getattr(elementary, name).function)
         fresh.compile((float32 if name in ("tanh", "sigmoid") else float64,))
         print(*fresh.inspect_llvm().values(), *fresh.inspect_asm().values(), sep="\n")

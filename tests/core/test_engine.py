@@ -1,8 +1,9 @@
-"""Engine: the same bits in any batch, in order, without later events, and always finite numbers."""
+"""Engine: the same bits in any company and any batches, in order, and always finite numbers."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_lstm.core.engine import Engine
-from stream_lstm.core.record import DECLARED
+from stream_lstm.core.record import fields
+from stream_lstm.core.state import StreamState, state_type
 from stream_lstm.events import EVENT_MAX, FROZEN, Batch
+from tests.core.engine_bits import bits, refused
 from tests.core.models import KINDS, engine, random_model
 
 MODELS = {name: random_model(**changes) for name, changes in KINDS.items()}
@@ -31,47 +34,24 @@ def records(running: Engine, row: int) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=12, deadline=None)
-@given(size=st.integers(2, 300), where=st.integers(0, 299), seed=st.integers(0, 2**32))
-def test_a_streams_bits_do_not_depend_on_the_other_streams_of_a_batch(
-    kind: str, size: int, where: int, seed: int
+@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 400), max_size=5), row=st.integers(1, 5))
+def test_bits_do_not_depend_on_other_streams_or_on_the_batches(
+    kind: str, seed: int, cuts: list[int], row: int
 ) -> None:
     made, rng = MODELS[kind], np.random.default_rng(seed)
-    wide, row = len(made.spec.features), where % size + 1
-    among, alone = engine(made, size), engine(made, 1)
-    order = np.arange(1, size + 1)
-    for t in range(4):
-        values = drawn(rng, size, wide)
-        times = rng.uniform(1e9, 2e9, size)
-        rng.shuffle(order)
-        many = among.apply(Batch.timed(order, times, values))
-        n = int(np.flatnonzero(order == row)[0])
-        one = alone.apply(Batch.timed(np.array([1]), times[n : n + 1], values[n : n + 1]))
-        for all_, single in zip(many, one, strict=True):
-            assert all_[n : n + 1].tobytes() == single.tobytes(), t
-    assert records(among, row) == records(alone, 1)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 400), max_size=5))
-def test_bits_do_not_depend_on_how_events_are_cut_into_batches(kind: str, seed: int, cuts: list[int]) -> None:
-    made, rng = MODELS[kind], np.random.default_rng(seed)
-    wide = len(made.spec.features)
-    rows = rng.integers(1, 6, 400)
-    times, values = rng.uniform(1e9, 2e9, 400), drawn(rng, 400, wide)
-    whole, cut, single = (engine(made, 5) for _ in range(3))
-    together = whole.apply(Batch.timed(rows, times, values))
-    pieces = [0, *sorted(cuts), 400]
-    in_parts = [cut.apply(Batch.timed(rows[a:b], times[a:b], values[a:b])) for a, b in pairwise(pieces)]
-    for column in zip(together, *in_parts, strict=True):
-        assert np.concatenate(column[1:]).tobytes() == column[0].tobytes()
-    for n in range(60):
-        single.apply(Batch.timed(rows[n : n + 1], times[n : n + 1], values[n : n + 1]))
-    restarted = engine(made, 5)
-    restarted.apply(Batch.timed(rows[:60], times[:60], values[:60]))
+    marks = rng.choice([0, 1, 2, FROZEN, FROZEN + 1, FROZEN + 2], 400).astype(np.uint8)
+    values = drawn(rng, 400, len(made.spec.features))
+    batch = Batch(rng.integers(1, 6, 400), rng.uniform(1e9, 2e9, 400), marks, values)
+    whole, cut, alone = (engine(made, 5) for _ in range(3))
+    together = whole.apply(batch).records
+    pieces = pairwise([0, *sorted(cuts), 400])
+    parts = [cut.apply(batch.select(slice(*piece))).records for piece in pieces]
+    assert bits(np.concatenate(parts)) == bits(together)
+    mine = batch.streams == row
+    assert bits(alone.apply(batch.select(mine)).records) == bits(together[mine])
     everyone = np.arange(1, 6)
     assert whole.memories.records(everyone) == cut.memories.records(everyone)
-    assert single.memories.records(everyone) == restarted.memories.records(everyone)
+    assert records(whole, row) == records(alone, row)
 
 
 def test_a_stream_has_the_same_bits_after_eviction_and_restore() -> None:
@@ -98,8 +78,8 @@ def test_a_prediction_does_not_depend_on_later_events() -> None:
         engine(made, 1).apply(Batch.timed(rows, times, values)),
         engine(made, 1).apply(Batch.timed(rows, times, other)),
     )
-    for ours, theirs in zip(first, second, strict=True):
-        assert ours[:30].tobytes() == theirs[:30].tobytes()
+    assert bits(first.records[:30]) == bits(second.records[:30])
+    assert bits(first.records[30:]) != bits(second.records[30:])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,8 +104,7 @@ def test_extreme_values_give_finite_predictions_and_records(kind: str, values: l
     assert np.isfinite(predictions.prediction).all()
     assert np.isfinite(predictions.probabilities).all()
     assert ((predictions.anomaly >= 0) & (predictions.anomaly <= 1)).all()
-    after = running.memories.take(np.array([1]))
-    assert all(np.isfinite(after[name]).all() for name in after.dtype.names or ())
+    running.memories.validate()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,7 +133,7 @@ def test_the_expected_value_is_the_prediction_at_the_event_before() -> None:
     assert np.isnan(predictions.error[0, 0])
     assert predictions.expected[1:, 0].tolist() == predictions.prediction[:-1, 0].tolist()
     assert predictions.late.tolist() == [False, True, False]
-    assert running.memories.take(np.array([1]))["time"] == 1e9 + 6.0
+    assert running.memories.column("event_time.time", np.array([1])) == 1e9 + 6.0
 
 
 def test_a_target_that_no_event_carries_is_predicted_and_never_checked() -> None:
@@ -171,19 +150,22 @@ def test_a_freeze_keeps_what_is_normal_while_the_memory_goes_on() -> None:
     running = engine(made, 1)
     usual = rng.normal(20, 1, (300, 1))
     running.apply(Batch.timed(np.ones(300, np.intp), np.arange(300) * 60.0 + 1e9, usual))
-    before, ltm = running.memories.take(np.array([1])), running.memories.ltm[1].copy()
-    day, routine = running.memories.day[1].copy(), running.memories.routine[1].copy()
+    before = running.memories.states[1:2].copy()
     fault = rng.normal(90, 5, (200, 1))
     predictions = running.apply(
         Batch(np.ones(200, np.intp), np.arange(300, 500) * 60.0 + 1e9, np.full(200, FROZEN, np.uint8), fault)
     )
-    after = running.memories.take(np.array([1]))
-    frozen = [column.field for column in DECLARED if column.frozen]
-    assert all(before[name].tobytes() == after[name].tobytes() for name in frozen)
+    after = running.memories.states[1:2]
+    kept = {path: column.tobytes() for path, column, field in fields(StreamState, before) if field.frozen}
+    changed = {path: column.tobytes() for path, column, field in fields(StreamState, after) if field.frozen}
+    assert kept == changed
+    for tracker, profile in ((("seasonal",), "slots"), (("anomaly", "hourly"), "hours")):
+        of_before, of_after = before["targets"], after["targets"]
+        for name in (*tracker, profile):
+            of_before, of_after = of_before[name], of_after[name]
+        assert of_before.tobytes() == of_after.tobytes()
     assert after["seq"] == 500
-    assert np.array_equal(running.memories.day[1], day)
-    assert np.array_equal(running.memories.routine[1], routine)
-    assert not np.array_equal(running.memories.ltm[1], ltm)
+    assert not np.array_equal(after["ltm"], before["ltm"])
     assert predictions.anomaly[0] > 0.45
     assert np.isfinite(predictions.forecast).all()
 
@@ -210,14 +192,39 @@ def test_an_event_of_uncertain_time_raises_no_alert_and_starts_no_cooldown() -> 
     assert running.apply(Batch.timed(np.array([1]), now + 60.0, np.array([[600.0]]))).alert[0]
 
 
-def test_bits_of_frozen_and_uncertain_events_do_not_depend_on_batches() -> None:
-    made, rng = MODELS["pair"], np.random.default_rng(7)
-    whole, cut = engine(made, 3), engine(made, 3)
-    rows, values = rng.integers(1, 4, 300), rng.normal(0, 1, (300, 2))
-    times, marks = rng.uniform(1e9, 2e9, 300), rng.choice([0, 1, 2, FROZEN, FROZEN + 1], 300).astype(np.uint8)
-    whole.apply(Batch(rows, times, marks, values))
-    for start in range(0, 300, 7):
-        piece = slice(start, start + 7)
-        cut.apply(Batch(rows[piece], times[piece], marks[piece], values[piece]))
-    everyone = np.arange(1, 4)
-    assert whole.memories.records(everyone) == cut.memories.records(everyone)
+@pytest.mark.parametrize("rows", [[-1], [4], [1, 99]])
+def test_a_row_outside_of_memory_is_refused(rows: list[int]) -> None:
+    refused(rows)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"times": np.ones(1)}, {"values": np.ones((2, 2))}, {"marks": np.ones(3)}]
+)
+def test_columns_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
+    running = engine(MODELS["step"], 3)
+    batch = Batch.timed(np.array([1, 2]), np.full(2, 1e9), np.ones((2, 1)))._replace(**changes)
+    with pytest.raises(ValueError, match="2 events of 1 features"):
+        running.apply(batch)
+    assert not any(running.memories.states.tobytes())
+
+
+def test_no_events_give_no_predictions() -> None:
+    batch = Batch.timed(np.empty(0, np.intp), np.empty(0), np.empty((0, 1)))
+    assert len(engine(MODELS["step"], 1).apply(batch)) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_column_has_a_number_for_each_target_label_and_step(kind: str) -> None:
+    spec = MODELS[kind].spec
+    features, targets = len(spec.features), len(spec.targets)
+    batch = Batch.timed(np.array([1, 1, 1]), np.arange(3) + 1e9, np.ones((3, features)))
+    predictions = engine(MODELS[kind], 1).apply(batch)
+    assert predictions.expected.shape == predictions.missed.shape == predictions.trust.shape == (3, targets)
+    assert predictions.forecast.shape == predictions.half_width.shape == (3, len(spec.horizon), targets)
+    assert predictions.probabilities.shape == (3, len(spec.labels))
+    assert predictions.missed.dtype == predictions.alert.dtype == np.bool_
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1.0 if spec.labels else 0.0)
+
+
+def test_the_record_of_the_default_size_fits_its_limit() -> None:
+    assert state_type(random_model(units=64).spec).itemsize <= 1_150

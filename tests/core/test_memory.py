@@ -11,27 +11,31 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.trackers.anomaly import SHAPE_MIN
 from stream_lstm.core.trackers.interval import WIDTH_MAX
 from stream_lstm.errors import PayloadError
-from tests.core.models import description
+from tests.core.models import KINDS, description
 
 ROWS = 4
-PLAUSIBLE = {"width": 1.0, "spread": 1.0, "tail": 1.0, "shape": 1.0}  # their limits exclude 0
+PLAUSIBLE = (("interval", "width"), ("interval", "spread"), ("anomaly", "tail"), ("anomaly", "shape"))
 
 
-def memories_of(keys: str, *, numbers: Sequence[int] = (1, 2, 3), **columns: float) -> Memories:
+def memories_of(keys: str, *, numbers: Sequence[int] = (1, 2, 3)) -> Memories:
     """Memories in which each of these streams has had events."""
     memories = Memories(description(), rows_max=9)
     rows = np.array([memories.add(key, n) for key, n in zip(keys, numbers, strict=False)])
-    heads = memories.take(rows)
-    heads["seq"] = np.arange(1, len(rows) + 1)
-    for name, value in (PLAUSIBLE | columns).items():
-        heads[name] = value
-    memories.put(rows, heads)
+    write(memories, rows, np.arange(1, len(rows) + 1))
     return memories
+
+
+def write(memories: Memories, rows: NDArray[np.intp], seq: Any) -> None:
+    """Let streams have had so many events; what lies within limits that exclude 0 is 1."""
+    memories.states["seq"][rows] = seq
+    targets = memories.states["targets"]
+    for tracker, name in PLAUSIBLE:
+        targets[tracker][name][rows] = 1.0
 
 
 class MemoriesAgainstADict(RuleBasedStateMachine):
@@ -53,11 +57,8 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
             assert caught.value.reason == "streams_max"
             return
         row = np.array([self.memories.add(key, ord(key))])
-        record = self.memories.take(row)
-        assert record["seq"] == 0
-        for name, value in ({"seq": seq} | PLAUSIBLE).items():
-            record[name] = value
-        self.memories.put(row, record)
+        assert self.memories.column("seq", row) == 0
+        write(self.memories, row, seq)
         self.known[key] = seq
 
     @precondition(lambda self: self.known)
@@ -73,7 +74,7 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
         if keys and len(self.known) < ROWS:
             key = keys[pick % len(keys)]
             row = self.memories.restore(key, ord(key), self.on_disk[key])
-            self.known[key] = int(self.memories.take(np.array([row]))["seq"][0])
+            self.known[key] = int(self.memories.states["seq"][row])
 
     @invariant()
     def every_stream_has_its_own_record(self) -> None:
@@ -84,7 +85,7 @@ class MemoriesAgainstADict(RuleBasedStateMachine):
             assert row is not None
             assert self.memories.key(row) == key
             assert self.memories.ids[row] == ord(key)
-            assert self.memories.take(np.array([row]))["seq"][0] == seq
+            assert self.memories.states["seq"][row] == seq
         assert self.memories.rows(["unknown"]) == [None]
         self.memories.validate()
 
@@ -118,9 +119,19 @@ def test_a_free_row_has_no_key() -> None:
         Memories(description(), rows_max=1).key(0)
 
 
-def test_the_limits_of_a_column_are_rounded_as_its_numbers_are() -> None:
-    """A float16 of 0.1 is less than 0.1; it is valid all the same."""
-    memories_of("a", shape=SHAPE_MIN).validate()
+def test_a_column_of_nested_records_is_found_by_its_path() -> None:
+    memories = memories_of("ab")
+    memories.states["targets"]["accuracy"]["coverage"][2] = 0.5
+    rows = np.array([2, 1])
+    assert memories.column("targets.accuracy.coverage", rows).tolist() == [[0.5], [0.0]]
+    assert memories.target_column("accuracy.coverage", rows).tolist() == [[0.5], [0.0]]
+    classes = Memories(description(**KINDS["classes"]), rows_max=1)
+    assert classes.target_column("accuracy.coverage", np.array([1])).shape == (1, 0)
+
+
+def width(memories: Memories) -> NDArray[np.float64]:
+    column: NDArray[np.float64] = memories.states["targets"]["interval"]["width"][1]
+    return column
 
 
 BREACHES: list[tuple[str, Callable[[Memories], object]]] = [
@@ -128,14 +139,17 @@ BREACHES: list[tuple[str, Callable[[Memories], object]]] = [
     ("two rows have the same stream", lambda m: m.ids.put(2, 1)),
     ("a row has a stream and no key", lambda m: m.ids.put(4, 9)),
     ("the list of free rows is wrong", lambda m: m._free.append(2)),
-    ("a free row is not blank", lambda m: m._table["seq"].put(0, 1)),
-    ("a number of events is negative", lambda m: m._table["seq"].put(1, -1)),
-    ("a record without events is not blank", lambda m: m._table["seq"].put(1, 0)),
-    ("mean is not finite", lambda m: m._table["mean"].put(1, np.nan)),
-    ("variance lies outside its limits", lambda m: m._table["variance"].put(1, -1.0)),
-    ("width lies outside its limits", lambda m: m._table["width"].put(1, WIDTH_MAX + 1.0)),
-    ("an LTM is not finite", lambda m: m.ltm[1].fill(np.inf)),
-    ("an STM lies outside ±1", lambda m: m.stm[1].fill(1.5)),
+    ("a free row is not blank", lambda m: m.states["seq"].put(0, 1)),
+    ("a number of events is negative", lambda m: m.states["seq"].put(1, -1)),
+    ("a record without events is not blank", lambda m: m.states["seq"].put(1, 0)),
+    ("scale.mean is not finite", lambda m: m.states["scale"]["mean"][1].fill(np.nan)),
+    ("scale.variance lies outside its limits", lambda m: m.states["scale"]["variance"][1].fill(-1.0)),
+    (
+        "targets.interval.width lies outside its limits",
+        lambda m: m.states["targets"]["interval"]["width"][1].fill(WIDTH_MAX + 1.0),
+    ),
+    ("an LTM is not finite", lambda m: m.states["ltm"][1].fill(np.inf)),
+    ("an STM lies outside ±1", lambda m: m.states["stm"][1].fill(1.5)),
 ]
 
 

@@ -1,86 +1,83 @@
-"""Layout of a record: every declared column once, in the order that state files have."""
+"""Layout of records, and records that are read uncompiled."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import numpy as np
-import pytest
+from numpy.typing import NDArray
 
-from stream_lstm.core import record
-from stream_lstm.core.columns import GROUPS
-from stream_lstm.core.model import readout
-from stream_lstm.core.trackers import accuracy, anomaly, event_time, experts, interval, scale, seasonal
-from tests.core.models import KINDS, description
-
-OWNERS = (readout, event_time, scale, interval, accuracy, experts, seasonal, anomaly)
-STATES = {
-    event_time: event_time.EventTime,
-    scale: scale.Scale,
-    accuracy: accuracy.Accuracy,
-    experts: experts.Experts,
-    seasonal: seasonal.DayScale,
-    anomaly: anomaly.AnomalyState,
-}
+from stream_lstm.core.record import Field, Float, Floats, Int, Record, fields, layout, readable
+from stream_lstm.core.state import StreamState, state_type
+from tests.core.models import description
 
 
-def test_the_order_names_every_declared_column_exactly_once() -> None:
-    declared = [record.LAST_VALUE, *(column for owner in OWNERS for column in owner.COLUMNS)]
-    assert sorted(column.field for column in declared) == sorted(
-        name for names in record.ORDER.values() for name in names
-    )
-    assert len({column.name for column in declared}) == len(declared)
-    assert len({column.field for column in declared}) == len(declared)
-    assert list(record.DECLARED) == declared
+class Inner(Record):
+    mean: Annotated[Float, Field("of the feature")]
 
 
-def test_every_column_lies_in_its_span() -> None:
-    assert list(record.COLUMNS) == list(GROUPS)
-    for group, some in record.COLUMNS.items():
-        assert {column.group for column in some} == {group}
+class Outer(Record):
+    count: Int
+    inner: Inner
+    memory: Annotated[Floats, "<f4", "layers", 2]
+    parts: Annotated[NDArray[np.void], Inner, "features"]
 
 
-@pytest.mark.parametrize("owner", STATES, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_a_trackers_state_has_the_columns_that_it_declares(owner: object) -> None:
-    declared = [column.name for column in owner.COLUMNS]  # type: ignore[attr-defined]
-    assert declared == list(STATES[owner]._fields)  # type: ignore[index]
+def outer() -> Any:
+    return readable(np.zeros(2, layout(Outer, layers=3, features=2)))
+
+
+def test_fields_lie_in_the_order_of_their_declaration() -> None:
+    dtype = layout(Outer, layers=3, features=2)
+    assert dtype.names == ("count", "inner", "memory", "parts")
+    assert dtype["memory"].shape == (3, 2)
+    assert dtype["parts"].shape == (2,)
+    assert dtype.itemsize == 8 + 8 + 24 + 16
+
+
+def test_nested_fields_are_written_through_whatever_their_names() -> None:
+    records = outer()
+    record = records[1]
+    record.count += 2
+    record.inner.mean = 3.0  # an array of numpy has a method of this name
+    record.parts[1].mean = 4.0
+    record.memory[2, 1] = 5.0
+    assert records[1]["count"] == 2
+    assert records[1]["inner"]["mean"] == 3.0
+    assert records[1]["parts"]["mean"].tolist() == [0.0, 4.0]
+    assert records[1]["memory"][2, 1] == 5.0
+    assert not any(records[0].tobytes())
+
+
+def test_what_is_no_field_is_numpys() -> None:
+    assert outer()[0].dtype.names == ("count", "inner", "memory", "parts")
+
+
+def test_described_numbers_are_found_by_their_paths() -> None:
+    records = np.zeros(2, layout(Outer, layers=3, features=2))
+    found = {path: (column.shape, field.unit) for path, column, field in fields(Outer, records)}
+    assert found == {"inner.mean": ((2,), "of the feature"), "parts.mean": ((2, 2), "of the feature")}
+
+
+def test_every_number_of_a_streams_record_is_described() -> None:
+    states = np.zeros(1, state_type(description()))
+    found = {path for path, _, _ in fields(StreamState, states)}
+    plain = {"seq", "ltm", "stm", "targets.seasonal.slots", "targets.anomaly.hourly.hours"}
+    assert _paths(states.dtype) == found | plain
+
+
+def _paths(dtype: np.dtype[Any], before: str = "") -> set[str]:
+    """Of all numbers in a record and in those within it."""
+    if dtype.names is None:
+        return {before[:-1]}
+    return {path for name in dtype.names for path in _paths(dtype[name].base, f"{before}{name}.")}
 
 
 def test_a_freeze_keeps_what_is_normal() -> None:
-    assert set(record.FROZEN_COLUMNS) == {
+    states = np.zeros(1, state_type(description()))
+    assert {path.split(".")[-1] for path, _, field in fields(StreamState, states) if field.frozen} == {
         *("mean", "variance", "usual_gap", "width", "mae", "naive_mae", "coverage"),
         *("model_advantage", "seasonal_advantage", "base", "unit", "tail", "shape", "excesses"),
         *("lowest", "highest", "record_rate", "recent_lowest", "recent_highest", "recent_record_rate"),
         *("run_longest", "hour_error"),
     }
-
-
-def test_names_and_types_of_the_fields_are_those_of_state_files() -> None:
-    """`repr` of this is in every state file; a file with another layout is not opened."""
-    assert record.row_type(description(features=["a", "b"], targets=["a", "b"])).descr == [
-        ("seq", "<i8"),
-        ("time", "<f8"),
-        *((name, "<f8", (2,)) for name in ("value", "mean", "variance", "expected", "lowest", "highest")),
-        *((name, "<f8", (2,)) for name in ("near", "near_lowest", "near_highest", "base")),
-        *((name, "<f4") for name in ("usual", "behind", "level", "quiet")),
-        *((name, "<f4", (2,)) for name in ("spread", "width", "model_step", "repeated_step", "lead")),
-        *((name, "<f4", (2,)) for name in ("lead_repeated", "erred", "moved", "covered", "tail", "records")),
-        *((name, "<f4", (2,)) for name in ("near_records", "run", "run_longest", "unit")),
-        *((name, "<f2", (2,)) for name in ("shape", "excesses", "jump", "hour_worst")),
-        ("ltm", "<f4", (1, 8)),
-        ("stm", "<f4", (1, 8)),
-        ("routine", "|u1", (2, 24)),
-        ("day", "|i1", (2, 288)),
-    ]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_spans_are_the_same_bytes_as_the_columns(kind: str) -> None:
-    spec = description(**KINDS[kind])
-    heads = np.zeros(2, record.head_type(spec))
-    groups = heads.view(record.group_type(spec))
-    for n, (group, some) in enumerate(record.COLUMNS.items(), 1):
-        groups[group] = n
-        assert all((heads[column.field] == n).all() for column in some)
-
-
-def test_every_column_has_a_unit() -> None:
-    assert all(column.unit for column in record.DECLARED)

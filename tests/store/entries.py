@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stream_lstm.events import Batch
-from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry, Rejection
 from stream_lstm.store.files import Identity
@@ -53,7 +53,7 @@ def filled(path: Path, entries: int = 5) -> Database:
     database.commit(entry(1, new_streams=[(1, "a"), (2, "b"), (3, "c/ü")]))
     for number in range(2, entries + 1):
         database.commit(entry(number))
-    database.checkpoint([Record(1, 2, 5.0, record(10)), Record(2, 3, 6.0, record(20))])
+    database.checkpoint([StoredRecord(1, 2, 5.0, record(10)), StoredRecord(2, 3, 6.0, record(20))])
     database.validate()
     return database
 

@@ -41,9 +41,9 @@ class FailingDisk:
         self._start = "\0"
 
     def open(self, path: Path, **options: Any) -> Database:
-        return opened(path, connect=self._connect, **options)
+        return opened(path, connect=self.connect, **options)
 
-    def _connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+    def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         return sqlite3.connect(*arguments, factory=_connection(self._check), **options)
 
     def _check(self, statement: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from stream_lstm.errors import StateCorrupt
-from stream_lstm.store.checkpoint import CHUNK_ROWS, PARAMETERS_MAX, Record
+from stream_lstm.store.checkpoint import CHUNK_ROWS, PARAMETERS_MAX, StoredRecord
 from tests.store.entries import alter, entry, filled, opened, read_all, record
 
 
 def test_a_record_replaces_the_earlier_one_of_its_stream(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
-    database.checkpoint([Record(1, 5, 7.0, record(11))])
+    database.checkpoint([StoredRecord(1, 5, 7.0, record(11))])
     found = database.rows_of(["unknown", "a"])
     assert (found.keys, found.entries.tolist(), found.seen.tolist()) == (["a"], [5], [7.0])
     assert found.records == record(11)
@@ -52,7 +52,7 @@ def test_streams_without_an_event_since_a_time_are_stale(tmp_path: Path) -> None
 
 def test_the_number_of_a_forgotten_stream_is_never_used_again(tmp_path: Path) -> None:
     database = filled(tmp_path / "s.db")
-    database.checkpoint([Record(3, 5, 7.0, record(30))])
+    database.checkpoint([StoredRecord(3, 5, 7.0, record(30))])
     database.delete([1, 3])
     assert (database.streams, database.next_stream_id) == (1, 4)
     database.close()
@@ -87,7 +87,7 @@ def test_damage_to_a_stream_is_found(tmp_path: Path, statement: str, problem: st
 @pytest.mark.damaged
 def test_a_record_of_another_size_is_found_although_its_checksum_matches(tmp_path: Path) -> None:
     with closing(filled(tmp_path / "s.db")) as database:
-        database.checkpoint([Record(1, 5, 7.0, b"short")])
+        database.checkpoint([StoredRecord(1, 5, 7.0, b"short")])
         with pytest.raises(StateCorrupt, match="record of 'a' does not match its checksum or size"):
             database.rows_of(["a"])
 

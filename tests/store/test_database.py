@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_lstm.errors import DiskFailed, DiskFull, StateCorrupt, StateError, StateLocked, StateMismatch
-from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.files import Identity
 from tests.store.entries import IDENTITY, alter, entry, filled, numbers, opened, read_all, record, same
@@ -158,7 +158,7 @@ def test_a_truncated_file_is_found(tmp_path: Path, part: float) -> None:
 
 CALLS: dict[str, Callable[[Database], object]] = {
     "commit": lambda database: database.commit(entry(database.last_entry + 1, new_streams=[(9, "new")])),
-    "checkpoint": lambda database: database.checkpoint([Record(3, 5, 7.0, record(30))]),
+    "checkpoint": lambda database: database.checkpoint([StoredRecord(3, 5, 7.0, record(30))]),
     "trim": lambda database: database.trim(3),
     "note_filters": lambda database: database.note_filters(["a/#"]),
     "close_cleanly": lambda database: database.close_cleanly(),

@@ -10,7 +10,7 @@ import pytest
 
 from stream_lstm.errors import DiskFailed, SettingsError, StateCorrupt, StateLocked
 from stream_lstm.store import snapshot
-from stream_lstm.store.checkpoint import Record
+from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from tests.store.entries import entry, filled, opened, record, same
 
@@ -49,7 +49,7 @@ def test_snapshots_taken_while_the_owner_commits_are_undamaged(tmp_path: Path) -
     number = 6
     while not done.is_set():
         owner.commit(entry(number))
-        owner.checkpoint([Record(n, number, 1.0, record(number)) for n in (1, 2, 3)])
+        owner.checkpoint([StoredRecord(n, number, 1.0, record(number)) for n in (1, 2, 3)])
         number += 1
     thread.join()
     owner.close()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from stream_lstm.core.engine import Engine
-from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model import inputs
+from stream_lstm.core.model.preparation import prepare
 from stream_lstm.errors import SettingsError
-from stream_lstm.events import Batch
 from stream_lstm.service.assembly import load_model
 from stream_lstm.train import recordings
 from stream_lstm.train.fit import Recipe, augmented, fit, make_sequences
@@ -23,28 +19,13 @@ from tests.train.files import write_recordings
 TINY = Recipe(seed=3, units=8, steps=3, length=64, window=32, batch=4)
 
 
-def test_training_inputs_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load_model(None)
+def test_training_inputs_are_those_of_the_core() -> None:
+    spec = load_model(None).spec
     streams = [generate_stream(np.random.default_rng(seed), 50) for seed in range(3)]
-    prepared = make_sequences(streams, model.spec, 50)
-    engine = Engine(model, Memories(model.spec, rows_max=3))
-    rows = np.array([engine.memories.add(str(n), n + 1) for n in range(3)])
-    events = []
-    original = inputs.make
-
-    def watched(*args: Any) -> object:
-        made = original(*args)
-        events.append(made[:3])
-        return made
-
-    monkeypatch.setattr(inputs, "make", watched)
-    for t in range(50):
-        engine.apply(
-            Batch.timed(
-                rows, np.array([s.times[t] for s in streams]), np.array([[s.values[t]] for s in streams])
-            )
-        )
-    assert np.allclose(np.array(events), prepared.events, atol=1e-6)  # the engine keeps part of it as float32
+    prepared = make_sequences(streams, spec, 50)
+    columns = ([getattr(stream, name) for stream in streams] for name in ("times", "values"))
+    events, _ = prepare(*(np.array(column).T for column in columns), spec)
+    assert prepared.events.tobytes() == events.tobytes()
 
 
 def test_targets_are_later_steps_in_deviations_and_end_with_the_stream() -> None:

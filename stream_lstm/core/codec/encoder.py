@@ -13,9 +13,9 @@ from msgspec import UNSET, UnsetType
 from stream_lstm.core.codec.naming import Interval, Naming, Numbers
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.record import Doubles
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
-from stream_lstm.core.trackers.scale import Doubles
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 
 CLOCKS = tuple(clock.name.lower() for clock in Clock)

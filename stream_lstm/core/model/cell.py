@@ -14,81 +14,88 @@ LTM is the cell state c, STM the hidden state h. The gates by both names, each o
     use gate       o × tanh(c')   show      output gate o: share of the new LTM that is shown, the new STM
 
 The equations are those of Gers, Schmidhuber and Cummins, "Learning to Forget" (Neural Computation 12, 2000),
-without peepholes. They are `torch.nn.LSTM`'s, whose weights fit after a transposition (see `file`).
+without peepholes. They are `torch.nn.LSTM`'s, whose weights fit after a transposition.
 
-Letters: T tiles, R rows in a tile (one row per stream), F numbers in an event, H units. A stream's bits must
-not depend on the other streams of its batch, but the last bits of a matrix product depend on its number of
-rows. So rows come in tiles of a fixed size, `TILE_ROWS`, and each tile is one product.
+Letters: I numbers that enter, H units. Sums run over what is summed in its order, side by side for all units:
+so LLVM may use vectors of any width, and no bit changes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-
-# The most rows that every known BLAS kernel computes alike: with AVX2, sixteen rows fall into three classes.
-TILE_ROWS = 8
-HALF = np.float32(0.5)
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import sigmoid, tanh
+from stream_lstm.core.record import Floats
 
 
-class Memory(NamedTuple):
-    """Long-term and short-term memory of the streams of some tiles, (T, R, H) each."""
-
-    ltm: Floats
-    stm: Floats
-
-
-class Weights(NamedTuple):
-    """Weights of one layer; the first axis is the gate: ignore, keep, news, show (torch's i, f, g, o)."""
-
-    event: Floats  # (4, 1, F, H)
-    stm: Floats  # (4, 1, H, H)
-    bias: Floats  # (4, 1, 1, H)
-
-
-def forget(ltm: Floats, keep: Floats) -> Floats:
-    """The forget gate: how much of each unit of the LTM is kept (1 keeps all)."""
+@compiled
+def forget(ltm: np.float32, keep: np.float32) -> np.float32:
+    """The forget gate: how much of a unit of the LTM is kept (1 keeps all)."""
     return ltm * sigmoid(keep)
 
 
-def learn(news: Floats, ignore: Floats) -> Floats:
+@compiled
+def learn(news: np.float32, ignore: np.float32) -> np.float32:
     """The learn gate: the news in STM and event, and how much of it counts (0 ignores it)."""
-    return np.tanh(news) * sigmoid(ignore)
+    return tanh(news) * sigmoid(ignore)
 
 
-def remember(kept: Floats, learnt: Floats) -> Floats:
+@compiled
+def remember(kept: np.float32, learnt: np.float32) -> np.float32:
     """The remember gate: what was kept plus what was learnt is the new LTM."""
     return kept + learnt
 
 
-def use(ltm: Floats, show: Floats) -> Floats:
-    """The use gate: how much of each unit of the new LTM is shown; that is the new STM."""
-    return np.tanh(ltm) * sigmoid(show)
+@compiled
+def use(ltm: np.float32, show: np.float32) -> np.float32:
+    """The use gate: how much of a unit of the new LTM is shown; that is the new STM."""
+    return tanh(ltm) * sigmoid(show)
 
 
-def preactivations(memory: Memory, event: Floats, weights: Weights) -> Floats:
-    """The gates' inputs before their activation, (4, T, R, H): ignore, keep, news, show."""
-    sums = event @ weights.event
-    sums += memory.stm @ weights.stm
-    sums += weights.bias
-    return sums
+@compiled
+def step(ltm: Floats, stm: Floats, entering: Floats, weights: Floats, bias: Floats, sums: Floats) -> None:
+    """Push one event of one stream through the four gates of a layer.
+
+    Args:
+        ltm, stm: (H,) changed.
+        entering: (I,) the event, or the STM of the layer below.
+        weights: (I + H, 4H) of what enters, then of the STM; ignore, keep, news, show side by side.
+        bias: (4H,) likewise.
+        sums: (4H,) room for the gates' inputs.
+    """
+    preactivations(stm, entering, weights, bias, sums)
+    units = len(ltm)
+    for n in range(units):
+        ignore, keep, news, show = sums[n], sums[units + n], sums[2 * units + n], sums[3 * units + n]
+        ltm[n] = remember(forget(ltm[n], keep), learn(news, ignore))
+        stm[n] = use(ltm[n], show)
 
 
-def step(memory: Memory, event: Floats, weights: Weights) -> Memory:
-    """Push one event of each stream, (T, R, F), through the four gates; returns the new memory."""
-    ignore, keep, news, show = preactivations(memory, event, weights)
-    ltm = remember(forget(memory.ltm, keep), learn(news, ignore))
-    return Memory(ltm, use(ltm, show))
+@compiled
+def preactivations(stm: Floats, entering: Floats, weights: Floats, bias: Floats, sums: Floats) -> None:
+    """Fill `sums` with the gates' inputs before their activation; the arguments of `step`."""
+    fill(sums, bias)
+    add_products(sums, entering, weights[: len(entering)])
+    add_products(sums, stm, weights[len(entering) :])
 
 
-def sigmoid(x: Floats) -> Floats:
-    """The logistic function, by way of tanh, which cannot overflow."""
-    out = x * HALF
-    np.tanh(out, out=out)
-    out *= HALF
-    out += HALF
-    return out
+@compiled
+def fill(out: Floats, values: Floats) -> None:
+    """out[:] = values, as a loop: numba's assignment brings a message with a logarithm of the C library."""
+    for n in range(len(out)):
+        out[n] = values[n]
+
+
+@compiled
+def add_products(sums: Floats, x: Floats, weights: Floats) -> None:
+    """sums (N,) += x (M,) @ weights (M, N), in the order of x; four at once save passes over the sums."""
+    whole = len(x) - len(x) % 4
+    for m in range(0, whole, 4):
+        x0, x1, x2, x3 = x[m], x[m + 1], x[m + 2], x[m + 3]
+        w0, w1, w2, w3 = weights[m], weights[m + 1], weights[m + 2], weights[m + 3]
+        for n in range(len(sums)):
+            sums[n] = (((sums[n] + x0 * w0[n]) + x1 * w1[n]) + x2 * w2[n]) + x3 * w3[n]
+    for m in range(whole, len(x)):
+        for n in range(len(sums)):
+            sums[n] += x[m] * weights[m, n]

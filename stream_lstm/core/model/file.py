@@ -21,12 +21,20 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from stream_lstm.core.model.cell import Floats, Weights
 from stream_lstm.core.model.spec import FORMAT_VERSION, ModelSpec
+from stream_lstm.core.record import Floats
 from stream_lstm.errors import ModelError
 
 METADATA_KEY = "stream_lstm"
 WEIGHT_MAX = 1e6  # with larger ones float32 products could overflow; no trained weight comes near
+
+
+class LayerWeights(NamedTuple):
+    """Weights of one layer; the first axis is the gate: ignore, keep, news, show (torch's i, f, g, o)."""
+
+    event: Floats  # (4, I, H)
+    stm: Floats  # (4, H, H)
+    bias: Floats  # (4, H)
 
 
 class Readout(NamedTuple):
@@ -45,7 +53,7 @@ class Model(NamedTuple):
 
     id: str
     spec: ModelSpec
-    layers: tuple[Weights, ...]
+    layers: tuple[LayerWeights, ...]
     readout: Readout
 
 
@@ -92,11 +100,7 @@ def from_bytes(content: bytes, *, source: str = "model") -> Model:
     _check(spec, tensors, source)
     digest = hashlib.sha256(content).hexdigest()[:12]
     layers = tuple(
-        Weights(
-            event=np.ascontiguousarray(tensors[f"layer.{n}.event"][:, None]),
-            stm=np.ascontiguousarray(tensors[f"layer.{n}.stm"][:, None]),
-            bias=np.ascontiguousarray(tensors[f"layer.{n}.bias"][:, None, None]),
-        )
+        LayerWeights(*(tensors[f"layer.{n}.{name}"] for name in LayerWeights._fields))
         for n in range(spec.layers)
     )
     readout = Readout(tensors["readout.weight"], tensors["readout.bias"])

@@ -8,59 +8,58 @@ label.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from stream_lstm.core.columns import RecordColumn
-from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.trackers.scale import Doubles, Scale
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import exp
+from stream_lstm.core.model.cell import add_products, fill
+from stream_lstm.core.record import Doubles, Floats
+from stream_lstm.core.state import ModelRecord, Room, StreamState
+from stream_lstm.core.trackers import scale
 
 LOG_SPREAD_MAX = 4.0  # e⁴ = 55 deviations: a wider forecast predicts nothing
 LOG_SPREAD_MIN = -4.0  # e⁻⁴: a fiftieth of a deviation, as close as any sensor is predicted
 
-COLUMNS = (
-    RecordColumn("expected", "exact", "of the target"),  # of the next event, by all experts together
-    RecordColumn("spread", "rough", "deviations", limits=(np.exp(LOG_SPREAD_MIN), np.exp(LOG_SPREAD_MAX))),
-)
+
+@compiled
+def read(stm: Floats, model: ModelRecord, room: Room) -> None:
+    """Fill `room.outputs` with the readout's numbers."""
+    fill(room.outputs, model.readout_bias)
+    add_products(room.outputs, stm, model.readout)
 
 
-class Forecast(NamedTuple):
-    """Expected values of B streams, K steps ahead, T targets; the first step is the next event."""
-
-    expected: Doubles  # (B, K, T) in the targets' units
-    spread: Doubles  # (B, K, T) scale of the distribution, in deviations of the target
-
-
-def step(outputs: Doubles, values: Doubles, deviation: Doubles) -> Forecast:
-    """Forecast of a `step` model, whose targets are its features.
-
-    Args:
-        outputs: (B, 2KT) of the readout.
-        values: (B, T) of these events.
-        deviation: (B, T) likewise.
-    """
-    by_step = outputs.reshape(len(outputs), -1, 2, values.shape[1])
-    spread = np.exp(np.minimum(np.maximum(by_step[:, :, 1], LOG_SPREAD_MIN), LOG_SPREAD_MAX))
-    return Forecast(values[:, None] + by_step[:, :, 0] * deviation[:, None], spread)
+@compiled
+def location(room: Room, ahead: int, target: int, targets: int) -> float:
+    """Expected step of a `step` model, in deviations; `ahead` is an index in the horizon."""
+    return np.float64(room.outputs[2 * ahead * targets + target])
 
 
-def value(outputs: Doubles, model: ModelSpec, scale: Scale, feature_of: list[int]) -> Forecast:
-    """Forecast of a `value` model.
-
-    Args:
-        outputs: (B, T) of the readout.
-        scale: (B, F) of the features.
-        feature_of: the feature that each target is; not used with fixed scaling.
-    """
-    if model.scaling == "running":
-        expected = scale.mean[:, feature_of] + outputs * scale.deviation()[:, feature_of]
-    else:
-        expected = np.array(model.target_mean) + outputs * np.array(model.target_deviation)
-    return Forecast(expected[:, None], np.ones_like(expected)[:, None])
+@compiled
+def spread(room: Room, ahead: int, target: int, targets: int) -> float:
+    """Scale of the distribution of a `step` model, in deviations."""
+    logarithm = np.float64(room.outputs[(2 * ahead + 1) * targets + target])
+    return exp(min(max(logarithm, LOG_SPREAD_MIN), LOG_SPREAD_MAX))
 
 
-def probabilities(logits: Doubles) -> Doubles:
-    """Probability of each label: softmax over (B, C)."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+@compiled
+def value(room: Room, model: ModelRecord, state: StreamState, target: int) -> float:
+    """Expected value of a `value` model, in the target's unit."""
+    output = np.float64(room.outputs[target])
+    if model.fixed:
+        return float(model.target_mean[target] + output * model.target_deviation[target])
+    feature = state.scale[model.feature_of[target]]
+    return float(feature.mean + output * scale.deviation(feature))
+
+
+@compiled
+def probabilities(room: Room, out: Doubles) -> None:
+    """Fill `out`, (C,), with the probability of each label: softmax of a `classes` model's outputs."""
+    largest = -np.inf
+    for logit in room.outputs:
+        largest = max(largest, np.float64(logit))
+    total = 0.0
+    for n in range(len(out)):
+        out[n] = exp(np.float64(room.outputs[n]) - largest)
+        total += out[n]
+    for n in range(len(out)):
+        out[n] /= total

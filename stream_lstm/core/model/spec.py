@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from stream_lstm.core.model import inputs
+from stream_lstm.core.model import input_names
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -61,7 +61,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     @property
     def inputs_width(self) -> int:
         """Numbers of an event that enter the first layer."""
-        return inputs.width(self.inputs, len(self.features))
+        return input_names.width(self.inputs, len(self.features))
 
     @property
     def outputs(self) -> int:
@@ -76,7 +76,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         affine = _affine(self.mean, self.deviation, features)
         target_affine = _affine(self.target_mean, self.target_deviation, targets)
         labelled = len(self.labels) > 1 and _distinct(self.labels) and not targets
-        known = ", ".join(inputs.MAKERS)
+        known = ", ".join(input_names.INPUTS)
         rules = [
             (self.version == FORMAT_VERSION, f"format version {self.version}, expected {FORMAT_VERSION}"),
             (NAME.fullmatch(self.name), "the name must be 1 to 64 letters, digits, `-`, `_` or `.`"),
@@ -84,7 +84,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             (_distinct(self.features), "features need distinct names that are not empty"),
             (_distinct(self.targets), "targets need distinct names that are not empty"),
             (self.inputs and _distinct(self.inputs), "needs inputs, each once"),
-            (set(self.inputs) <= set(inputs.MAKERS), f"an input is unknown; there are {known}"),
+            (set(self.inputs) <= set(input_names.INPUTS), f"an input is unknown; there are {known}"),
             (1 <= self.layers <= LAYERS_MAX, f"needs 1 to {LAYERS_MAX} layers"),
             (1 <= self.units <= UNITS_MAX, f"needs 1 to {UNITS_MAX} units"),
             (self._ascends(), f"the horizon must ascend from 1 to at most {HORIZON_EVENTS_MAX}"),

@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+from typing import Annotated, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from stream_lstm.compiler import compiled
+from stream_lstm.core.record import Field, Float, Record
 
-from stream_lstm.core.columns import RecordColumn
-from stream_lstm.core.trackers.scale import Doubles
-
+WARM_EVENTS = 100  # events from which on a stream's figures say something about it
 WINDOW_EVENTS = 500.0  # of the means: a longer window is steadier, a shorter one forgets an old fault sooner
 NAIVE_MAE_MIN = 1e-9  # deviations: a stream that moves by less has only rounding errors
 ERROR_MAX = 1e6  # deviations: one event counts for no more, which keeps the means finite
-WARM_EVENTS = 100  # a stream with fewer is cold: its figures are of few events
+
+
+class AccuracyState(Record):
+    """Exponential means over about the last 500 events of one target."""
+
+    mae: Annotated[Float, Field("deviations", True, 0.0, ERROR_MAX)]  # |value - expected|
+    naive_mae: Annotated[Float, Field("deviations", True, 0.0, ERROR_MAX)]  # |value - last value|
+    coverage: Annotated[Float, Field("share", True, 0.0, 1.0)]  # of values inside their interval
 
 
 class Accuracy(NamedTuple):
-    """Exponential means over about the last 500 events, (B, T) each."""
+    """The same means, the present event included."""
 
-    mae: Doubles  # |value - expected|
-    naive_mae: Doubles  # |value - last value|: the error of the last-value forecast
-    coverage: Doubles  # share of values inside their interval
-
-    @classmethod
-    def read(cls, field: Callable[[str], NDArray[Any]]) -> Accuracy:
-        """The accuracy that records hold; `field` returns a field of them by its name."""
-        return cls(*(field(column.field) for column in COLUMNS))
-
-    def relative_mae(self) -> Doubles:
-        """Error relative to the last-value forecast; NaN where nothing moved or nothing was predicted."""
-        moved = self.naive_mae > NAIVE_MAE_MIN
-        return np.where(moved, self.mae / np.where(moved, self.naive_mae, 1.0), np.nan)
+    mae: float
+    naive_mae: float
+    coverage: float
 
 
-COLUMNS = (
-    RecordColumn("mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="erred"),
-    RecordColumn("naive_mae", "rough", "deviations", frozen=True, limits=(0.0, ERROR_MAX), stored="moved"),
-    RecordColumn("coverage", "rough", "share", frozen=True, limits=(0.0, 1.0), stored="covered"),
-)
-
-
+@compiled
 def update(
-    before: Accuracy, error: Doubles, step: Doubles, missed: NDArray[np.bool_], seq: NDArray[np.int64]
+    state: AccuracyState, error: float, step: float, missed: bool, seq: int, learning: bool
 ) -> Accuracy:
-    """The accuracy after one more event of each stream.
+    """Count one more event; an unknown error changes nothing.
 
     Args:
-        before: ignored where `seq` is 1.
-        error: (B, T) |value - expected| in deviations, NaN where nothing was expected.
-        step: (B, T) |value - last value|, likewise.
-        missed: (B, T) the value lies outside its interval.
-        seq: (B,) number of events of each stream, this one included.
+        state: changed.
+        error: |value - expected| in deviations, NaN where nothing was expected.
+        step: |value - last value|, likewise: the error of the last-value forecast.
+        missed: the value lies outside its interval.
+        seq: number of events of the stream, this one included.
+        learning: False if the stream is frozen.
     """
-    known = ~np.isnan(error + step)
-    gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / WINDOW_EVENTS)[:, None]
-    old, new = np.array(before), np.minimum(np.array([error, step, ~missed]), ERROR_MAX)
-    if np.count_nonzero(known) < known.size:  # an unknown error changes nothing
-        old = np.where((seq == 1)[:, None], 0.0, old)
-        gain, new = np.where(known, gain, 0.0), np.where(known, new, 0.0)
-    return Accuracy(*(old + gain * (new - old)))
+    if seq == 1:
+        state.mae = state.naive_mae = state.coverage = 0.0
+    if math.isnan(error + step):
+        return Accuracy(state.mae, state.naive_mae, state.coverage)
+    gain = max(1.0 / max(seq - 1, 1), 1.0 / WINDOW_EVENTS)
+    mae = state.mae + gain * (min(error, ERROR_MAX) - state.mae)
+    naive_mae = state.naive_mae + gain * (min(step, ERROR_MAX) - state.naive_mae)
+    coverage = state.coverage + gain * ((0.0 if missed else 1.0) - state.coverage)
+    if learning:
+        state.mae, state.naive_mae, state.coverage = mae, naive_mae, coverage
+    return Accuracy(mae, naive_mae, coverage)
+
+
+@compiled
+def relative_mae(accuracy: Accuracy | AccuracyState) -> float:
+    """Error relative to the last-value forecast; NaN where nothing moved."""
+    return accuracy.mae / accuracy.naive_mae if accuracy.naive_mae > NAIVE_MAE_MIN else math.nan

@@ -7,77 +7,61 @@ events are not merely out of order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stream_lstm.core.columns import RecordColumn
-from stream_lstm.core.trackers.scale import Doubles
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import log10
+from stream_lstm.core.record import Field, Float, Record
 
 GAP_SECONDS_MIN, GAP_SECONDS_MAX = 1e-3, 1e6  # a millisecond to twelve days: one gap cannot decide the mean
+GAP_MIN, GAP_MAX = -3.0, 6.0  # their logarithms
 # Logarithm of the usual gap of a stream with one event: a hundred seconds, about the middle of both limits.
 GAP_FIRST = 2.0
 WINDOW_EVENTS = 100.0  # of the usual gap: shorter than the other windows, as rates change at once and seldom
 LATE_IN_A_ROW_MAX = 10  # then the clock was set back: the stream's time follows it
 
 
-class EventTime(NamedTuple):
-    """The state of a stream's event time, (B,) each."""
+class EventTimeState(Record):
+    """Time of one stream."""
 
-    time: Doubles  # of the newest event
-    usual_gap: Doubles  # running mean of the gaps' logarithms
-    late_in_a_row: Doubles  # late events since the last one in order
-
-
-COLUMNS = (
-    RecordColumn("time", "clock", "epoch seconds"),
-    RecordColumn(
-        "usual_gap",
-        "of_stream",
-        "logarithm to base 10 of seconds",
-        frozen=True,
-        limits=(np.log10(GAP_SECONDS_MIN), np.log10(GAP_SECONDS_MAX)),
-        stored="usual",
-    ),
-    RecordColumn(
-        "late_in_a_row", "of_stream", "events", limits=(0.0, LATE_IN_A_ROW_MAX - 1.0), stored="behind"
-    ),
-)
+    time: Annotated[Float, Field("epoch seconds")]  # of the newest event
+    # Running mean of the gaps' logarithms.
+    usual_gap: Annotated[Float, Field("logarithm to base 10 of seconds", True, GAP_MIN, GAP_MAX)]
+    late_in_a_row: Annotated[Float, Field("events", False, 0.0, LATE_IN_A_ROW_MAX - 1.0)]
 
 
 class TimedEvent(NamedTuple):
-    """One event of each stream in its stream's time."""
+    """One event in its stream's time."""
 
-    after: EventTime
-    gap: Doubles  # (B,) since the event before, as `EventTime.usual_gap`; the usual one where it is unknown
-    late: NDArray[np.bool_]  # (B,)
+    time: float  # of the newest event, this one included, epoch seconds
+    time_before: float  # the same before this event
+    usual_gap: float  # see `EventTimeState`, this event included
+    gap: float  # since the event before, as `usual_gap`; the usual one where it is unknown
+    late: bool
 
 
-def update(
-    before: EventTime, times: Doubles, seq: NDArray[np.int64], uncertain: NDArray[np.bool_] | None = None
-) -> TimedEvent:
-    """The event time after one more event of each stream.
+@compiled
+def update(state: EventTimeState, time: float, seq: int, uncertain: bool, learning: bool) -> TimedEvent:
+    """Count one more event.
 
     Args:
-        before: ignored where `seq` is 1.
-        times: (B,) epoch seconds.
-        seq: (B,) number of events of each stream, this one included.
-        uncertain: (B,) True where `times` is the arrival of an event that had waited at the broker.
+        state: changed; blank where `seq` is 1.
+        time: epoch seconds.
+        seq: number of events of the stream, this one included.
+        uncertain: `time` is the arrival of an event that had waited at the broker.
+        learning: False if the stream is frozen.
     """
-    known = seq > 1
-    usual_gap = np.where(known, before.usual_gap, GAP_FIRST)
-    late = (times < before.time) & known
-    time, late_in_a_row = times, np.zeros_like(times)
-    if np.count_nonzero(late):  # seldom
-        late_in_a_row[late] = before.late_in_a_row[late] + 1.0
-        time = np.where(late & (late_in_a_row < LATE_IN_A_ROW_MAX), before.time, times)
-        late_in_a_row[late_in_a_row >= LATE_IN_A_ROW_MAX] = 0.0
-        known &= ~late
-    if uncertain is not None:
-        known &= ~uncertain
-    elapsed = np.where(known, times - before.time, 1.0)
-    seconds = np.minimum(np.maximum(elapsed, GAP_SECONDS_MIN), GAP_SECONDS_MAX)
-    gap = np.where(known, np.log10(seconds), usual_gap)
-    gain = np.maximum(1.0 / np.maximum(seq - 1, 1), 1.0 / WINDOW_EVENTS)
-    return TimedEvent(EventTime(time, usual_gap + gain * (gap - usual_gap), late_in_a_row), gap, late)
+    known, time_before = seq > 1, state.time
+    usual_gap = state.usual_gap if known else GAP_FIRST
+    late = known and time < time_before
+    gap = usual_gap
+    if known and not late and not uncertain:
+        gap = log10(min(max(time - time_before, GAP_SECONDS_MIN), GAP_SECONDS_MAX))
+    gain = max(1.0 / max(seq - 1, 1), 1.0 / WINDOW_EVENTS)
+    usual_gap += gain * (gap - usual_gap)
+    if learning:
+        state.usual_gap = usual_gap
+    state.late_in_a_row = state.late_in_a_row + 1.0 if late else 0.0
+    if not late or state.late_in_a_row >= LATE_IN_A_ROW_MAX:
+        state.time, state.late_in_a_row = time, 0.0
+    return TimedEvent(state.time, time_before, usual_gap, gap, late)

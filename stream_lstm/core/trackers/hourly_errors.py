@@ -2,66 +2,71 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.columns import Profile
-from stream_lstm.core.trackers.scale import Doubles
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import exp, log2
+from stream_lstm.core.record import Field, Float, Record
+from stream_lstm.core.trackers.event_time import TimedEvent
 
 HOURS = 24
 HOUR_SECONDS = 3_600.0
-NEIGHBOUR_HOURS = np.array([-1, 0, 1])  # an event may come somewhat earlier or later than on other days
 DAY_KEEP = 0.8  # decay, from day to day
 STEPS_PER_OCTAVE = 16.0  # a byte has sixteen steps for each doubling of 1 + error
-ERRORS = np.exp2(np.arange(256) / STEPS_PER_OCTAVE) - 1.0  # deviations, by byte
-ERROR_MAX = 6e4  # deviations: about the largest that a byte and a float16 can hold
-
-ROUTINE = Profile("routine", "<u1", HOURS)
+ERROR_MAX = 6e4  # deviations: about the largest that a byte can hold
+LN2 = 0.6931471805599453
 
 
-class HourlyErrors(NamedTuple):
-    """The largest error of each hour, of all streams; changed in place."""
+class HourlyErrorsState(Record):
+    """Largest errors of one target by hour of the day."""
 
-    errors: NDArray[np.uint8]  # (rows, T, HOURS) quantized as in `ERRORS`
-    rows: NDArray[np.intp]  # (B,) of these streams
-    frozen: NDArray[np.bool_]  # (B,) excluded from learning
+    hour_error: Annotated[Float, Field("deviations", True, 0.0, ERROR_MAX)]  # of the present hour so far
+    hours: Annotated[NDArray[np.uint8], "u1", HOURS]  # of the hours of earlier days, in steps
 
 
-def update(
-    hour_error: Doubles, hourly: HourlyErrors, time: Doubles, time_before: Doubles, seq: NDArray[np.int64]
-) -> tuple[Doubles, Doubles]:
-    """Store the hour that is over, and look up the usual error of the present one.
+@compiled
+def update(state: HourlyErrorsState, timed: TimedEvent, seq: int, learning: bool) -> float:
+    """Store the hour that is over; returns the usual error at the present hour and its neighbours.
 
     Args:
-        hour_error: (B, T) largest error so far of the hour of `time_before`.
-        hourly: ignored where `seq` is 1.
-        time: (B,) event time with these events, epoch seconds.
-        time_before: (B,) the same before them.
-        seq: (B,) number of events of each stream, this one included.
-
-    Returns:
-        The largest error so far of the present hour, these events not yet included; and the usual one at
-        this hour and its neighbours. (B, T) each.
+        state: changed; begun anew where `seq` is 1.
+        timed: the event's time.
+        seq: number of events of the stream, this one included.
+        learning: False if the event must not change what is normal.
     """
-    errors, rows, _ = hourly
-    if np.count_nonzero(seq == 1):
-        errors[rows[seq == 1]] = 0
-    hour, before = np.floor(np.array([time, time_before]) / HOUR_SECONDS).astype(np.intp) % HOURS
-    over = (hour != before) & (seq > 1)
-    if np.count_nonzero(over):
-        ended = over & ~hourly.frozen
-        at = rows[ended], slice(None), before[ended]
-        decayed = np.floor(_steps(ERRORS[errors[at]] * DAY_KEEP))  # floor: it reaches 0 in the end
-        errors[at] = np.maximum(decayed, np.ceil(_steps(hour_error[ended])))
-        hour_error = np.where(over[:, None], 0.0, hour_error)
-    target = np.arange(errors.shape[1])
-    hours = (hour[:, None] + NEIGHBOUR_HOURS) % HOURS  # (B, 3)
-    around = errors[rows[:, None, None], target[:, None], hours[:, None]]  # (B, T, 3)
-    return hour_error, ERRORS[np.maximum.reduce(around, axis=2)]
+    if seq == 1:
+        state.hour_error = 0.0
+        for n in range(HOURS):
+            state.hours[n] = 0
+    hour, before = _hour(timed.time), _hour(timed.time_before)
+    if learning and seq > 1 and hour != before:
+        decayed = math.floor(_steps(_error(state.hours[before]) * DAY_KEEP))  # floor: it reaches 0 in the end
+        state.hours[before] = int(max(decayed, math.ceil(_steps(state.hour_error))))
+        state.hour_error = 0.0
+    earlier, later = state.hours[(hour - 1) % HOURS], state.hours[(hour + 1) % HOURS]
+    return _error(max(earlier, state.hours[hour], later))
 
 
-def _steps(error: Doubles) -> Doubles:
-    """The inverse of `ERRORS`, before it is rounded."""
-    return np.asarray(np.log2(1.0 + error) * STEPS_PER_OCTAVE)
+@compiled
+def learn(state: HourlyErrorsState, error: float) -> None:
+    """Count one more error, in deviations, of the present hour."""
+    state.hour_error = max(state.hour_error, error)
+
+
+@compiled
+def _hour(time: float) -> int:
+    return math.floor(time / HOUR_SECONDS) % HOURS
+
+
+@compiled
+def _steps(error: float) -> float:
+    return log2(1.0 + error) * STEPS_PER_OCTAVE
+
+
+@compiled
+def _error(steps: int) -> float:
+    return exp(steps * (LN2 / STEPS_PER_OCTAVE)) - 1.0

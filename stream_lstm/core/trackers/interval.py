@@ -1,4 +1,4 @@
-"""Prediction interval of each stream: compares events with their forecast, and calibrates the half-width.
+"""Prediction interval of each stream: compares an event with its forecast, and calibrates the half-width.
 
 The interval follows one quantile of the stream's own errors, measured in the spread that the model announced.
 A step up is larger than a step down by the odds of the quantile, so in the long run exactly that share of
@@ -9,76 +9,65 @@ Inference Under Distribution Shift", 2021, in the logarithm of the width).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import exp, log
+from stream_lstm.core.record import Field, Float, Record
 
-from stream_lstm.core.columns import RecordColumn
-from stream_lstm.core.trackers.scale import Doubles
-
-INTERVAL = 0.9  # default share of values inside their interval
+INTERVAL = 0.9  # target share of values inside their interval
 WIDTH_RATE = 0.05  # step size, of the width's logarithm
 WIDTH_MIN, WIDTH_MAX = 0.05, 200.0  # spreads
 SURPRISE_MAX = 1e6  # spreads; keeps every later number finite
+SPREAD_MIN, SPREAD_MAX = 0.018, 54.6  # the readout's limits, e⁻⁴ and e⁴, rounded outward
 
-COLUMNS = (RecordColumn("width", "rough", "spreads", frozen=True, limits=(WIDTH_MIN, WIDTH_MAX)),)
 
+class IntervalState(Record):
+    """Forecast of the next event, and the width of its interval."""
 
-class LastForecast(NamedTuple):
-    """Forecast of the events that have come now, (B, T) each."""
-
-    expected: Doubles
-    spread: Doubles  # in deviations
-    half_width: Doubles  # in the target's unit, as `expected`
+    expected: Annotated[Float, Field("of the target")]  # by all experts together
+    spread: Annotated[Float, Field("deviations", False, SPREAD_MIN, SPREAD_MAX)]
+    width: Annotated[Float, Field("spreads", True, WIDTH_MIN, WIDTH_MAX)]
 
 
 class Calibration(NamedTuple):
-    """Events beside their forecast, and the width of the next interval."""
+    """An event beside its forecast."""
 
-    error: Doubles  # (B, T) |value - expected|, NaN where there was no forecast or no value
-    missed: NDArray[np.bool_]  # (B, T) the value lies outside its interval
-    surprise: Doubles  # (B, T) the error in spreads, 0 where it is unknown
-    width: Doubles  # (B, T) half-width of the next interval, in spreads
+    error: float  # |value - expected| in deviations, NaN where there was no forecast or no value
+    missed: bool  # the value lies outside its interval
+    surprise: float  # the error in spreads, 0 where it is unknown
+    width: float  # half-width of the next interval, in spreads
 
 
+@compiled
 def update(
-    forecast: LastForecast,
-    width: Doubles,
-    values: Doubles,
-    deviation: Doubles,
-    seq: NDArray[np.int64],
-    interval: float = INTERVAL,
+    state: IntervalState,
+    value: float,
+    deviation_before: float,
+    deviation: float,
+    seq: int,
+    interval: float,
+    learning: bool,
 ) -> Calibration:
-    """The calibration after one more event of each stream.
+    """Compare one more event with its forecast.
 
     Args:
-        forecast: of these events; ignored where `seq` is 1.
-        width: (B, T) half-width of their interval, in spreads; ignored where `seq` is 1.
-        values: (B, T) of the targets, NaN of a target that events do not carry.
-        deviation: (B, T) of the targets, these events included.
-        seq: (B,) number of events of each stream, this one included.
+        state: its width is changed.
+        value: NaN of a target that events do not carry.
+        deviation_before, deviation: of the target, without and with this event.
+        seq: number of events of the stream, this one included.
         interval: target share of values inside their interval.
+        learning: False if the stream is frozen.
     """
-    first = (seq == 1)[:, None]
-    error = np.abs(values - forecast.expected)
-    unknown = first | np.isnan(error)
-    missed = (error > forecast.half_width) & ~unknown
-    if not np.count_nonzero(unknown):  # the usual case
-        surprise = np.minimum(error / (forecast.spread * deviation), SURPRISE_MAX)
-        return Calibration(error, missed, surprise, next_width(width, missed, interval))
-    spread = np.where(unknown, 1.0, forecast.spread)
-    # The first width is the quantile of |error| / spread if the model's spread is exact (Laplace).
-    width = np.where(first, -math.log(1.0 - interval), width)
-    return Calibration(
-        error=np.where(unknown, np.nan, error),
-        missed=missed,
-        surprise=np.minimum(np.where(unknown, 0.0, error) / (spread * deviation), SURPRISE_MAX),
-        width=np.where(unknown, width, next_width(width, missed, interval)),
-    )
-
-
-def next_width(width: Doubles, missed: NDArray[np.bool_], interval: float = INTERVAL) -> Doubles:
-    """The width after one more event of each stream."""
-    rise, fall = math.exp(WIDTH_RATE * interval), math.exp(WIDTH_RATE * (interval - 1.0))
-    return np.minimum(np.maximum(width * np.where(missed, rise, fall), WIDTH_MIN), WIDTH_MAX)
+    if seq == 1:
+        state.width = -log(1.0 - interval)  # the quantile if the model's spread is exact (Laplace)
+    error = abs(value - state.expected)
+    if seq == 1 or math.isnan(error):
+        return Calibration(math.nan, False, 0.0, state.width)
+    missed = error > state.width * deviation_before * state.spread
+    surprise = min(error / (state.spread * deviation), SURPRISE_MAX)
+    width = state.width * exp(WIDTH_RATE * (interval if missed else interval - 1.0))
+    width = min(max(width, WIDTH_MIN), WIDTH_MAX)
+    if learning:
+        state.width = width
+    return Calibration(error / deviation, missed, surprise, width)

@@ -7,18 +7,22 @@ more gives the same bits, and this time the gates are recorded. The service's ow
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.batch import parts
-from stream_lstm.core.engine import Engine
+from stream_lstm.compiler import compiled
+from stream_lstm.core.elementary import sigmoid, tanh
+from stream_lstm.core.engine import Engine, are_rows, push
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import cell, inputs
 from stream_lstm.core.model.file import Model
-from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.predictions import Predictions, prediction_type
+from stream_lstm.core.record import Doubles, Floats, Record, layout
+from stream_lstm.core.state import Room, StreamState, sizes
 from stream_lstm.events import Batch
+
+UNITS_AT_ONCE = 16_384  # of all events and layers: some milliseconds, in which the service does nothing else
 
 
 class Segment(NamedTuple):
@@ -28,58 +32,73 @@ class Segment(NamedTuple):
     batch: Batch
 
 
-class GateTrace(NamedTuple):
-    """The cell at N events; L layers of H units, I inputs."""
+class GateRecord(Record):
+    """The cell at one event; L layers of H units, I inputs."""
 
-    event: cell.Floats  # (N, I) inputs of the first layer
-    forget: cell.Floats  # (N, L, H) forget gate: share of the LTM that is kept
-    learn: cell.Floats  # (N, L, H) input gate: share of the news that counts
-    news: cell.Floats  # (N, L, H) candidate: the news in STM and event, from -1 to 1
-    use: cell.Floats  # (N, L, H) output gate: share of the new LTM that is shown
-    ltm: cell.Floats  # (N, L, H) after the event
-    stm: cell.Floats  # (N, L, H) after the event
+    entering: Annotated[Floats, "<f4", "entering"]  # (I,) inputs of the first layer
+    forget: Annotated[Floats, "<f4", "layers", "units"]  # forget gate: share of the LTM that is kept
+    learn: Annotated[Floats, "<f4", "layers", "units"]  # input gate: share of the news that counts
+    news: Annotated[Floats, "<f4", "layers", "units"]  # candidate: the news in STM and event, from -1 to 1
+    use: Annotated[Floats, "<f4", "layers", "units"]  # output gate: share of the new LTM that is shown
+    ltm: Annotated[Floats, "<f4", "layers", "units"]  # after the event
+    stm: Annotated[Floats, "<f4", "layers", "units"]  # after the event
 
 
 class Trace(NamedTuple):
-    """Events applied once more, in the order of their segments.
+    """N events applied once more, in the order of their segments.
 
     Attributes:
+        gates: (N,) of `GateRecord`.
         record: of the last segment, after its last event.
     """
 
-    gates: GateTrace
+    gates: NDArray[np.void]
     predictions: Predictions
     record: bytes
 
 
-class TracingEngine(Engine):
-    """An engine that records its gates.
+@compiled
+def apply_traced(
+    states: NDArray[Any],
+    rows: NDArray[np.int64],
+    times: Doubles,
+    values: Doubles,
+    marks: NDArray[np.uint8],
+    model: NDArray[Any],
+    space: NDArray[Any],
+    share: float,
+    predictions: NDArray[Any],
+    gates: NDArray[Any],
+) -> bool:
+    """`stream_lstm.core.engine.apply`, which also fills `gates`."""
+    if not are_rows(rows, states):
+        return False
+    for n in range(len(rows)):
+        state = states[rows[n]]
+        push(state, times[n], values[n], int(marks[n]), model[0], space[0], share, predictions[n])
+        _record(state, space[0], gates[n])
+    return True
 
-    Attributes:
-        gates: of the last batch.
-    """
 
-    gates: GateTrace
-
-    def _run_cell(self, rows: NDArray[np.intp], seen: inputs.Seen) -> NDArray[np.float64]:
-        spec, memories = self.model.spec, self.memories
-        before = cell.Memory(memories.ltm[rows], memories.stm[rows])  # (B, L, H)
-        outputs = super()._run_cell(rows, seen)
-        after = cell.Memory(memories.ltm[rows], memories.stm[rows])
-        event = entering = inputs.make(spec.inputs, seen, spec.scaling)
-        gates = []
-        for layer, weights in enumerate(self.model.layers):
-            memory = cell.Memory(before.ltm[None, :, layer], before.stm[None, :, layer])
-            ignore, keep, news, show = cell.preactivations(memory, entering[None], weights)[:, 0]
-            gates.append((cell.sigmoid(keep), cell.sigmoid(ignore), np.tanh(news), cell.sigmoid(show)))
-            entering = after.stm[:, layer]
-        forget, learn, candidate, use = np.stack([np.stack(gate) for gate in gates], axis=2)  # (B, L, H) each
-        self.gates = GateTrace(event, forget, learn, candidate, use, *after)
-        return outputs
+@compiled
+def _record(state: StreamState, space: Room, out: GateRecord) -> None:
+    """Fill `out` with the gates, which follow from their inputs, and with the memory."""
+    for n in range(len(out.entering)):
+        out.entering[n] = space.entering[n]
+    units = len(state.ltm[0])
+    for layer in range(len(state.ltm)):
+        sums = space.sums[layer]
+        for n in range(units):
+            out.learn[layer, n] = sigmoid(sums[n])
+            out.forget[layer, n] = sigmoid(sums[units + n])
+            out.news[layer, n] = tanh(sums[2 * units + n])
+            out.use[layer, n] = sigmoid(sums[3 * units + n])
+            out.ltm[layer, n] = state.ltm[layer, n]
+            out.stm[layer, n] = state.stm[layer, n]
 
 
 def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iterator[Trace | None]:
-    """Apply the events of all segments once more, the n-th of each together.
+    """Apply the events of all segments once more.
 
     Args:
         segments: at least one, each with at least one event.
@@ -88,21 +107,18 @@ def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iter
     Yields:
         None after each step, so that the caller can let others run; at the end, the trace.
     """
-    memories = Memories(model.spec, rows_max=len(segments))
+    spec = model.spec
+    memories = Memories(spec, rows_max=len(segments))
     names, ids = [str(n) for n in range(len(segments))], np.arange(1, len(segments) + 1)
     firsts = memories.restore_all(names, ids, b"".join(segment.record for segment in segments))
-    engine = TracingEngine(model, memories, interval=interval)
+    engine = Engine(model, memories, interval=interval)
     rows = np.repeat(firsts, [len(segment.batch.times) for segment in segments])
     _, *columns = (np.concatenate(column) for column in zip(*(s.batch for s in segments), strict=True))
-    batch = Batch(rows, *columns)
-    pieces, gates, predictions = list(parts(rows)), [], []
-    for piece in pieces:
-        predictions.append(engine.apply_once(batch.select(piece)))
-        gates.append(GateTrace._make(column[: len(piece)] for column in engine.gates))
+    batch, size = Batch(rows, *columns), max(UNITS_AT_ONCE // (spec.layers * spec.units), 1)
+    predictions = np.zeros(len(rows), prediction_type(spec))
+    gates = np.zeros(len(rows), layout(GateRecord, **sizes(spec)))
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        engine.call(apply_traced, batch.select(some), predictions[some], gates[some])
         yield None
-    order = np.argsort(np.concatenate(pieces))
-    yield Trace(
-        GateTrace._make(np.concatenate(column)[order] for column in zip(*gates, strict=True)),
-        Predictions._make(np.concatenate(column)[order] for column in zip(*predictions, strict=True)),
-        memories.records(firsts[-1:])[0],
-    )
+    yield Trace(gates, Predictions(predictions, spec), memories.records(firsts[-1:])[0])

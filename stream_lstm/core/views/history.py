@@ -18,7 +18,7 @@ from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.record import row_type
+from stream_lstm.core.state import state_type
 from stream_lstm.core.views.ring import STREAM, Ring
 from stream_lstm.events import Batch
 
@@ -74,7 +74,7 @@ class HistorySize(NamedTuple):
                 ("probabilities", np.float64, (labels,)),
             ]
         )
-        keyframe = np.dtype([("seq", np.int64), ("record", f"V{row_type(spec).itemsize}")])
+        keyframe = np.dtype([("seq", np.int64), ("record", f"V{state_type(spec).itemsize}")])
         events = min(events_max, _fitting(event, EVENTS_BYTES_MAX, events_max * EVENT_BYTES))
         keyframes = events_max // KEYFRAME_EVENTS
         keyframes = min(keyframes, _fitting(keyframe, KEYFRAMES_BYTES_MAX, keyframes * KEYFRAME_BYTES))
@@ -193,7 +193,7 @@ class History:
             ring.validate()
         for ring in self._keyframes:
             frames = ring.all()
-            records = frames["record"].copy().view(self._memories.row_type)
+            records = frames["record"].copy().view(self._memories.states.dtype)
             assert (records["seq"] == frames["seq"]).all(), "a keyframe is not of the event that it names"
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.model.spec import LAYERS_MAX
-from stream_lstm.core.record import row_type
 from stream_lstm.events import REASONS
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
@@ -214,7 +213,7 @@ class Api:
             units=spec.units,
             horizon=spec.horizon,
             weights=int(np.sum([array.size for array in arrays])),
-            memory_bytes_per_stream=row_type(spec).itemsize,
+            memory_bytes_per_stream=self._context.engine.memories.record_bytes,
             made=spec.made,
         )
 

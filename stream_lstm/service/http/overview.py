@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_lstm import __version__
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.metrics.counters import LATENCY_SECONDS

@@ -17,9 +17,9 @@ from stream_lstm.core.codec.encoder import CLOCKS
 from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import inputs
+from stream_lstm.core.model import input_names
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views import gate_trace
 from stream_lstm.core.views.history import KEYFRAME_EVENTS, Keyframe
 from stream_lstm.core.views.summary import summarize
@@ -90,7 +90,7 @@ class StreamDetail:
         self._spec = context.engine.model.spec
         self._naming = Naming(self._spec)
         # A stream before its first event.
-        self._empty = Keyframe(0, bytes(context.engine.memories.row_type.itemsize))
+        self._empty = Keyframe(0, bytes(context.engine.memories.record_bytes))
         numbers = len(self._spec.features) + 6 * len(self._spec.targets)
         self._events_max = max(EVENT_NUMBERS_MAX // (numbers + len(self._spec.labels)), 1)
 
@@ -221,14 +221,14 @@ class StreamDetail:
         memories = found.engine.memories
         # Copied before the first await: afterwards the row may be another stream's.
         seq = int(memories.column("seq", np.array([found.row]))[0])
-        ltm, stm = _rounded(memories.ltm[found.row, layer]), _rounded(memories.stm[found.row, layer])
+        ltm, stm = (_rounded(memories.states[name][found.row, layer]) for name in ("ltm", "stm"))
         trace = await self.trace(found.stream, after=0, limit=events, layer=layer, keyframe=None)
         return schemas.Insides(
             name=name,
             layer=layer,
             layers=spec.layers,
             units=spec.units,
-            entering=inputs.columns(spec.inputs, spec.features),
+            entering=input_names.columns(spec.inputs, spec.features),
             seq=seq,
             ltm=ltm,
             stm=stm,
@@ -312,14 +312,14 @@ def _batch(part: NDArray[Any]) -> Batch:
 
 
 def _insides(
-    gates: gate_trace.GateTrace, events: NDArray[Any], *, begin: int, layer: int
+    gates: NDArray[np.void], events: NDArray[Any], *, begin: int, layer: int
 ) -> list[schemas.Inside]:
     """The gates of one layer at the traced events, from the one at `begin` on."""
     columns = zip(
         events["seq"][begin:].tolist(),
         events["time"][begin:].tolist(),
-        _rounded(gates.event[begin:]),
-        *(_rounded(column[begin:, layer]) for column in gates[1:]),
+        _rounded(gates["entering"][begin:]),
+        *(_rounded(gates[name][begin:, layer]) for name in ("forget", "learn", "news", "use", "ltm", "stm")),
         strict=True,
     )
     return [schemas.Inside(*column) for column in columns]

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.codec.naming import Naming, worst
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
-from stream_lstm.core.views.summary import summarize
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
+from stream_lstm.core.views.summary import relative_errors, summarize
 from stream_lstm.service.http import schemas
 from stream_lstm.service.http.context import HttpContext
 from stream_lstm.service.http.cpu_budget import WAIT_SECONDS_MAX, BudgetExhausted, CpuBudget
@@ -72,7 +72,7 @@ class StreamList:
         self._memories = context.engine.memories
         self._registry = context.registry
         spec = context.engine.model.spec
-        self._naming = Naming(spec)
+        self._naming, self._targets = Naming(spec), len(spec.targets)
         self._limit_max = max(NUMBERS_MAX // (len(spec.features) + 3 * len(spec.targets)), 1)
         self._orders: OrderedDict[ListQuery, _Order] = OrderedDict()
         self._computing = asyncio.Lock()  # one order at a time
@@ -208,12 +208,12 @@ class StreamList:
 
     def _relative_error(self, rows: Rows) -> NDArray[np.float64]:
         """(B,) recent error of the worst target, relative to the last-value forecast."""
-        ratio = Accuracy.read(lambda name: self._memories.column(name, rows)).relative_mae()
+        ratio = relative_errors(self._memories.states, rows, self._targets)
         return np.asarray(np.fmax.reduce(ratio, axis=1, initial=np.nan))
 
     def _coverage(self, rows: Rows) -> NDArray[np.float64]:
         """(B,) recent coverage of the target whose coverage is farthest from the intended one."""
-        covered = np.asarray(self._memories.column("covered", rows), np.float64)  # (B, T)
+        covered = self._memories.target_column("accuracy.coverage", rows)
         if not covered.shape[1]:
             return np.full(len(rows), np.nan)
         off = np.abs(covered - self._context.settings.model.interval)

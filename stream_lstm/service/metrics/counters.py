@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 
 # Upper bounds of the histograms' buckets, densest where values usually lie: latencies and commits around a
 # millisecond, ages from a second to a day.

@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from stream_lstm import __version__
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.events import REASONS
 from stream_lstm.service.broker import TransportStats
 from stream_lstm.service.metrics.counters import Counters

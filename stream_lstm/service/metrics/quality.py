@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_lstm.core.memory import Memories
-from stream_lstm.core.trackers.accuracy import WARM_EVENTS, Accuracy
+from stream_lstm.core.engine import Engine
+from stream_lstm.core.trackers.accuracy import WARM_EVENTS
+from stream_lstm.core.views.summary import relative_errors
 
 COVERAGE_TOLERANCE = 0.05  # beside the target; a stream's coverage is that of its last few hundred values
 
@@ -20,19 +21,20 @@ class StreamQuality(NamedTuple):
     covered: int  # of these: coverage near the target
 
 
-def stream_quality(memories: Memories, interval: float) -> StreamQuality:
+def stream_quality(engine: Engine, interval: float) -> StreamQuality:
     """Count the streams in memory by relative error and coverage; a stream's worst target counts.
 
     Args:
-        memories: all streams in memory.
+        engine: over all streams in memory.
         interval: target coverage, `model.interval`.
     """
+    memories = engine.memories
     rows = memories.taken()
     rows = rows[memories.column("seq", rows) >= WARM_EVENTS]
-    accuracy = Accuracy.read(lambda name: memories.column(name, rows))
-    relative = accuracy.relative_mae()
+    relative = relative_errors(memories.states, rows, len(engine.model.spec.targets))
+    coverage = memories.target_column("accuracy.coverage", rows)
     judged = ~np.isnan(relative).all(axis=1)
-    relative, coverage = np.nan_to_num(relative[judged]), accuracy.coverage[judged]
+    relative, coverage = np.nan_to_num(relative[judged]), coverage[judged]
     return StreamQuality(
         judged=int(judged.sum()),
         worse=int((relative > 1.0).any(axis=1).sum()),

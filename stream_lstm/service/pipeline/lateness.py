@@ -36,7 +36,7 @@ class LatenessFilter:
 
     def rejected(self, events: Events, rows: NDArray[np.intp]) -> dict[int, PayloadError]:
         """The events of a batch that are rejected, by position, and why."""
-        times, counts = (self._memories.column(name, rows).tolist() for name in ("time", "seq"))
+        times, counts = (self._memories.column(name, rows).tolist() for name in ("event_time.time", "seq"))
         newest = dict(zip(rows.tolist(), zip(times, counts, strict=True), strict=True))
         out: dict[int, PayloadError] = {}
         for n, (row, time, mark) in enumerate(zip(rows.tolist(), events.times, events.marks, strict=True)):

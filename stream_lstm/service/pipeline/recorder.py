@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import Model
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views.history import History
 from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.log import Throttle, logger

@@ -94,7 +94,7 @@ class Residency:
         if not self.on_disk:
             return {}
         rows = await self._state_writer.fetch(keys)
-        size = self._memories.row_type.itemsize
+        size = self._memories.record_bytes
         records = (rows.records[n * size : (n + 1) * size] for n in range(len(rows.keys)))
         found = zip(rows.ids.tolist(), rows.entries.tolist(), rows.seen.tolist(), records, strict=True)
         return {key: StoredStream(*row) for key, row in zip(rows.keys, found, strict=True)}

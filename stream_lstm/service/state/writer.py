@@ -23,7 +23,7 @@ from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings import StateSettings
 from stream_lstm.service.state.recovery import RecoveredState
-from stream_lstm.store.checkpoint import Record, Rows
+from stream_lstm.store.checkpoint import Rows, StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry
 
@@ -143,7 +143,7 @@ class StateWriter:
                 ids, applied, seen = memories.ids[rows], registry.applied[rows], registry.seen[rows]
                 columns = ids.tolist(), applied.tolist(), seen.tolist(), memories.records(rows)
                 await confirm(int(applied.max(initial=0)))
-                await self._run(self._database.checkpoint, list(map(Record, *columns)))
+                await self._run(self._database.checkpoint, list(map(StoredRecord, *columns)))
                 same = memories.ids[rows] == ids
                 registry.record_written(rows[same], applied[same])
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.codec import encoder
-from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.events import FROZEN, Batch, Events
-from tests.core.models import KINDS, engine, random_model
+from tests.core.models import KINDS, engine, predictions, random_model
 
 
 def strict(payload: bytes) -> dict[str, Any]:
@@ -34,9 +33,9 @@ def published(kind: str, events: int = 3, **options: bool) -> list[bytes]:
     times = np.arange(events) + 1.7e9
     marks = [0, 1, 2, *[FROZEN] * (events - 3)]
     batch = Batch(np.ones(events, np.intp), times, np.array(marks, np.uint8), values)
-    predictions = engine(made, 1).apply(batch)
+    found = engine(made, 1).apply(batch)
     columns = Events(["s"] * events, times.tolist(), marks, values.ravel().tolist())
-    return encoder.Encoder(made.id, made.spec, **options).encode(columns, predictions)
+    return encoder.Encoder(made.id, made.spec, **options).encode(columns, found)
 
 
 def test_the_prediction_of_a_single_number_has_every_field() -> None:
@@ -71,12 +70,9 @@ def test_an_anomaly_has_a_kind_and_a_normal_event_has_none(kind: str) -> None:
     model = random_model(**KINDS[kind])
     wide = len(model.spec.features)
     batch = Batch.timed(np.ones(2, np.intp), np.array([1.7e9, 1.7e9 + 60]), np.ones((2, wide)))
-    predictions = engine(model, 1).apply(batch)
-    scored = predictions._replace(
-        anomaly=np.array([0.1, ALERT_THRESHOLD]),
-        kind=np.array([2, 2], np.int8),
-        alert=np.array([False, True]),
-    )
+    scored = engine(model, 1).apply(batch)
+    scored.records["anomaly"], scored.records["alert"] = [0.1, ALERT_THRESHOLD], [False, True]
+    scored.records["kind"] = 2
     events = Events(["s"] * 2, batch.times.tolist(), [0, 0], batch.values.ravel().tolist())
     first, second = map(strict, encoder.Encoder(model.id, model.spec).encode(events, scored))
     assert (first["anomaly"], first["alert"], first["kind"]) == (0.1, False, None)
@@ -88,16 +84,16 @@ def test_a_prediction_whose_interval_is_known_has_it() -> None:
     running = engine(model, 1)
     batch = Batch.timed(np.ones(1, np.intp), np.array([1.7e9]), np.ones((1, 1)))
     running.apply(batch)
-    predictions = running.apply(batch._replace(times=batch.times + 60))
+    after = running.apply(batch._replace(times=batch.times + 60))
     events = Events(["s"], batch.times.tolist(), [0], [1.0])
-    (found,) = map(strict, encoder.Encoder(model.id, model.spec).encode(events, predictions))
+    (found,) = map(strict, encoder.Encoder(model.id, model.spec).encode(events, after))
     low, high = found["interval"]
     assert low < found["prediction"] < high
 
 
 def test_no_events_have_no_predictions() -> None:
     model = random_model()
-    nothing = Predictions.none(model.spec)
+    nothing = predictions(model.spec, 0)
     assert encoder.Encoder(model.id, model.spec, details=True, forecast=True).encode(Events(), nothing) == []
 
 
@@ -109,10 +105,10 @@ def test_each_number_has_its_own_trust() -> None:
 
 
 def test_details_are_added_on_request() -> None:
-    first, second, *_ = predictions = list(map(strict, published("step", 120, details=True)))
+    first, second, *_ = every = list(map(strict, published("step", 120, details=True)))
     assert first["details"] == {"warm": False, "error_ratio": None, "covered": None}
     assert second["details"]["error_ratio"] > 0.0
-    assert next(one["seq"] for one in predictions if one["details"]["warm"]) == 100
+    assert next(one["seq"] for one in every if one["details"]["warm"]) == 100
     pair = strict(published("pair", details=True)[1])
     assert set(pair["details"]["covered"]) == {"a", "b"}
     assert "details" not in strict(published("classes", details=True)[1])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
-from stream_lstm.core.trackers.hourly_errors import ERRORS, HOUR_SECONDS, HOURS, HourlyErrors, update
+from stream_lstm.core.trackers import hourly_errors
+from stream_lstm.core.trackers.event_time import TimedEvent
+from stream_lstm.core.trackers.hourly_errors import HOUR_SECONDS, HourlyErrorsState
+from tests.core.records import blank
 
 
 def usual_errors(errors: list[float], *, frozen_from: int = 10**9) -> list[float]:
     """The usual error at each of these hours, one event each."""
-    stored, out = np.full((1, 1, HOURS), 200, np.uint8), []  # of another stream: ignored at the first event
-    hour_error = np.zeros((1, 1))
+    state, out = blank(HourlyErrorsState), []
+    state["hours"], state["hour_error"] = 200, 50.0  # of another stream: ignored at the first event
     for n, error in enumerate(errors):
-        hours = HourlyErrors(stored, np.array([0]), np.array([n >= frozen_from]))
-        time = np.array([1.7e9 + n * HOUR_SECONDS])
-        hour_error, usual = update(hour_error, hours, time, time - HOUR_SECONDS, np.array([n + 1]))
-        hour_error = np.maximum(hour_error, error)
-        out.append(float(usual[0, 0]))
+        time, learning = 1.7e9 + n * HOUR_SECONDS, n < frozen_from
+        timed = TimedEvent(time, time - HOUR_SECONDS, 2.0, 2.0, False)
+        out.append(float(hourly_errors.update(state, timed, n + 1, learning)))
+        if learning:
+            hourly_errors.learn(state, error)
     return out
 
 
@@ -51,5 +54,9 @@ def test_a_frozen_stream_keeps_its_usual_errors() -> None:
 
 
 def test_a_byte_has_sixteen_steps_for_each_doubling() -> None:
-    assert ERRORS[0] == 0.0
-    assert (1.0 + ERRORS[16:] == pytest.approx(2.0 * (1.0 + ERRORS[:-16]))) is True
+    errors = [hourly_errors._error(steps) for steps in range(256)]
+    assert errors[0] == 0.0
+    doubled = [2.0 * (1.0 + error) for error in errors[:-16]]
+    assert [1.0 + error for error in errors[16:]] == pytest.approx(doubled)
+    assert errors[255] > hourly_errors.ERROR_MAX
+    assert math.log(2.0) == hourly_errors.LN2

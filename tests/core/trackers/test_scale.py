@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_lstm.core.trackers.scale import WINDOW_EVENTS, Scale, update
+from stream_lstm.core.trackers import scale
+from stream_lstm.core.trackers.scale import WINDOW_EVENTS, ScaleState
+from tests.core.records import blank
 
 
 def scales(values: list[float]) -> list[tuple[float, float, float]]:
     """Mean, deviation and scaled value after each event."""
-    scale, out = Scale(np.zeros((1, 1)), np.zeros((1, 1))), []
+    state, out = blank(ScaleState), []
     for n, value in enumerate(values, 1):
-        scale = update(scale, np.array([[value]]), np.array([n]))
-        deviation = float(scale.deviation()[0, 0])
-        out.append((float(scale.mean[0, 0]), deviation, (value - float(scale.mean[0, 0])) / deviation))
+        scale.update(state, value, n, True)
+        mean, deviation = float(state["mean"]), float(scale.deviation(state))
+        out.append((mean, deviation, (value - mean) / deviation))
     return out
 
 
@@ -50,3 +52,13 @@ def test_a_scale_follows_its_sensor() -> None:
     mean, deviation, _ = scales([*rng.normal(0, 1, 1_000).tolist(), *rng.normal(100, 5, 4_000).tolist()])[-1]
     assert mean == pytest.approx(100, abs=1.5)
     assert deviation == pytest.approx(5, rel=0.15)
+
+
+def test_a_freeze_keeps_the_scale() -> None:
+    state = blank(ScaleState)
+    scale.update(state, 3.0, 1, True)
+    before = state.tobytes()
+    scale.update(state, 9.0, 2, False)
+    assert state.tobytes() == before
+    scale.update(state, 9.0, 2, True)
+    assert (state["mean"], state["variance"]) == (6.0, 9.0)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream_lstm.core.record import layout
 from stream_lstm.core.trackers import seasonal
-from stream_lstm.core.trackers.scale import Scale
-from stream_lstm.core.trackers.seasonal import SLOT_SECONDS, SLOTS, STEPS_PER_UNIT, DayProfiles, DayScale
+from stream_lstm.core.trackers.event_time import TimedEvent
+from stream_lstm.core.trackers.seasonal import SLOT_SECONDS, SLOTS, STEPS_PER_UNIT, SeasonalState
+from tests.core.records import blank, given
 
 Doubles = NDArray[np.float64]
+BEGIN = 1.7e9  # epoch seconds
+
+
+def event(n: int, every: float = SLOT_SECONDS) -> TimedEvent:
+    """The time of the event with this number from 0."""
+    time = BEGIN + n * every
+    return TimedEvent(time, time - every, math.log10(every), 2.0, False)
 
 
 def steps_after(
@@ -20,27 +32,16 @@ def steps_after(
     means: Doubles | None = None,
 ) -> list[float]:
     """The expected step after each value."""
-    days = DayProfiles(
-        np.full((3, 1, SLOTS), 7, np.int8), np.array([1]), np.zeros(1, np.bool_)
-    )  # of another stream
-    scale_of_day, out = DayScale(*np.full((2, 1, 1), 5.0)), []
-    last, before = 0.0, 1.7e9
+    records = np.zeros(3, layout(SeasonalState))
+    records["slots"], records["base"], records["unit"] = 7, 5.0, 5.0  # of other streams
+    state, out, last = given(records[1:2]), [], 0.0
     for n, value in enumerate(values.tolist()):
-        time = 1.7e9 + n * every
-        mean, deviation = (0.0 if means is None else means[n]), (1.0 if deviations is None else deviations[n])
-        scale_of_day, step = seasonal.update(
-            scale_of_day,
-            days,
-            Scale(np.array([[mean]]), np.array([[deviation]])),
-            np.array([[last]]),
-            np.array([before]),
-            np.array([time]),
-            np.array([every]),
-            np.array([n + 1]),
-        )
-        before, last = time, value
-        out.append(float(step[0, 0]))
-    assert (days.steps[[0, 2]] == 7).all()
+        mean = 0.0 if means is None else float(means[n])
+        deviation = 1.0 if deviations is None else float(deviations[n])
+        step = seasonal.update(state, mean, deviation, last, event(n, every), n + 1, True)
+        last = value
+        out.append(float(step))
+    assert (records["slots"][[0, 2]] == 7).all()
     return out
 
 
@@ -76,14 +77,53 @@ def test_an_outlier_is_not_kept() -> None:
     assert not any(steps_after(values))
 
 
+def scaled() -> Any:
+    """The state of a stream without a day, quantized from the base 1 in the unit 1."""
+    state = blank(SeasonalState)
+    state["base"] = state["unit"] = 1.0
+    return state
+
+
 @pytest.mark.parametrize("last", [1e100, -1e100, np.nan])
 def test_extreme_numbers_are_not_kept(last: float) -> None:
-    days = DayProfiles(np.zeros((1, 1, SLOTS), np.int8), np.array([0]), np.zeros(1, np.bool_))
-    one = np.ones((1, 1))
-    times = np.array([0.0]), np.array([86_700.0]), np.array([1e6])
+    state = scaled()
     with np.errstate(all="raise", under="ignore"):
-        _, step = seasonal.update(
-            DayScale(one, one), days, Scale(one, one), one * last, *times, np.array([5])
-        )
-    assert not days.steps.any()
-    assert step.tolist() == [[0.0]]
+        step = seasonal.update(state, 1.0, 1.0, last, TimedEvent(86_700.0, 0.0, 6.0, 2.0, False), 5, True)
+    assert not state["slots"].any()
+    assert step == 0.0
+
+
+def test_a_frozen_stream_keeps_its_day_and_its_scale() -> None:
+    state = scaled()
+    seasonal.update(state, 1.0, 1.0, 2.0, event(4), 5, True)
+    before = state.tobytes()
+    seasonal.update(state, 100.0, 50.0, 3.0, event(5), 6, False)
+    assert state.tobytes() == before
+    seasonal.update(state, 100.0, 50.0, 90.0, event(5), 6, True)
+    assert (state["base"], state["unit"]) == (100.0, 50.0)
+    assert np.count_nonzero(state["slots"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "slot"),
+    [
+        (0.0, 1),
+        (0.4, 1),
+        (125.6, 127),
+        (126.4, 127),
+        (126.6, 0),
+        (128.0, 0),
+        (-0.6, -1),
+        (-127.0, -127),
+        (-127.1, 0),
+        (math.nan, 0),
+        (math.inf, 0),
+    ],
+)
+def test_a_slot_holds_steps_within_its_byte_and_nothing_else(steps: float, slot: int) -> None:
+    for quantized in (seasonal._quantized, getattr(seasonal._quantized, "function", seasonal._quantized)):
+        assert quantized(steps) == slot
+
+
+def test_a_constant_is_the_logarithm_that_it_says() -> None:
+    assert math.log(10.0) == seasonal.LN10

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_lstm.core.model import cell
+from stream_lstm.core.record import layout
+from stream_lstm.core.state import sizes
 from stream_lstm.core.trackers.interval import INTERVAL
-from stream_lstm.core.views.gate_trace import Segment, Trace, trace
+from stream_lstm.core.views import gate_trace
+from stream_lstm.core.views.gate_trace import GateRecord, Segment, Trace, apply_traced, trace
 from stream_lstm.core.views.history import KEYFRAME_EVENTS
 from stream_lstm.events import FROZEN, Batch, Clock
-from tests.core.models import KINDS
+from tests.core.engine_bits import bits
+from tests.core.models import KINDS, description, engine, predictions, random_model
 from tests.core.views.recorded import Recorded
 
 
@@ -31,7 +34,7 @@ def traced(recorded: Recorded, row: int) -> tuple[NDArray[Any], Trace]:
             batch = Batch(part["seq"], part["time"], part["mark"], part["value"])
             segments.append(Segment(frame.record, batch))
     *nothing, found = trace(recorded.engine.model, segments, interval=INTERVAL)
-    assert nothing == [None] * max(map(len, chosen))  # one step for the n-th events of all segments
+    assert nothing == [None]  # so few units are one step
     assert found is not None
     return np.concatenate(chosen), found
 
@@ -58,14 +61,37 @@ def test_the_traced_gates_give_the_memory_by_the_cells_equations(kind: str) -> N
         recorded.append([2, 1])
     _, found = traced(recorded, 2)
     gates, spec = found.gates, recorded.engine.model.spec
-    assert gates.ltm.shape == (9, spec.layers, spec.units)
-    assert gates.event.shape == (9, spec.inputs_width)
-    np.testing.assert_allclose(
-        gates.ltm[1:],
-        cell.remember(gates.ltm[:-1] * gates.forget[1:], gates.news[1:] * gates.learn[1:]),
-        1e-5,
-    )
-    np.testing.assert_allclose(gates.stm, np.tanh(gates.ltm) * gates.use, 1e-5)
-    assert ((gates.forget >= 0) & (gates.forget <= 1)).all()
-    np.testing.assert_array_equal(gates.ltm[-1], recorded.memories.ltm[2])
-    np.testing.assert_array_equal(gates.stm[-1], recorded.memories.stm[2])
+    ltm, forget, learn, news = (gates[name] for name in ("ltm", "forget", "learn", "news"))
+    assert ltm.shape == (9, spec.layers, spec.units)
+    assert gates["entering"].shape == (9, spec.inputs_width)
+    np.testing.assert_allclose(ltm[1:], ltm[:-1] * forget[1:] + news[1:] * learn[1:], 1e-4, 1e-6)
+    np.testing.assert_allclose(gates["stm"], np.tanh(ltm) * gates["use"], 1e-5, 1e-6)
+    assert ((forget >= 0) & (forget <= 1)).all()
+    for name in ("ltm", "stm"):
+        np.testing.assert_array_equal(gates[name][-1], recorded.memories.states[name][2])
+
+
+def test_a_large_trace_is_made_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded("stacked", 1)
+    for _ in range(KEYFRAME_EVENTS + 10):
+        recorded.append([1])
+    whole = traced(recorded, 1)[1]
+    spec = recorded.engine.model.spec
+    monkeypatch.setattr(gate_trace, "UNITS_AT_ONCE", 4 * spec.layers * spec.units)
+    stream = recorded.number(1)
+    (frame,) = recorded.history.keyframes(stream, 1)
+    part = recorded.history.events_of(stream, 10)
+    batch = Batch(part["seq"], part["time"], part["mark"], part["value"])
+    *nothing, found = trace(recorded.engine.model, [Segment(frame.record, batch)], interval=INTERVAL)
+    assert nothing == [None] * 3
+    assert found is not None
+    assert bits(found.gates) == bits(whole.gates)
+
+
+def test_a_row_outside_of_memory_is_refused() -> None:
+    running, spec = engine(random_model(), 1), description()
+    gates = np.zeros(1, layout(GateRecord, **sizes(spec)))
+    batch = Batch.timed(np.array([999]), np.array([1e9]), np.ones((1, 1)))
+    with pytest.raises(IndexError, match="outside of 401"):
+        running.call(apply_traced, batch, predictions(spec, 1).records, gates)
+    assert not any(gates.tobytes())

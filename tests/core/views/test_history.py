@@ -97,7 +97,7 @@ def test_a_wide_model_takes_bounded_memory() -> None:
     names = [f"f{n}" for n in range(300)]
     wide = description(features=names, targets=names, layers=16, units=4_096)
     memories = Memories(wide, rows_max=1)
-    assert memories.row_type.itemsize > 500_000
+    assert memories.record_bytes > 500_000
     model, gaps = SimpleNamespace(spec=wide), np.zeros(2, np.float32)
     history = History(model, memories, gaps, events_max=262_144)  # type: ignore[arg-type]
     events, keyframes = (sum(r.nbytes for r in rings) for rings in (history._events, history._keyframes))

@@ -16,6 +16,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from stream_lstm.core.codec.encoder import Encoder
+from stream_lstm.core.compilation import compile_ahead
 from stream_lstm.core.model.file import Model
 from stream_lstm.events import Events
 from stream_lstm.service.assembly import identity, load_model
@@ -76,6 +77,7 @@ class Harness:
             batch_events_max=1,
         )
         self.engine, self.memories = self.recovered.engine, self.recovered.memories
+        compile_ahead(self.engine)  # as the service does at its start
         self.registry = self.recovered.registry
         self.counters = Counters(started_seconds=BEGUN, checkpoint_time=BEGUN)
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)

@@ -170,7 +170,7 @@ async def test_each_viewer_gets_the_layer_it_follows(tmp_path: Path) -> None:
         await harness.apply(["a"], [2.0])
         for viewer, layer in zip(viewers, (0, 2), strict=True):
             _, news = await next_of(viewer, "news")
-            ltm = harness.memories.ltm[harness.row("a"), layer].astype(np.float64).round(3).tolist()
+            ltm = harness.memories.states["ltm"][harness.row("a"), layer].astype(np.float64).round(3).tolist()
             assert news["insides"][0]["ltm"] == ltm
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.service.http.overview import OverviewBuilder, quantile
 from stream_lstm.service.http.schemas import Latency
 from stream_lstm.service.metrics.counters import LATENCY_SECONDS, Histogram

@@ -238,7 +238,7 @@ async def test_the_model_is_described(kind: str, tmp_path: Path) -> None:
         first_layer = 4 * (spec.inputs_width * spec.units + spec.units**2 + spec.units)
         others = (spec.layers - 1) * 4 * (2 * spec.units**2 + spec.units)
         assert answer["weights"] == first_layer + others + spec.units * spec.outputs + spec.outputs
-        assert answer["memory_bytes_per_stream"] == harness.memories.row_type.itemsize
+        assert answer["memory_bytes_per_stream"] == harness.memories.record_bytes
 
 
 async def test_secrets_in_the_settings_are_masked(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_lstm.core.model import inputs
+from stream_lstm.core.model import input_names
 from stream_lstm.core.views.history import KEYFRAME_EVENTS
 from stream_lstm.events import FROZEN, Clock
 from stream_lstm.service.http import stream_detail
@@ -162,7 +162,7 @@ async def test_insides_equal_the_engines_memory(kind: str, tmp_path: Path) -> No
         for n in range(100):
             await harness.apply(["a", "b"], [[draw.gauss(20, 3)] * harness.features for _ in "ab"])
             row = harness.row("a")
-            after.append((n + 1, memories.ltm[row].copy(), memories.stm[row].copy()))
+            after.append((n + 1, *(memories.states[name][row].copy() for name in ("ltm", "stm"))))
         for layer in range(spec.layers):
             answer = await detail_of(harness).insides("a", layer=layer, events=40)
             assert [inside.seq for inside in answer.events] == list(range(61, 101))
@@ -172,7 +172,7 @@ async def test_insides_equal_the_engines_memory(kind: str, tmp_path: Path) -> No
                 assert inside.stm == stm[layer].astype(np.float64).round(DIGITS).tolist()
             assert (answer.seq, answer.ltm, answer.stm) == (100, answer.events[-1].ltm, answer.events[-1].stm)
             assert (answer.layer, answer.layers, answer.units) == (layer, spec.layers, spec.units)
-            assert answer.entering == inputs.columns(spec.inputs, spec.features)
+            assert answer.entering == input_names.columns(spec.inputs, spec.features)
             assert {len(inside.event) for inside in answer.events} == {len(answer.entering)}
             assert {len(getattr(inside, gate)) for inside in answer.events for gate in GATES} == {spec.units}
 

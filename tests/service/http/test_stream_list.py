@@ -15,7 +15,7 @@ import pytest
 
 from stream_lstm.core.codec.naming import worst
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.service.http import stream_list
 from stream_lstm.service.http.cpu_budget import BudgetExhausted, CpuBudget
 from stream_lstm.service.http.schemas import Line
@@ -157,7 +157,7 @@ async def test_a_line_shows_the_last_published_prediction(tmp_path: Path) -> Non
 async def test_streams_are_sorted_by_the_coverage_of_the_worst_target(tmp_path: Path) -> None:
     async with open_list(tmp_path, model=random_model(**KINDS["pair"])) as (harness, streams):
         await harness.apply(["a", "b", "a", "b"], np.zeros(8))
-        covered = harness.memories._table["covered"]
+        covered = harness.memories.states["targets"]["accuracy"]["coverage"]
         covered[harness.row("a")], covered[harness.row("b")] = [1.0, 0.85], [0.7, 0.9]
         lines = await all_lines(streams, sort="covered", ascending=True)
         assert [(line.name, line.covered) for line in lines] == [

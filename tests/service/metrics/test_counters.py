@@ -6,33 +6,17 @@ import numpy as np
 import pytest
 
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.service.metrics.counters import AGE_SECONDS, Counters, Histogram
+from tests.core import models
 
 
 def predictions(
     errors: list[float], persistence: list[float], missed: list[bool], anomaly: list[float]
 ) -> Predictions:
-    count = len(errors)
-    column = np.zeros((count, 1))
-    return Predictions(
-        seq=np.arange(count) + 1,
-        expected=column,
-        anomaly=np.array(anomaly),
-        kind=np.zeros(count, np.int8),
-        incident_score=np.array(anomaly),
-        alert=np.array(anomaly) >= ALERT_THRESHOLD,
-        forecast=column[:, None],
-        trust=column,
-        half_width=column[:, None],
-        probabilities=np.empty((count, 0)),
-        error=np.array(errors)[:, None],
-        persistence=np.array(persistence)[:, None],
-        missed=np.array(missed)[:, None],
-        relative_mae=column,
-        covered=column,
-        late=np.zeros(count, bool),
-    )
+    columns = {"error": errors, "persistence": persistence, "missed": missed, "anomaly": anomaly}
+    alert = np.array(anomaly) >= ALERT_THRESHOLD
+    return models.predictions(models.description(), len(errors), alert=alert, **columns)
 
 
 def test_relative_error_and_coverage_are_none_until_a_value_is_judged() -> None:

@@ -21,9 +21,7 @@ def lateness(newest: float = START, **settings: object) -> LatenessFilter:
     """Of two streams, the first of which has had an event."""
     memories = Memories(description(), rows_max=2)
     rows = np.array([memories.add("a", 1), memories.add("b", 2)])
-    records = memories.take(rows)
-    records["time"], records["seq"] = [newest, 0.0], [1, 0]
-    memories.put(rows, records)
+    memories.states["event_time"]["time"][rows], memories.states["seq"][rows] = [newest, 0.0], [1, 0]
     return LatenessFilter(TimeSettings.model_validate(settings), memories)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_lstm.core.trackers.anomaly import ALERT_THRESHOLD, KINDS
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.events import REASONS, Batch
 from stream_lstm.service.pipeline import recorder as chronicle_module
 from stream_lstm.service.pipeline.recorder import (
@@ -47,13 +47,10 @@ class Recorded:
         count = len(rows)
         values = np.arange(count, dtype=np.float64)[:, None]
         batch = Batch.timed(np.array(rows, np.intp), np.full(count, now), values)
-        reading = self.engine.apply(batch)
-        reading = reading._replace(
-            anomaly=np.array(anomaly, np.float64),
-            alert=np.array(alert or [False] * count),
-            kind=np.full(count, 2, np.int8),
-        )
-        self.recorder.record_batch(batch, reading, now)
+        predictions = self.engine.apply(batch)
+        predictions.records["anomaly"], predictions.records["kind"] = anomaly, 2
+        predictions.records["alert"] = alert or [False] * count
+        self.recorder.record_batch(batch, predictions, now)
 
     def anomalies(self, now: float = NOW) -> dict[int, float]:
         rows, much = self.recorder.recent_anomalies(now)
@@ -64,7 +61,7 @@ def test_an_alert_is_kept_with_what_was_expected() -> None:
     recorded = Recorded(2)
     for _ in range(3):
         recorded.apply([1, 2], [0.1, 0.2])
-    expected = recorded.memories.column("expected", np.array([2]))[0].tolist()
+    expected = recorded.memories.target_column("interval.expected", np.array([2]))[0].tolist()
     recorded.apply([1, 2], [0.1, 0.9], alert=[False, True])
     (incident,) = recorded.recorder.alerts
     assert (incident.stream, incident.seq, incident.anomaly, incident.kind) == ("1", 4, 0.9, KINDS[2])

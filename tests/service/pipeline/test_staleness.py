@@ -33,9 +33,7 @@ class Watched:
         for time in times:
             self.staleness.observe(row, time)
             self.registry.record_applied(row, 1, time)
-            record = self.memories.take(row)
-            record["seq"] += 1
-            self.memories.put(row, record)
+            self.memories.states["seq"][row] += 1
 
     def check(self, now: float) -> list[str]:
         self.reported.clear()

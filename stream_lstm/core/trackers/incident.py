@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from stream_lstm.compiler import compiled
-from stream_lstm.core.compiled.anomaly import Rarities
-from stream_lstm.core.compiled.record import Field, Float, Record
+from stream_lstm.core.record import Field, Float, Record
+from stream_lstm.core.trackers.anomaly import Rarities
 
 KINDS = ("", "surprise", "record", "level", "standstill", "drift")
 SURPRISE, RECORD, LEVEL, STANDSTILL, DRIFT = 1, 2, 3, 4, 5

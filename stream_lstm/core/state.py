@@ -1,4 +1,4 @@
-"""A stream's record, the model's weights and an event's prediction, each one numpy record.
+"""A stream's record and the model's weights, each one numpy record.
 
 Letters: F features, T targets, L layers of H units, I inputs, O outputs of the readout, K steps ahead, C
 labels. An axis that would be empty has length 1, as compiled code has no empty arrays in records.
@@ -6,24 +6,27 @@ labels. An axis that would be empty has length 1, as compiled code has no empty 
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+import re
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.compiled.accuracy import AccuracyState
-from stream_lstm.core.compiled.anomaly import AnomalyState
-from stream_lstm.core.compiled.event_time import EventTimeState
-from stream_lstm.core.compiled.experts import ExpertsState
-from stream_lstm.core.compiled.incident import IncidentState
-from stream_lstm.core.compiled.interval import IntervalState
-from stream_lstm.core.compiled.record import Doubles, Flag, Float, Floats, Int, Record, Small, layout
-from stream_lstm.core.compiled.scale import ScaleState
-from stream_lstm.core.compiled.seasonal import SeasonalState
 from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.input_names import INPUTS
 from stream_lstm.core.model.spec import ModelSpec
+from stream_lstm.core.record import Doubles, Field, Flag, Floats, Int, Record, layout
+from stream_lstm.core.trackers.accuracy import AccuracyState
+from stream_lstm.core.trackers.anomaly import AnomalyState
+from stream_lstm.core.trackers.event_time import EventTimeState
+from stream_lstm.core.trackers.experts import ExpertsState
+from stream_lstm.core.trackers.incident import IncidentState
+from stream_lstm.core.trackers.interval import IntervalState
+from stream_lstm.core.trackers.scale import ScaleState
+from stream_lstm.core.trackers.seasonal import SeasonalState
+from stream_lstm.events import EVENT_MAX
 
-INPUTS = ("value", "difference", "day", "week", "gap", "age")  # codes in `ModelRecord.inputs`
 READOUTS = ("step", "value", "classes")  # codes in `ModelRecord.readout_kind`
 
 
@@ -43,32 +46,13 @@ class StreamState(Record):
     seq: Int  # number of events so far
     event_time: EventTimeState
     incident: IncidentState
-    value: Annotated[Doubles, "<f8", "features"]  # of the last event
+    value: Annotated[
+        Doubles, "<f8", "features", Field("of the feature", False, -EVENT_MAX, EVENT_MAX)
+    ]  # last
     scale: Annotated[NDArray[np.void], ScaleState, "features"]
     ltm: Annotated[Floats, "<f4", "layers", "units"]
     stm: Annotated[Floats, "<f4", "layers", "units"]
     targets: Annotated[NDArray[np.void], TargetState, "targets"]
-
-
-class PredictionRecord(Record):
-    """Output for an event, see `stream_lstm.core.predictions`; NaN where there is nothing to say."""
-
-    seq: Int
-    anomaly: Float
-    incident_score: Float
-    expected: Annotated[Doubles, "<f8", "targets"]
-    trust: Annotated[Doubles, "<f8", "targets"]
-    error: Annotated[Doubles, "<f8", "targets"]
-    persistence: Annotated[Doubles, "<f8", "targets"]
-    relative_mae: Annotated[Doubles, "<f8", "targets"]
-    covered: Annotated[Doubles, "<f8", "targets"]
-    forecast: Annotated[Doubles, "<f8", "horizon", "targets"]
-    half_width: Annotated[Doubles, "<f8", "horizon", "targets"]
-    probabilities: Annotated[Doubles, "<f8", "labels"]
-    missed: Annotated[NDArray[np.uint8], "u1", "targets"]  # 1 or 0: numba has no arrays of flags in records
-    kind: Small
-    alert: Flag
-    late: Flag
 
 
 class ModelRecord(Record):
@@ -94,11 +78,44 @@ class Room(Record):
     """Room for the intermediate results of one event."""
 
     entering: Annotated[Floats, "<f4", "entering"]  # (I,)
-    sums: Annotated[Floats, "<f4", "gates"]  # (4H,)
+    sums: Annotated[Floats, "<f4", "layers", "gates"]  # (L, 4H) inputs of the gates
     outputs: Annotated[Floats, "<f4", "outputs"]  # (O,)
     deviation_before: Annotated[Doubles, "<f8", "features"]  # without this event
     width: Annotated[Doubles, "<f8", "targets"]  # of the next interval, in spreads
     seasonal_weight: Annotated[Doubles, "<f8", "targets"]  # of the seasonal expert in the forecast
+
+
+class RecordShape(NamedTuple):
+    """Sizes that decide how a stream's record is laid out."""
+
+    features: int
+    targets: int
+    layers: int
+    units: int
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> RecordShape:
+        """Of a model's records."""
+        return cls(len(spec.features), len(spec.targets), spec.layers, spec.units)
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The dtype of `StreamState`."""
+        return layout(StreamState, **self._replace(targets=max(self.targets, 1))._asdict())
+
+    def describe(self) -> str:
+        """The layout as text, as a state file has it: the shape, and a digest of the fields."""
+        digest = hashlib.sha256(repr(self.dtype.descr).encode()).hexdigest()[:16]
+        return " ".join([*(f"{name}={size}" for name, size in self._asdict().items()), f"fields={digest}"])
+
+    @classmethod
+    def parse(cls, text: str) -> RecordShape | None:
+        """The shape of a layout that `describe` returned; None if its fields are not this release's."""
+        try:
+            shape = cls(**{name: int(size) for name, size in re.findall(r"(\w+)=(\d+)(?= )", text)})
+        except TypeError:
+            return None
+        return shape if shape.describe() == text else None
 
 
 def sizes(spec: ModelSpec) -> dict[str, int]:
@@ -122,12 +139,7 @@ def sizes(spec: ModelSpec) -> dict[str, int]:
 
 def state_type(spec: ModelSpec) -> np.dtype[np.void]:
     """The dtype of a stream's record."""
-    return layout(StreamState, **sizes(spec))
-
-
-def prediction_type(spec: ModelSpec) -> np.dtype[np.void]:
-    """The dtype of a prediction."""
-    return layout(PredictionRecord, **sizes(spec))
+    return RecordShape.of(spec).dtype
 
 
 def room(spec: ModelSpec) -> NDArray[np.void]:
@@ -137,29 +149,38 @@ def room(spec: ModelSpec) -> NDArray[np.void]:
 
 def model_record(model: Model) -> NDArray[np.void]:
     """A model's weights, (1,) of `ModelRecord`."""
-    spec = model.spec
-    out = np.zeros(1, layout(ModelRecord, **sizes(spec)))
+    out = spec_record(model.spec)
     record = out[0]
     for n, weights in enumerate(model.layers):
         rows = np.concatenate([_side_by_side(weights.event), _side_by_side(weights.stm)])
-        target = record["further"][n - 1] if n else record["first"]
-        target[:] = rows
+        place = record["further"][n - 1] if n else record["first"]
+        place[:] = rows
         record["bias"][n] = weights.bias.reshape(-1)
     record["readout"], record["readout_bias"] = model.readout.weight, model.readout.bias
+    return out
+
+
+def spec_record(spec: ModelSpec) -> NDArray[np.void]:
+    """The same with weights of zero."""
+    out = np.zeros(1, layout(ModelRecord, **sizes(spec)))
+    record = out[0]
     record["fixed"] = spec.scaling == "fixed"
     if record["fixed"]:
         record["mean"], record["deviation"] = spec.mean, spec.deviation
-    index = {name: n for n, name in enumerate(spec.features)}
-    record["targets"] = len(spec.targets)
-    if spec.targets:
-        record["feature_of"] = [index.get(name, -1) for name in spec.targets]
-        if record["fixed"]:
-            record["target_mean"], record["target_deviation"] = spec.target_mean, spec.target_deviation
+    record["targets"], record["feature_of"] = len(spec.targets), feature_of(spec)
+    if spec.targets and record["fixed"]:
+        record["target_mean"], record["target_deviation"] = spec.target_mean, spec.target_deviation
     record["inputs"] = [INPUTS.index(name) for name in spec.inputs]
     record["readout_kind"] = READOUTS.index(spec.readout)
     return out
 
 
+def feature_of(spec: ModelSpec) -> NDArray[np.int64]:
+    """The feature that each target is, -1 of a target that events do not carry; not empty."""
+    index = {name: n for n, name in enumerate(spec.features)}
+    return np.array([index.get(name, -1) for name in spec.targets] or [-1], np.int64)
+
+
 def _side_by_side(gates: Floats) -> Floats:
-    """(4, 1, M, H) as (M, 4H)."""
-    return np.ascontiguousarray(gates[:, 0].transpose(1, 0, 2).reshape(gates.shape[2], -1))
+    """(4, M, H) as (M, 4H)."""
+    return np.ascontiguousarray(gates.transpose(1, 0, 2).reshape(gates.shape[1], -1))

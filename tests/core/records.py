@@ -1,0 +1,22 @@
+"""Records for tests that call a single compiled function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_lstm.compiler import is_compiled
+from stream_lstm.core.engine import apply
+from stream_lstm.core.record import Record, layout, readable
+
+
+def blank(record: type[Record], **sizes: int) -> Any:
+    """A record of zeros, as compiled functions take it, or as they do with the compiler off."""
+    return given(np.zeros(1, layout(record, **sizes)))
+
+
+def given(records: NDArray[np.void]) -> Any:
+    """The first of these records, likewise."""
+    return records[0] if is_compiled(apply) else readable(records)[0]
