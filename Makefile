@@ -59,6 +59,7 @@ lint: $(VENV)/.test ## run ruff and mypy
 bench: $(VENV)-bench/.bench ## measure throughput, latency, the engine, a million streams and the live page
 	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.pipeline $(ARGS)
+	PATH="$(TEST_PATH)" $(VENV)-bench/bin/python -m benchmarks.everyday
 	$(VENV)-bench/bin/python -m benchmarks.fed
 	$(VENV)-bench/bin/python -m benchmarks.profile
 	$(VENV)-bench/bin/python -m benchmarks.engine

@@ -54,22 +54,22 @@ class Contender:
         qos: of its subscription.
         events: number in one measurement; a slow contender gets fewer.
         suffix: of its predictions' topics, after the sensor's topic.
-        number: returns the number of the event that a prediction answers.
+        number: returns the number of the event that a prediction answers, by the number of topics.
     """
 
     name: str
     qos: int
     events: int
     suffix: str
-    number: Callable[[dict[str, Any]], int]
+    number: Callable[[dict[str, Any], int], int]
 
 
-def _by_seq(prediction: dict[str, Any]) -> int:
+def _by_seq(prediction: dict[str, Any], topics: int) -> int:
     """Event number from the service's stream and `seq`, which counts each stream's events."""
-    return (int(prediction["seq"]) - 1) * TOPICS + int(prediction["stream"][9:13])
+    return (int(prediction["seq"]) - 1) * topics + int(prediction["stream"][9:13])
 
 
-def _by_number(answer: dict[str, Any]) -> int:
+def _by_number(answer: dict[str, Any], topics: int) -> int:
     """Event number from the payload's own `seq`, which the other contenders send back."""
     return int(answer["seq"]) - SEQ_FROM
 
@@ -175,14 +175,24 @@ def _mark(contender: Contender, event: int) -> str:
     return f'"seq":{event // TOPICS + 1},' if contender.suffix else str(SEQ_FROM + event)
 
 
-def latency(contender: Contender, cores: list[int], rate: int) -> dict[str, float]:
-    """Milliseconds from sending an event to receiving its prediction, at a constant rate."""
-    with running(contender, cores) as (port, _):
+def latency(
+    contender: Contender,
+    cores: list[int],
+    rate: int,
+    *,
+    topics: int = TOPICS,
+    seconds: float = LATENCY_SECONDS,
+) -> dict[str, float]:
+    """Milliseconds from sending an event to receiving its prediction, and CPU, at a constant rate.
+
+    The first second is left out of the delays, and all before the first event of the CPU.
+    """
+    with running(contender, cores) as (port, pid):
         reader = Client(port, "reader")
         reader.subscribe("predictions/#")
         reader.socket.setblocking(False)
         sensors = Sensors(port, window=60_000)
-        count = int(rate * LATENCY_SECONDS)
+        count = int(rate * seconds)
         times: list[float] = []
         arrived: dict[int, float] = {}
 
@@ -190,13 +200,16 @@ def latency(contender: Contender, cores: list[int], rate: int) -> dict[str, floa
             try:
                 for packet in reader.packets():
                     if isinstance(packet, mqtt5.PublishPacket):
-                        arrived[contender.number(msgspec.json.decode(packet.payload))] = time.monotonic()
+                        answer = msgspec.json.decode(packet.payload)
+                        arrived[contender.number(answer, topics)] = time.monotonic()
             except BlockingIOError:
                 pass
 
-        frames = Frames(0, count, topics=TOPICS, qos=contender.qos)
+        frames = Frames(0, count, topics=topics, qos=contender.qos)
+        begun, before = time.monotonic(), machine.cpu_seconds(pid)
         sensors.send(frames, qos=contender.qos, rate=rate, beside=read, times=times, reader=reader)
         end = time.monotonic() + LATE_ANSWER_SECONDS_MAX
+        share = (machine.cpu_seconds(pid) - before) / (time.monotonic() - begun)
         while len(arrived) < count and time.monotonic() < end:
             read()
             time.sleep(0.0002)
@@ -207,6 +220,7 @@ def latency(contender: Contender, cores: list[int], rate: int) -> dict[str, floa
             "p50_ms": percentiles[49],
             "p99_ms": percentiles[98],
             "unanswered": float(count - len(arrived)),
+            "cpu_share": share,
         }
 
 
