@@ -44,7 +44,7 @@ def default_spec() -> ModelSpec:
 INPUTS = default_spec().inputs_width
 
 
-def random_model(units: int) -> model_file.Model:
+def random_model(units: int) -> model_file.LstmModel:
     """Model like the default one, with another number of units and random weights."""
     spec = structs.replace(default_spec(), units=units, name=f"random{units}")
     rng = np.random.default_rng(0)

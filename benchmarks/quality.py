@@ -35,7 +35,7 @@ from stream_lstm.backtest.evaluation import (
 from stream_lstm.backtest.files import Series, read
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.events import Batch
 from stream_lstm.recordings import parse_time
 from stream_lstm.service.assembly import load_model
@@ -110,7 +110,7 @@ def deep_river(times: Doubles, values: Doubles) -> Doubles:
 
 
 def measure(
-    model: Model, streams: Sequence[Series], methods: dict[str, Method]
+    model: LstmModel, streams: Sequence[Series], methods: dict[str, Method]
 ) -> tuple[list[Result], list[StreamRun], dict[str, float]]:
     """Evaluate the model and the other methods.
 
@@ -132,7 +132,7 @@ def measure(
     return results, runs, {name: 1e6 * spent / events for name, spent in seconds.items()}
 
 
-def event_cost(model: Model) -> float:
+def event_cost(model: LstmModel) -> float:
     """Microseconds an event of the whole engine (scale to anomaly score), at batch 256."""
     engine = Engine(model, Memories(model.spec, rows_max=BATCH))
     rows = np.array([engine.memories.add(str(n), n + 1) for n in range(BATCH)], np.intp)

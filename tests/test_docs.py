@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -14,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_lstm import cli
-from stream_lstm.core.codec.encoder import Prediction
+from stream_lstm.core.codec.encoder import PredictionMessage
 from stream_lstm.core.model.file import from_bytes
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 from stream_lstm.core.views import history
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
 DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"(?P<mark><!-- not run: .+ -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-KINDS = {"console", "toml", "text", "json"}
+KINDS = {"console", "toml", "text", "json", "python"}
 
 
 class Block(NamedTuple):
@@ -80,6 +81,14 @@ def test_settings_blocks_load(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json"], ids=name)
 def test_json_blocks_parse(block: Block) -> None:
     assert json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "python" and b.run], ids=name)
+def test_python_blocks_run(block: Block) -> None:
+    """From the root of the repository, as a user has it."""
+    command = [sys.executable, "-W", "error", "-c", block.text]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "console"], ids=name)
@@ -141,7 +150,7 @@ def test_the_table_of_commands_is_complete() -> None:
 
 def test_every_field_of_a_prediction_is_documented() -> None:
     documented = table("docs/predictions.md", "## A prediction")
-    assert documented == list(Prediction.__struct_fields__)
+    assert documented == list(PredictionMessage.__struct_fields__)
 
 
 def test_every_reason_for_rejection_is_documented() -> None:

@@ -34,6 +34,7 @@ PACKAGES: dict[str, set[str]] = {
     "demo": {"service", "cli.terminal"},
     "backtest": {"core", "web"},
     "train": {"core", "backtest"},
+    "forecast": {"core"},
     "models": set(),
     "web": set(),
 }

@@ -17,7 +17,7 @@ from stream_lstm.backtest import baselines
 from stream_lstm.backtest.files import Series
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.events import Batch
 
@@ -110,7 +110,7 @@ class Evaluation(NamedTuple):
 
 
 def run_streams(
-    model: Model, streams: Sequence[Series], progress: Callable[[int], object] = int
+    model: LstmModel, streams: Sequence[Series], progress: Callable[[int], object] = int
 ) -> list[StreamRun]:
     """Run streams through an engine as the service has it, one after the other.
 
@@ -185,7 +185,7 @@ def evaluate_stream(stream: Series, run: StreamRun, *, with_least_squares: bool 
     )
 
 
-def evaluate(model: Model, streams: Sequence[Series]) -> list[Evaluation]:
+def evaluate(model: LstmModel, streams: Sequence[Series]) -> list[Evaluation]:
     """Run and evaluate streams, without least squares."""
     runs = zip(streams, run_streams(model, streams), strict=True)
     return [evaluate_stream(stream, run, with_least_squares=False) for stream, run in runs]

@@ -11,7 +11,7 @@ import click
 from stream_lstm.backtest import files, report
 from stream_lstm.backtest.evaluation import Evaluation, StreamRun, evaluate_stream, run_streams
 from stream_lstm.backtest.files import Series
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.errors import SettingsError
 
 NAME_WIDTH = 44
@@ -19,7 +19,7 @@ NAME_WIDTH = 44
 
 def backtest(
     paths: Sequence[Path],
-    model: Model,
+    model: LstmModel,
     *,
     time: str | None,
     values: Sequence[str],
@@ -58,7 +58,7 @@ def backtest(
 
 
 def _reports(
-    model: Model,
+    model: LstmModel,
     streams: Sequence[Series],
     courses: Sequence[StreamRun],
     figures: Sequence[Evaluation],

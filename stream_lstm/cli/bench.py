@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.events import Batch
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
@@ -39,7 +39,7 @@ def bench(path: Path | None, batches: Sequence[int], *, as_json: bool) -> None:
         click.echo(in_json(of | {"batches": found}))
 
 
-def model_engine(model: Model, streams: int) -> Engine:
+def model_engine(model: LstmModel, streams: int) -> Engine:
     """An engine with a number of blank streams, in the rows from 1 on."""
     memories = Memories(model.spec, rows_max=streams)
     for n in range(streams):

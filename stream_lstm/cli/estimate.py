@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.state import state_type
 from stream_lstm.core.views.history import HistorySize
 
@@ -50,7 +50,7 @@ class Estimate(NamedTuple):
         ]
 
 
-def estimate(model: Model, streams: int, *, recent_events: int) -> Estimate:
+def estimate(model: LstmModel, streams: int, *, recent_events: int) -> Estimate:
     """Estimate memory and disk.
 
     Args:

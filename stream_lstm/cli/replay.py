@@ -19,7 +19,7 @@ from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.codec.timestamps import epoch_seconds
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.errors import SettingsError
 from stream_lstm.events import Clock, Events
 from stream_lstm.recordings import Recording, read, schedule
@@ -68,7 +68,7 @@ def _print(lines: Iterable[bytes]) -> None:
         sys.stdout.buffer.write(line + b"\n")
 
 
-def _through(model: Model, batches: Iterable[Events]) -> Iterator[bytes]:
+def _through(model: LstmModel, batches: Iterable[Events]) -> Iterator[bytes]:
     """Predictions for events in order, starting with blank memories."""
     encoder = Encoder(model.id, model.spec)
     features = len(model.spec.features)
@@ -96,7 +96,7 @@ def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Even
     yield events
 
 
-def _of_journal(path: Path, model: Model) -> Iterator[Events]:
+def _of_journal(path: Path, model: LstmModel) -> Iterator[Events]:
     """The events in a state file's journal, from its oldest entry on."""
     database = Database.open_read_only(path)
     try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_lstm.compiler import compiled, is_compiled
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs, readout
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.predictions import PredictionRecord, Predictions, prediction_type
 from stream_lstm.core.record import Doubles, readable
 from stream_lstm.core.state import ModelRecord, Room, StreamState, model_record, room
@@ -47,7 +47,7 @@ class Engine:
         interval: target share of values inside their interval.
     """
 
-    def __init__(self, model: Model, memories: Memories, *, interval: float = interval.INTERVAL) -> None:
+    def __init__(self, model: LstmModel, memories: Memories, *, interval: float = interval.INTERVAL) -> None:
         self.model = model
         self.memories = memories
         self._prediction_type = prediction_type(model.spec)

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.model.input_names import INPUTS
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.record import Doubles, Field, Flag, Floats, Int, Record, layout
@@ -147,7 +147,7 @@ def room(spec: ModelSpec) -> NDArray[np.void]:
     return np.zeros(1, layout(Room, **sizes(spec)))
 
 
-def model_record(model: Model) -> NDArray[np.void]:
+def model_record(model: LstmModel) -> NDArray[np.void]:
     """A model's weights, (1,) of `ModelRecord`."""
     out = spec_record(model.spec)
     record = out[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from stream_lstm.core import conversion
 from stream_lstm.core.codec.decoder import Decoder
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.state import RecordShape
 from stream_lstm.errors import ModelError, SettingsError
 from stream_lstm.service import tls
@@ -18,7 +18,7 @@ from stream_lstm.service.settings import MqttSettings, Settings
 from stream_lstm.store.files import FormerLayout, Identity
 
 
-def load_model(path: Path | None) -> Model:
+def load_model(path: Path | None) -> LstmModel:
     """Load a model file.
 
     Args:
@@ -36,13 +36,13 @@ def load_model(path: Path | None) -> Model:
         raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
 
 
-def identity(model: Model) -> Identity:
+def identity(model: LstmModel) -> Identity:
     """The identity that a state file of this model carries."""
     shape = RecordShape.of(model.spec)
     return Identity(model=model.id, row=shape.describe(), row_bytes=shape.dtype.itemsize)
 
 
-def former_layouts(model: Model) -> list[FormerLayout]:
+def former_layouts(model: LstmModel) -> list[FormerLayout]:
     """Layouts of earlier releases whose records this one converts."""
     shape = RecordShape.of(model.spec)
 
@@ -53,7 +53,7 @@ def former_layouts(model: Model) -> list[FormerLayout]:
     return [FormerLayout(conversion.former_layout(shape), former.itemsize, convert)]
 
 
-def decoder(settings: Settings, model: Model) -> Decoder:
+def decoder(settings: Settings, model: LstmModel) -> Decoder:
     """Build the decoder of the subscriptions.
 
     Raises:

@@ -13,7 +13,7 @@ import pytest
 
 from stream_lstm.cli.inspect import InspectOptions, inspect
 from stream_lstm.core.model import file as model_file
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.errors import StateMismatch
 from stream_lstm.events import Batch
 from stream_lstm.service.assembly import identity
@@ -26,7 +26,7 @@ from tests.store.entries import alter, entry
 NAMES = ["x/steady", "x/Wild", "y/\x1b[2Jred", "z/young", "z/new"]
 
 
-def written(path: Path, model: Model, *, seen: float = 1e9) -> Path:
+def written(path: Path, model: LstmModel, *, seen: float = 1e9) -> Path:
     """A state file: the last stream has no checkpoint, the one before it a single event."""
     running, rng = engine(model, 4), np.random.default_rng(1)
     wide = len(model.spec.features)

@@ -44,7 +44,7 @@ def tensors(of: ModelSpec, seed: int = 0) -> Tensors:
     return made
 
 
-def random_model(seed: int = 0, **changes: Any) -> model_file.Model:
+def random_model(seed: int = 0, **changes: Any) -> model_file.LstmModel:
     of = description(**changes)
     return model_file.from_bytes(model_file.to_bytes(of, tensors(of, seed)))
 
@@ -79,7 +79,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def engine(made: model_file.Model, streams: int, *, streams_max: int = 400) -> Engine:
+def engine(made: model_file.LstmModel, streams: int, *, streams_max: int = 400) -> Engine:
     """An engine with streams in rows 1, 2, …"""
     running = Engine(made, Memories(made.spec, rows_max=streams_max))
     for n in range(streams):

@@ -22,7 +22,7 @@ NAMES = [f"f{n}" for n in range(FEATURES)]
 GOLDEN = safetensors.numpy.load_file(Path(__file__).parent / "golden" / "golden.safetensors")
 
 
-def converted(weights: State, **changes: Any) -> model_file.Model:
+def converted(weights: State, **changes: Any) -> model_file.LstmModel:
     options: dict[str, Any] = {
         "source": "pump.safetensors",
         "name": "pump",
@@ -32,7 +32,7 @@ def converted(weights: State, **changes: Any) -> model_file.Model:
     return model_file.from_bytes(convert(safetensors.numpy.save(weights), **(options | changes)))
 
 
-def predicted(model: model_file.Model, values: NDArray[np.float32]) -> NDArray[np.float64]:
+def predicted(model: model_file.LstmModel, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """The engine's predictions for one stream, event by event."""
     memories = Memories(model.spec, rows_max=1)
     engine = Engine(model, memories)

@@ -39,7 +39,7 @@ class Details(msgspec.Struct, gc=False):
     covered: Numbers
 
 
-class Prediction(msgspec.Struct, gc=False):
+class PredictionMessage(msgspec.Struct, gc=False):
     """One event's prediction, as published; `docs/predictions.md` explains each field."""
 
     stream: str
@@ -97,7 +97,7 @@ class Encoder:
                 prediction.frozen = True if mark & FROZEN else UNSET
         return list(map(self._json.encode, out))
 
-    def _plain(self, events: Events, predictions: Predictions) -> list[Prediction]:
+    def _plain(self, events: Events, predictions: Predictions) -> list[PredictionMessage]:
         """Predictions of single numbers. Made column by column, because it is on the hot path."""
         coming, half_width = predictions.prediction[:, 0], predictions.half_width[:, 0, 0]
         anomaly = predictions.anomaly.tolist()
@@ -112,7 +112,7 @@ class Encoder:
             clocks = [CLOCKS[mark & CLOCK_BITS] for mark in events.marks]
         return list(
             map(
-                Prediction,
+                PredictionMessage,
                 events.keys,
                 predictions.seq.tolist(),
                 events.times,
@@ -129,12 +129,12 @@ class Encoder:
             )
         )
 
-    def _named(self, events: Events, predictions: Predictions) -> list[Prediction]:
+    def _named(self, events: Events, predictions: Predictions) -> list[PredictionMessage]:
         """Predictions of several numbers, or of labels."""
         features = len(self._features)
         out = []
         for n, key in enumerate(events.keys):
-            prediction = Prediction(
+            prediction = PredictionMessage(
                 stream=key,
                 seq=int(predictions.seq[n]),
                 time=events.times[n],
@@ -162,7 +162,7 @@ class Encoder:
             out.append(prediction)
         return out
 
-    def _set_targets(self, prediction: Prediction, predictions: Predictions, n: int) -> None:
+    def _set_targets(self, prediction: PredictionMessage, predictions: Predictions, n: int) -> None:
         coming, half_width = predictions.prediction[n].tolist(), predictions.half_width[n, 0].tolist()
         known = prediction.seq > 1
         prediction.expected = self._naming.target(predictions.expected[n].tolist()) if known else None
@@ -177,7 +177,7 @@ class Encoder:
         by_target = found if isinstance(found, dict) else {}
         return {name: ends for name, ends in by_target.items() if ends is not None} or None
 
-    def _add_details(self, out: list[Prediction], predictions: Predictions) -> None:
+    def _add_details(self, out: list[PredictionMessage], predictions: Predictions) -> None:
         warm = (predictions.seq >= WARM_EVENTS).tolist()
         relative_mae, covered = (
             self._numbers(column.round(DIGITS)) for column in (predictions.relative_mae, predictions.covered)
@@ -185,7 +185,7 @@ class Encoder:
         for prediction, *details in zip(out, warm, relative_mae, covered, strict=True):
             prediction.details = Details(*details)
 
-    def _add_forecast(self, out: list[Prediction], predictions: Predictions) -> None:
+    def _add_forecast(self, out: list[PredictionMessage], predictions: Predictions) -> None:
         steps = []
         for k, ahead in enumerate(self._horizon):
             coming, half_width = predictions.forecast[:, k], predictions.half_width[:, k]

@@ -44,7 +44,7 @@ class Readout(NamedTuple):
     bias: Floats  # (O,)
 
 
-class Model(NamedTuple):
+class LstmModel(NamedTuple):
     """Weights that fit their specification.
 
     Attributes:
@@ -69,7 +69,7 @@ def to_bytes(spec: ModelSpec, tensors: Mapping[str, NDArray[np.float32]]) -> byt
     return safetensors.numpy.save(stored, metadata)
 
 
-def from_bytes(content: bytes, *, source: str = "model") -> Model:
+def from_bytes(content: bytes, *, source: str = "model") -> LstmModel:
     """Read a model file.
 
     Args:
@@ -104,7 +104,7 @@ def from_bytes(content: bytes, *, source: str = "model") -> Model:
         for n in range(spec.layers)
     )
     readout = Readout(tensors["readout.weight"], tensors["readout.bias"])
-    return Model(f"{spec.name}:{digest}", spec, layers, readout)
+    return LstmModel(f"{spec.name}:{digest}", spec, layers, readout)
 
 
 def _metadata(content: bytes) -> dict[str, str]:

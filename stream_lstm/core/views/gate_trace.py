@@ -16,7 +16,7 @@ from stream_lstm.compiler import compiled
 from stream_lstm.core.elementary import sigmoid, tanh
 from stream_lstm.core.engine import Engine, are_rows, push
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.predictions import Predictions, prediction_type
 from stream_lstm.core.record import Doubles, Floats, Record, layout
 from stream_lstm.core.state import Room, StreamState, sizes
@@ -97,7 +97,7 @@ def _record(state: StreamState, space: Room, out: GateRecord) -> None:
             out.stm[layer, n] = state.stm[layer, n]
 
 
-def trace(model: Model, segments: Sequence[Segment], *, interval: float) -> Iterator[Trace | None]:
+def trace(model: LstmModel, segments: Sequence[Segment], *, interval: float) -> Iterator[Trace | None]:
     """Apply the events of all segments once more.
 
     Args:

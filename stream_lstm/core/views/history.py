@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.state import state_type
@@ -101,7 +101,7 @@ class History:
     """
 
     def __init__(
-        self, model: Model, memories: Memories, longest_gap: NDArray[np.float32], *, events_max: int
+        self, model: LstmModel, memories: Memories, longest_gap: NDArray[np.float32], *, events_max: int
     ) -> None:
         size = HistorySize.of(model.spec, events_max)
         self.event_type = size.event

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views.history import History
@@ -82,7 +82,7 @@ class Recorder:
     """
 
     def __init__(
-        self, model: Model, memories: Memories, registry: Registry, *, recent_events_max: int
+        self, model: LstmModel, memories: Memories, registry: Registry, *, recent_events_max: int
     ) -> None:
         self._memories = memories
         self._registry = registry

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream_lstm.core.dedup import DedupWindow
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import NULL_ROW, Memories
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.events import Events
 from stream_lstm.service.broker import Publication
@@ -72,7 +72,7 @@ def spare_rows(batch_events_max: int) -> int:
 
 def recover(
     database: Database,
-    model: Model,
+    model: LstmModel,
     builder: PublicationBuilder,
     *,
     streams_max: int,

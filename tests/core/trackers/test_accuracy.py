@@ -19,7 +19,7 @@ def updated(errors: list[float], steps: list[float], missed: list[bool]) -> tupl
         state[name] = 7.0  # of another stream: ignored at the first event
     for seq, (error, step, out) in enumerate(zip(errors, steps, missed, strict=True), 1):
         found = accuracy.update(state, error, step, out, seq, True)
-    assert found == (state["mae"], state["naive_mae"], state["coverage"])
+    assert tuple(found) == (state["mae"], state["naive_mae"], state["coverage"])
     return found, state
 
 

@@ -54,6 +54,12 @@ def test_after_ten_late_events_in_a_row_the_time_follows_them() -> None:
     assert found[-1].time == 9e8 + 19
 
 
+def test_late_events_among_others_never_move_the_time() -> None:
+    found = updated([100.0] + [130.0, 90.0] * 2 * LATE_IN_A_ROW_MAX)
+    assert [step.late for step in found] == [False] + [False, True] * 2 * LATE_IN_A_ROW_MAX
+    assert {float(step.time) for step in found[1:]} == {130.0}
+
+
 def test_an_uncertain_time_gives_no_gap() -> None:
     found = updated([0.0, 60.0, 120.0, 121.0, 121.0, 181.0], uncertain=(4, 5))
     assert found[3].gap == found[4].gap == found[4].usual_gap == pytest.approx(np.log10(60.0))

@@ -72,7 +72,7 @@ def test_the_day_is_kept_when_the_scale_changes() -> None:
 
 
 def test_an_outlier_is_not_kept() -> None:
-    values = np.zeros(3 * SLOTS)
+    values = np.full(3 * SLOTS, 2.0)
     values[[100, 100 + SLOTS]] = 50.0
     assert not any(steps_after(values))
 
@@ -123,6 +123,34 @@ def test_a_frozen_stream_keeps_its_day_and_its_scale() -> None:
 def test_a_slot_holds_steps_within_its_byte_and_nothing_else(steps: float, slot: int) -> None:
     for quantized in (seasonal._quantized, getattr(seasonal._quantized, "function", seasonal._quantized)):
         assert quantized(steps) == slot
+
+
+@pytest.mark.parametrize("steps", [-127.0, -1.0, 0.0, 1.0, 126.0])
+def test_a_slots_steps_are_read_back(steps: float) -> None:
+    assert seasonal._steps(seasonal._quantized(steps)) == steps
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "changes"),
+    [
+        (3.0, 3.0, False),
+        (-1.0, 0.34, False),
+        (3.1, 1.0, True),
+        (-1.1, 1.0, True),
+        (1.0, 3.1, True),
+        (1.0, 0.33, True),
+    ],
+)
+def test_a_day_is_quantized_anew_in_a_much_changed_scale(
+    mean: float, deviation: float, changes: bool
+) -> None:
+    state = scaled()
+    state["slots"][0] = 17  # the value 2
+    seasonal.update(state, mean, deviation, 2.0, event(4), 5, True)
+    assert (state["base"], state["unit"]) == ((mean, deviation) if changes else (1.0, 1.0))
+    assert state["base"] + seasonal._steps(int(state["slots"][0])) * state["unit"] / 16 == pytest.approx(
+        2.0, abs=deviation / 32
+    )
 
 
 def test_a_constant_is_the_logarithm_that_it_says() -> None:

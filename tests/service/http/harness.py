@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.compilation import compile_ahead
-from stream_lstm.core.model.file import Model
+from stream_lstm.core.model.file import LstmModel
 from stream_lstm.events import Events
 from stream_lstm.service.assembly import identity, load_model
 from stream_lstm.service.http import HttpContext, WebRoutes
@@ -61,7 +61,7 @@ class Harness:
         features: F, of the model.
     """
 
-    def __init__(self, path: Path, *, model: Model = MODEL, kept: int = 1_000, **settings: Any) -> None:
+    def __init__(self, path: Path, *, model: LstmModel = MODEL, kept: int = 1_000, **settings: Any) -> None:
         self.settings = Settings(
             state={"path": path}, http={"recent_events_max": kept, **settings.pop("http", {})}, **settings
         )

@@ -1,0 +1,1 @@
+"""Python interface of the engine: a forecaster, its model, its predictions."""
