@@ -24,7 +24,7 @@ class Gates(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What one event said; a model of several features or targets has objects by name instead of numbers.
+    """Outcome of one event; a model of several features or targets has objects by name instead of numbers.
 
     Attributes:
         stream: its name.
