@@ -40,9 +40,12 @@ def test_noise_of_any_kind_rarely_raises_an_alert(kind: str) -> None:
 def test_the_frequent_records_of_a_walk_and_a_counter_become_normal() -> None:
     walk = np.random.default_rng(5).normal(0, 1, 6_000).cumsum()
     assert len(scored(walk, [1.0] * 6_000).alerts()) <= 4
-    counter = scored(range(6_000), [0.1] * 6_000)
-    assert len(counter.alerts()) <= 1
-    assert counter.anomaly[-1] < 0.05 < counter.anomaly.max()
+    assert len(scored(range(6_000), [0.1] * 6_000).alerts()) <= 1
+
+
+def test_a_record_at_every_event_becomes_normal() -> None:
+    growing = scored(1.03 ** np.arange(4_000), [0.1] * 4_000)
+    assert growing.anomaly[-1] < 0.05 < growing.anomaly.max()
 
 
 def test_a_large_error_is_the_more_surprising_the_more_events_came_before() -> None:

@@ -85,12 +85,21 @@ def test_the_score_is_the_surprise_and_the_largest_other_rarity_of_one_target() 
         ([rarities(0.1, 0.2, 0.3, 0.2, peak=0.33)], "drift"),
         ([rarities(0.1, 0.2), rarities(0.3)], "surprise"),
         ([rarities(level=0.5), rarities(peak=0.5)], "level"),
+        ([rarities(level=0.5, peak=0.5), rarities()], "level"),
     ],
 )
 def test_the_kind_is_that_of_the_largest_rarity_of_all_targets(
     targets: list[Rarities], expected: str
 ) -> None:
     assert kind(*targets) == expected
+
+
+def test_within_a_cooldown_an_alert_is_raised_only_by_an_event_30_times_rarer() -> None:
+    state, found = blank(IncidentState), []
+    for seq, number in enumerate((0.5, 0.4, 0.7, 0.6, 0.96), 1):
+        found.append(incident.update(state, score(rarities(number)), seq, True))
+    assert [verdict.alert for verdict in found] == [True, False, False, False, True]
+    assert [verdict.incident_score for verdict in found] == [0.5, 0.0, 0.7, 0.0, 0.96]
 
 
 def test_an_event_of_uncertain_time_neither_starts_nor_shortens_a_cooldown() -> None:
