@@ -37,6 +37,7 @@ SOURCES = (
 )  # all that a compiled function can depend on
 FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # numba's own name for it
 OTHERS_WRITE = 0o022
+RELEASES_KEPT = 3  # beside the present one: a machine may run several, and each has a few megabytes
 PYTHON = sys.implementation.cache_tag  # each has a folder of its own
 
 
@@ -141,13 +142,14 @@ def _is_private(path: Path) -> bool:
 
 
 def _make_folder(path: Path) -> None:
-    """Make the folder, and remove those of other releases under the same Python."""
+    """Make the folder, and remove the oldest of other releases under the same Python."""
     if path.is_dir():
         return
     path.mkdir(mode=0o700, parents=True)
-    for other in path.parent.glob(f"{PYTHON}-*"):
-        if other != path:
-            shutil.rmtree(other, ignore_errors=True)
+    others = [other for other in path.parent.glob(f"{PYTHON}-*") if other != path]
+    others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
+    for other in others[RELEASES_KEPT:]:
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -10,13 +10,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+import msgspec
 
 from stream_lstm.demo import embedded
 from stream_lstm.errors import SettingsError, StreamLstmError
 
 START_SECONDS_MAX = 15.0  # a trade-off: longer than a start on a loaded machine, and a hang ends
 STOP_SECONDS_MAX = 15.0  # above the 10 s that the service takes at most to finish its work
+REPORTED_SECONDS = 2.0  # a usual start takes less
 POLL_SECONDS = 0.02  # a trade-off: a start is noticed soon, and the wait costs little processor time
 # No limits: the broker must queue all messages that its one subscriber has not read yet.
 MOSQUITTO = """listener {port} 127.0.0.1
@@ -119,6 +125,39 @@ def broker(folder: Path, port: int) -> tuple[str, Child]:
     config.write_text(embedded.CONFIG.format(port=port))
     command = [sys.executable, "-m", "stream_lstm.demo.embedded", str(config)]
     return "iotcore", Child(command, log=folder / "broker.log")
+
+
+def until_ready(http: int, child: Child, report: Callable[[str], object]) -> None:
+    """Wait until a service is ready; report what it waits for if that takes longer, such as compiling.
+
+    Args:
+        http: its HTTP port on 127.0.0.1.
+
+    Raises:
+        StreamLstmError: the service has ended.
+    """
+    begun, reported = time.monotonic(), ""
+    while (obstacle := _obstacle(http)) is not None:
+        if child.ended:
+            raise StreamLstmError(f"the service ended at its start:\n{child.log_tail()}")
+        if obstacle != reported and time.monotonic() - begun >= REPORTED_SECONDS:
+            report(f"waiting: {obstacle}")
+            reported = obstacle
+        time.sleep(POLL_SECONDS)
+
+
+def _obstacle(http: int) -> str | None:
+    """Why a service is not ready, as `/readyz` says; None if it is."""
+    connection = HTTPConnection("127.0.0.1", http, timeout=START_SECONDS_MAX)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        obstacles = msgspec.json.decode(answer.read())["obstacles"]
+        return None if answer.status == HTTPStatus.OK else ", ".join(obstacles)
+    except (OSError, HTTPException, msgspec.DecodeError) as error:
+        return str(error)
+    finally:
+        connection.close()
 
 
 def until_listening(port: int, child: Child) -> None:

@@ -19,7 +19,7 @@ import aiomqtt
 from stream_lstm import recordings
 from stream_lstm.cli.terminal import screen
 from stream_lstm.demo import display as displays
-from stream_lstm.demo.broker import Child, broker, free_port, until_listening
+from stream_lstm.demo.broker import Child, broker, free_port, until_listening, until_ready
 from stream_lstm.demo.client import Client, broker_error
 from stream_lstm.demo.display import Display
 from stream_lstm.demo.publisher import Publisher, publications
@@ -60,7 +60,7 @@ def run_demo(*, seconds: float | None, speed: float | None, plain: bool) -> int:
     results = Results()
     begun = time.monotonic()
     try:
-        with _children(folder) as (name, port, http):
+        with _children(folder, display) as (name, port, http):
             display.print(f"live page: http://127.0.0.1:{http}/; broker: {name} on port {port}")
             begun = time.monotonic()
             with contextlib.suppress(KeyboardInterrupt):
@@ -78,8 +78,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def _children(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Broker and service, listening, for as long as the block lasts.
+def _children(folder: Path, display: Display) -> Iterator[tuple[str, int, int]]:
+    """Broker and service, ready, for as long as the block lasts.
 
     Yields:
         The broker's name, its port, and the port of the service's HTTP.
@@ -93,6 +93,7 @@ def _children(folder: Path) -> Iterator[tuple[str, int, int]]:
         until_listening(port, broker_child)
         with Child(command, log=folder / "service.log") as service:
             until_listening(http, service)
+            until_ready(http, service, display.print)
             try:
                 yield name, port, http
             finally:

@@ -143,14 +143,15 @@ def test_the_folder_follows_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cache.folder().parents[1] == tmp_path / ".cache"  # type: ignore[union-attr]
 
 
-def test_folders_of_other_releases_are_removed_and_nothing_else(root: Path) -> None:
-    old, other_python = root / f"{cache.PYTHON}-0123456789abcdef", root / "cpython-27-0123456789abcdef"
-    for folder in (old, other_python):
-        folder.mkdir(parents=True)
-        (folder / "some.pickle").write_bytes(b"")
+def test_the_oldest_folders_of_other_releases_are_removed_and_nothing_else(root: Path) -> None:
+    names = [f"{cache.PYTHON}-{n:016x}" for n in range(cache.RELEASES_KEPT + 2)]
+    for age, name in enumerate([*names, "cpython-27-0123456789abcdef"]):
+        (root / name).mkdir(parents=True)
+        (root / name / "some.pickle").write_bytes(b"")
+        os.utime(root / name, (1e9 - age, 1e9 - age))
     fresh()(0.1)
-    assert not old.exists()
-    assert other_python.exists()
+    assert [(root / name).exists() for name in names] == [True] * cache.RELEASES_KEPT + [False] * 2
+    assert (root / "cpython-27-0123456789abcdef").exists()
 
 
 def test_the_folder_is_private(root: Path) -> None:
