@@ -15,7 +15,7 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
     && /opt/stream-lstm/bin/pip install --quiet --no-deps --no-index /wheels/*.whl \
     && /opt/stream-lstm/bin/pip uninstall --quiet --yes pip \
     && for level in $(/opt/stream-lstm/bin/python -c "import platform; print('x86-64-v3 x86-64-v2' if platform.machine() == 'x86_64' else 'generic')"); do \
-        /opt/stream-lstm/bin/stream-lstm compile --level $level --into /opt/stream-lstm/share || exit 1; done \
+        /opt/stream-lstm/bin/stream-lstm compile --level "$level" --into /opt/stream-lstm/share || exit 1; done \
     && find /opt/stream-lstm -type d \( -name tests -o -name f2py -o -name _pyinstaller -o -path "*/_core/include" \) -prune -exec rm -rf {} + \
     && find /opt/stream-lstm -type f -regex ".*\.\(pyi\|pyx\|pxd\|c\|h\|a\|hash\)" -delete
 
