@@ -29,7 +29,7 @@ PACKAGES: dict[str, set[str]] = {
     "compiler": set(),
     "core": {"compiler"},
     "store": set(),
-    "service": {"core", "store"},
+    "service": {"compiler", "core", "store"},
     "cli": {"compiler", "core", "store", "service", "backtest", "train", "demo"},
     "demo": {"service", "cli.terminal"},
     "backtest": {"core", "web"},

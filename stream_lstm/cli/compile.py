@@ -36,12 +36,10 @@ def compile_engine(model: Path | None, *, for_level: str | None, into: Path | No
     if into is not None:
         os.environ[FOLDER_VARIABLE] = str(into.absolute())
     from stream_lstm.compiler import cache
-    from stream_lstm.core.compilation import compile_ahead
-    from stream_lstm.core.engine import Engine
-    from stream_lstm.core.memory import Memories
+    from stream_lstm.service.compilation import compile_service
 
     used, started = load_model(model), time.perf_counter()
-    compile_ahead(Engine(used, Memories(used.spec, rows_max=1)))
+    compile_service(used)
     folder, seconds = cache.folder(), round(time.perf_counter() - started, 1)
     files = list(folder.glob("*.pickle")) if folder else []
     size = sum(file.stat().st_size for file in files)

@@ -34,6 +34,7 @@ SOURCES = (
     "core/**/*.py",
     "errors.py",
     "events.py",
+    "service/state/registry.py",
 )  # all that a compiled function can depend on
 FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # numba's own name for it
 OTHERS_WRITE = 0o022

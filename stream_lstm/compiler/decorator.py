@@ -2,7 +2,7 @@
 
 No fast-math: LLVM then neither contracts a*b+c to one operation nor changes the order of a sum. Divisions are
 IEEE 754's and raise nothing. Array bounds are not checked: the caller of a compiled loop checks rows and
-lengths once a batch. The interpreter's lock is released.
+lengths once a batch.
 
 numba is imported when a function is first called: commands that call none start without it.
 """
@@ -31,6 +31,17 @@ def compiled(function: Function) -> Function:
     return cast(Function, CompiledFunction(function))
 
 
+def compiled_unlocked(function: Function) -> Function:
+    """The same; and when it is called from Python, the interpreter's lock is released meanwhile.
+
+    For loops that take long: to have the lock again costs more than a short call.
+    """
+    made = compiled(function)
+    if isinstance(made, CompiledFunction):
+        made.unlocked = True
+    return made
+
+
 def is_compiled(function: Callable[..., Any]) -> bool:
     """False if a function with the decorator stays as it is."""
     return isinstance(function, CompiledFunction)
@@ -44,7 +55,10 @@ class CompiledFunction:
 
     Attributes:
         function: as it was written.
+        unlocked: True releases the interpreter's lock during a call from Python.
     """
+
+    unlocked = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
@@ -62,7 +76,7 @@ class CompiledFunction:
         from stream_lstm.compiler.cache import MachineCodeCache
 
         _set_up()
-        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=False)(self.function)
+        dispatcher = numba.njit(nogil=self.unlocked, error_model="numpy", fastmath=False)(self.function)
         # What numba's `Dispatcher.enable_caching` does.
         dispatcher._cache = MachineCodeCache(self.function)  # type: ignore[attr-defined]
         return dispatcher

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, is_compiled
+from stream_lstm.compiler import compiled, compiled_unlocked, is_compiled
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model import cell, inputs, readout
 from stream_lstm.core.model.file import LstmModel
@@ -106,7 +106,7 @@ class Event(NamedTuple):
     certain: bool  # False if the event's time is unknown, and the event is not the first
 
 
-@compiled
+@compiled_unlocked
 def apply(
     states: NDArray[Any],
     rows: NDArray[np.int64],

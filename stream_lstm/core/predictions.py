@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.compiler import compiled, is_compiled
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import Doubles, Flag, Float, Int, Record, Small, layout
+from stream_lstm.core.record import Doubles, Flag, Float, Int, Record, Small, layout, readable
 from stream_lstm.core.state import sizes
+from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 
 
 class PredictionRecord(Record):
@@ -40,6 +43,18 @@ def prediction_type(spec: ModelSpec) -> np.dtype[np.void]:
     return layout(PredictionRecord, **sizes(spec))
 
 
+class Totals(NamedTuple):
+    """Counts and sums over a batch, for metrics."""
+
+    judged: int  # values that were compared with their prediction
+    missed: int  # of these: outside of their interval
+    error: float  # sum of |value - expected| of the judged, in deviations
+    persistence: float  # the same of the last-value forecast
+    anomalies: int  # events with an anomaly score from the alert threshold on
+    alerts: int
+    late: int  # events older than the newest one of their stream
+
+
 class Predictions:
     """Output for B events; each field of `PredictionRecord` as a column, a view of the records.
 
@@ -57,6 +72,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def totals(self) -> Totals:
+        """Counts and sums over all of them."""
+        records = self.records if is_compiled(_totals) else readable(self.records)
+        return _totals(records, self._targets)
 
     @property
     def seq(self) -> NDArray[np.int64]:
@@ -145,3 +165,21 @@ class Predictions:
 
     def _of_targets(self, name: str) -> NDArray[Any]:
         return self.records[name][:, : self._targets]
+
+
+@compiled
+def _totals(records: NDArray[Any], targets: int) -> Totals:
+    judged, missed, anomalies, alerts, late = 0, 0, 0, 0, 0
+    error, persistence = 0.0, 0.0
+    for n in range(len(records)):
+        record = records[n]
+        for target in range(targets):
+            if not math.isnan(record.error[target] + record.persistence[target]):
+                judged += 1
+                missed += 1 if record.missed[target] else 0
+                error += record.error[target]
+                persistence += record.persistence[target]
+        anomalies += 1 if record.anomaly >= ALERT_THRESHOLD else 0
+        alerts += 1 if record.alert else 0
+        late += 1 if record.late else 0
+    return Totals(judged, missed, error, persistence, anomalies, alerts, late)

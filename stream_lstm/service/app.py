@@ -12,13 +12,11 @@ from typing import Protocol
 
 from stream_lstm import __version__
 from stream_lstm.core.codec.encoder import Encoder
-from stream_lstm.core.compilation import compile_ahead
-from stream_lstm.core.engine import Engine
-from stream_lstm.core.memory import Memories
 from stream_lstm.service import tls
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
 from stream_lstm.service.assembly import client_options, decoder, former_layouts, identity, load_model
 from stream_lstm.service.broker import TransportStats
+from stream_lstm.service.compilation import compile_service
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
@@ -187,7 +185,7 @@ class Service:
     def _compile(self) -> None:
         """Compile the engine for this model, or read its machine code from the cache."""
         started = time.perf_counter()
-        compile_ahead(Engine(self._model, Memories(self._model.spec, rows_max=1)))
+        compile_service(self._model)
         seconds = time.perf_counter() - started
         if seconds > COMPILED_SECONDS_LOGGED:
             logger.info("engine compiled", extra={"about": {"seconds": round(seconds, 3)}})

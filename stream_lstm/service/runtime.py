@@ -109,9 +109,7 @@ class Runtime:
             admission=Admission(recovered.memories, self._residency, lateness, features=features),
             freezer=tools.freezer,
             state_writer=self.state_writer,
-            applier=Applier(
-                recovered.engine, recovered.registry, self._staleness, self.recorder, tools.counters
-            ),
+            applier=Applier(recovered.engine, self._staleness, self.recorder, tools.counters),
             builder=tools.builder,
         )
 

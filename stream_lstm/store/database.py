@@ -210,15 +210,15 @@ class Database:
         """Size on disk, with the write-ahead log."""
         return self.path.stat().st_size + self.wal_bytes
 
-    def commit(self, entry: Entry) -> None:
-        """Write an entry and its new streams; both are on disk when this returns.
+    def commit(self, entry: Entry, encoded: bytes | None = None) -> None:
+        """Write an entry, perhaps encoded already, and its new streams; on disk when this returns.
 
         Raises:
             ValueError: its number does not follow the last one's.
             DiskFull: nothing has changed; the same entry may be committed later.
             DiskFailed: what is on disk is uncertain; close the file and open it again.
         """
-        row = self._journal.next_row(entry)
+        row = self._journal.next_row(entry, encoded)
         if entry.new_streams:
             with self._transaction("commit"):
                 self._checkpoint.insert_streams(entry.new_streams)

@@ -125,15 +125,18 @@ class Journal:
         )
         self._window = WindowEntries(messages_min, newest)
 
-    def next_row(self, entry: Entry) -> JournalRow:
-        """Encode the next entry.
+    def next_row(self, entry: Entry, encoded: bytes | None = None) -> JournalRow:
+        """The row of the next entry.
+
+        Args:
+            encoded: the entry, if it is encoded already.
 
         Raises:
             ValueError: its number does not follow the last one's.
         """
         if entry.number != self.last_entry + 1:
             raise ValueError(f"entry {entry.number} does not follow entry {self.last_entry}")
-        blob = encode(entry)
+        blob = encode(entry) if encoded is None else encoded
         newest = float(entry.batch.times.max(initial=0.0))
         return JournalRow(entry.number, newest, len(entry.digests), blob)
 

@@ -10,7 +10,7 @@ import threading
 import numba
 import pytest
 
-from stream_lstm.compiler import compiled
+from stream_lstm.compiler import compiled, compiled_unlocked
 
 
 @compiled
@@ -19,7 +19,7 @@ def divided(a: float, b: float) -> float:
     return a / b
 
 
-@compiled
+@compiled_unlocked
 def counted(until: int) -> int:
     n = 0
     while n < until:
@@ -41,7 +41,8 @@ def test_a_division_by_zero_is_infinite_and_raises_nothing() -> None:
 def test_options_that_keep_the_bits() -> None:
     options = divided.dispatcher.targetoptions  # type: ignore[attr-defined]
     assert options["fastmath"] is False
-    assert options["nogil"] is True
+    assert options["nogil"] is False
+    assert compiled_unlocked(counted.function).dispatcher.targetoptions["nogil"] is True  # type: ignore[attr-defined]
     assert options["error_model"] == "numpy"
 
 

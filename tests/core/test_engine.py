@@ -219,7 +219,8 @@ def test_every_column_has_a_number_for_each_target_label_and_step(kind: str) -> 
     features, targets = len(spec.features), len(spec.targets)
     batch = Batch.timed(np.array([1, 1, 1]), np.arange(3) + 1e9, np.ones((3, features)))
     predictions = engine(MODELS[kind], 1).apply(batch)
-    assert predictions.expected.shape == predictions.missed.shape == predictions.trust.shape == (3, targets)
+    columns = ("expected", "missed", "trust", "error", "persistence", "relative_mae", "covered")
+    assert {getattr(predictions, name).shape for name in columns} == {(3, targets)}
     assert predictions.forecast.shape == predictions.half_width.shape == (3, len(spec.horizon), targets)
     assert predictions.probabilities.shape == (3, len(spec.labels))
     assert predictions.missed.dtype == predictions.alert.dtype == np.bool_

@@ -88,9 +88,7 @@ class PipelineHarness:
                 admission=Admission(memories, self.streams, lateness, features=1),
                 freezer=self.freezer,
                 state_writer=self.state_writer,
-                applier=Applier(
-                    self.recovered.engine, registry, self.staleness, self.recorder, self.counters
-                ),
+                applier=Applier(self.recovered.engine, self.staleness, self.recorder, self.counters),
                 builder=self.builder,
             ),
             self.recorder,

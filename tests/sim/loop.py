@@ -62,3 +62,16 @@ class SimLoop(asyncio.SelectorEventLoop):
         else:
             if not done.cancelled():
                 done.set_result(result)
+
+
+class SimDiskThread:
+    """Has the simulated loop make the calls of a `DiskThread`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def submit(self, call: Callable[..., Any], *arguments: object) -> Any:
+        return asyncio.get_running_loop().run_in_executor(self, call, *arguments)  # type: ignore[arg-type]
+
+    def end(self) -> None:
+        """There is no thread."""

@@ -49,7 +49,7 @@ from tests.core.models import random_model
 from tests.service.scripted import SentMessage
 from tests.sim.broker import ARRIVAL, SimBroker, SimBrokerClient
 from tests.sim.disk import Died, Disk
-from tests.sim.loop import SimLoop
+from tests.sim.loop import SimDiskThread, SimLoop
 
 MODEL = random_model(seed=5, units=8)
 LIVES_MAX = 60
@@ -119,6 +119,7 @@ class World:
     def _run(self) -> Counter[str]:
         with (
             patch.object(keeping, "FULL_RETRY_SECONDS", 0.0),
+            patch.object(keeping, "DiskThread", SimDiskThread),
             patch.object(restoring, "spare_rows", lambda batch_events_max: 16),
         ):
             for life in range(LIVES_MAX):
@@ -199,7 +200,7 @@ class World:
             admission=Admission(memories, residency, lateness, features=1),
             freezer=frozen,
             state_writer=state_writer,
-            applier=Applier(recovered.engine, registry, staleness, recorder, counters),
+            applier=Applier(recovered.engine, staleness, recorder, counters),
             builder=builder,
         )
         pipeline = Pipeline(link, stages, recorder, counters, batch_events_max=8)

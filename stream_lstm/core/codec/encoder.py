@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
+from stream_lstm.compiler import compiled, is_compiled
 from stream_lstm.core.codec.naming import Interval, Naming, Numbers
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.record import Doubles
+from stream_lstm.core.record import Doubles, readable
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
@@ -21,6 +25,8 @@ from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
 CLOCKS = tuple(clock.name.lower() for clock in Clock)
 REJECTED_BYTES_MAX = 65_536  # of a rejected payload that are published
 DIGITS = 3  # of shares and ratios: they are means of a few hundred events
+THOUSAND = 1_000.0  # to round to as many digits
+NUMBERS = ("expected", "prediction", "lower end", "upper end", "anomaly", "trust")  # of `_fill_numbers`
 
 
 class HorizonStep(msgspec.Struct, gc=False):
@@ -83,6 +89,7 @@ class Encoder:
         self._details = details and self._is_checked
         self._forecast = forecast and bool(spec.targets)
         self._json = msgspec.json.Encoder()
+        self._is_compiled = is_compiled(_fill_numbers)
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
         """One payload per event, in their order."""
@@ -99,10 +106,15 @@ class Encoder:
 
     def _plain(self, events: Events, predictions: Predictions) -> list[PredictionMessage]:
         """Predictions of single numbers. Made column by column, because it is on the hot path."""
-        coming, half_width = predictions.prediction[:, 0], predictions.half_width[:, 0, 0]
-        anomaly = predictions.anomaly.tolist()
+        records = predictions.records
+        columns = np.empty((len(NUMBERS), len(records)))
+        anomalous, unbounded = _fill_numbers(records if self._is_compiled else readable(records), columns)
+        expected, coming, low, high, anomaly, trust = columns.tolist()  # NaN becomes null
+        intervals: Iterable[Interval] = zip(low, high, strict=True)
+        if unbounded:
+            intervals = [(a, b) if a == a else None for a, b in zip(low, high, strict=True)]
         kinds: Iterable[str | None] = repeat(None)
-        if np.count_nonzero(predictions.anomaly >= ALERT_THRESHOLD):
+        if anomalous:
             kinds = [
                 KINDS[kind] if score >= ALERT_THRESHOLD else None
                 for kind, score in zip(predictions.kind.tolist(), anomaly, strict=True)
@@ -118,13 +130,13 @@ class Encoder:
                 events.times,
                 clocks,
                 events.values,
-                predictions.expected[:, 0].tolist(),  # NaN becomes null
-                coming.tolist(),
-                _intervals(coming, half_width),
+                expected,
+                coming,
+                intervals,
                 anomaly,
                 predictions.alert.tolist(),
                 kinds,
-                predictions.trust[:, 0].round(DIGITS).tolist(),
+                trust,
                 repeat(self._model),
             )
         )
@@ -241,3 +253,22 @@ def topics(template: str, keys: Sequence[str]) -> list[str]:
     """The topic of each stream's predictions; `template` contains `{stream}` once."""
     before, _, after = template.partition("{stream}")
     return [before + key + after for key in keys] if after else [before + key for key in keys]
+
+
+@compiled
+def _fill_numbers(records: NDArray[Any], out: Doubles) -> tuple[int, int]:
+    """Fill the columns of `out` with `NUMBERS` of each prediction of one target.
+
+    Returns:
+        How many are anomalous, and how many have no interval.
+    """
+    anomalous = unbounded = 0
+    for n in range(len(records)):
+        record = records[n]
+        coming, half_width = record.forecast[0, 0], record.half_width[0, 0]
+        out[0, n], out[1, n] = record.expected[0], coming
+        out[2, n], out[3, n] = coming - half_width, coming + half_width
+        out[4, n], out[5, n] = record.anomaly, np.rint(record.trust[0] * THOUSAND) / THOUSAND
+        anomalous += 1 if record.anomaly >= ALERT_THRESHOLD else 0
+        unbounded += 1 if math.isnan(half_width) else 0
+    return anomalous, unbounded

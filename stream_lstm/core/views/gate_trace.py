@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled
+from stream_lstm.compiler import compiled, compiled_unlocked
 from stream_lstm.core.elementary import sigmoid, tanh
 from stream_lstm.core.engine import Engine, are_rows, push
 from stream_lstm.core.memory import Memories
@@ -57,7 +57,7 @@ class Trace(NamedTuple):
     record: bytes
 
 
-@compiled
+@compiled_unlocked
 def apply_traced(
     states: NDArray[Any],
     rows: NDArray[np.int64],

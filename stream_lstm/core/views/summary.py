@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, is_compiled
+from stream_lstm.compiler import compiled, compiled_unlocked, is_compiled
 from stream_lstm.core.elementary import exp
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.model.spec import ModelSpec
@@ -75,7 +75,7 @@ def relative_errors(states: NDArray[np.void], rows: NDArray[np.intp], targets: i
     return out
 
 
-@compiled
+@compiled_unlocked
 def fill_errors(states: NDArray[Any], rows: NDArray[np.int64], out: Doubles) -> None:
     """Fill `out` with the relative errors of the targets of the records in these rows."""
     for n in range(len(rows)):

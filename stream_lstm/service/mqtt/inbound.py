@@ -99,8 +99,9 @@ class Inbound:
         return taken
 
     def reconsider(self) -> None:
-        """Make a waiting `receive` call `messages_min` again."""
-        self._changed.set()
+        """Make a waiting `receive` call `messages_min` again, if it may have enough messages now."""
+        if self.inbox.messages:
+            self._changed.set()
 
     def arrived(self, messages: list[Message], wire_bytes: int) -> None:
         """Queue the messages of one read."""

@@ -11,7 +11,6 @@ from stream_lstm.events import CLOCK_BITS, Clock
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.recorder import Recorder
 from stream_lstm.service.pipeline.staleness import StalenessMonitor
-from stream_lstm.service.state.registry import Registry
 from stream_lstm.store.entry import Entry
 
 EVENT = int(Clock.EVENT)  # plain: comparing an enum is slow
@@ -23,12 +22,10 @@ class Applier:
     def __init__(
         self,
         engine: Engine,
-        registry: Registry,
         staleness: StalenessMonitor,
         recorder: Recorder,
         counters: Counters,
     ) -> None:
-        self._registry = registry
         self._staleness = staleness
         self._recorder = recorder
         self._counters = counters
@@ -38,9 +35,9 @@ class Applier:
         """Apply an entry's events to these rows."""
         batch = entry.batch.with_streams(rows)
         predictions = self.engine.apply(batch)
-        self._staleness.observe(rows, now)
-        self._registry.record_applied(rows, entry.number, now)
-        self._recorder.record_batch(batch, predictions, now)
-        self._counters.observe_predictions(predictions)
+        totals = predictions.totals()
+        self._staleness.observe(rows, predictions.anomaly, entry.number, now)
+        self._recorder.record_batch(batch, predictions, totals, now)
+        self._counters.observe_predictions(totals)
         self._counters.observe_ages(batch.times[batch.marks & CLOCK_BITS == EVENT], now)
         return predictions

@@ -25,6 +25,7 @@ from stream_lstm.service.pipeline.freeze import Freezer
 from stream_lstm.store.entry import Rejection
 
 EVENT = int(Clock.EVENT)  # plain: comparing an enum is slow
+TOGETHER_MIN = 3  # messages; fewer are read faster one by one
 LOGGED_BYTES_MAX = 200  # of a freeze request
 
 
@@ -100,7 +101,7 @@ class Ingest:
         for arrival in arrivals:
             self._follow_connection(arrival, acked_through)
             known = len(out.topics)
-            if not self._read_together(arrival, out):
+            if len(arrival.packets) < TOGETHER_MIN or not self._read_together(arrival, out):
                 self._read_singly(arrival, out)
             self._dedup.remember(zip(out.topics[known:], out.contents[known:], repeat(entry)))
         return out

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import LstmModel
-from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.predictions import Predictions, Totals
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.views.history import History
 from stream_lstm.events import REASONS, Batch
@@ -93,12 +93,14 @@ class Recorder:
         self._anomalies: OrderedDict[int, RecentAnomaly] = OrderedDict()  # by stream number
         self._throttle = Throttle(time.monotonic)
 
-    def record_batch(self, batch: Batch, predictions: Predictions, now: float) -> None:
+    def record_batch(self, batch: Batch, predictions: Predictions, totals: Totals, now: float) -> None:
         """Record a batch that was applied; its streams are rows in memory."""
         if not self._enabled:
             return
         try:
-            self._write(batch, predictions, now)
+            self.history.append(batch, predictions)
+            if totals.anomalies:  # seldom, and without one there is no alert either
+                self._note_anomalies(batch, predictions, now)
         except Exception:
             self._log_failure()
 
@@ -107,12 +109,8 @@ class Recorder:
         if self._throttle.allow("recorder") is not None:
             logger.exception("recording for the page failed; the pipeline goes on")
 
-    def _write(self, batch: Batch, predictions: Predictions, now: float) -> None:
-        self.history.append(batch, predictions)
+    def _note_anomalies(self, batch: Batch, predictions: Predictions, now: float) -> None:
         rows, anomaly = batch.streams, predictions.anomaly
-        self._registry.record_anomaly(rows, anomaly)
-        if not np.count_nonzero(anomaly >= ALERT_THRESHOLD):  # mostly, and then there is no alert either
-            return
         anomalous = np.flatnonzero(anomaly >= ALERT_THRESHOLD)[:ANOMALIES_PER_BATCH_MAX]
         for row, score in zip(rows[anomalous].tolist(), anomaly[anomalous].tolist(), strict=True):
             self._note_anomaly(row, score, now)

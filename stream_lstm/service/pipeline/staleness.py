@@ -7,7 +7,6 @@ connection no stream becomes stale.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,8 +21,6 @@ CHECK_SECONDS = 5.0  # half the shortest time after which a stream can be stale
 EVENTS_MIN = 20  # fewer gaps say too little of a stream
 STALE_GAPS = 3.0  # longest recent gaps: a sensor that misses two readings in a row is not stale yet
 STALE_SECONDS_MIN = 10.0  # a fast sensor is not stale while its gateway restarts its connection
-GAP_DECAY = 0.99  # an event: a longest gap fades over some hundred events
-GAP_GROWTH_MAX = 2.0  # at once: one outage does not become the usual gap
 CHANGES_AT_ONCE_MAX = 1_000  # published per check; the others follow at the next one
 
 
@@ -66,18 +63,13 @@ class StalenessMonitor:
         self._publish = publish
         self.stale = 0
 
-    def observe(self, rows: NDArray[np.intp], now: float) -> None:
-        """Events of these rows have arrived; to be called before `Registry.record_applied`."""
+    def observe(self, rows: NDArray[np.intp], anomaly: NDArray[np.float64], entry: int, now: float) -> None:
+        """Events of these rows have arrived and were applied; see `Registry.record_batch`."""
         registry, since = self._registry, self._connected_since()
-        seen, longest, stale = registry.seen[rows], registry.longest_gap[rows], registry.stale[rows]
-        gap = np.where(seen > 0.0, now - np.maximum(seen, now if math.isnan(since) else since), 0.0)
-        if np.count_nonzero(stale):  # seldom
-            gap = np.where(stale, np.minimum(gap, np.maximum(longest * GAP_GROWTH_MAX, 1.0)), gap)
-            back = np.unique(rows[stale])
-            self._report(back, now, stale=False)
-            registry.record_stale(back, stale=False)
-            self.stale -= len(back)
-        registry.record_gaps(rows, np.maximum(gap, longest * GAP_DECAY))
+        back = registry.record_batch(rows, anomaly, entry, now, since=since, stale=self.stale)
+        if len(back.rows):  # seldom
+            self.stale -= len(back.rows)
+            self._report(*back, stale=False)
 
     def check(self, now: float) -> None:
         """Mark the streams that have become stale since the last check, some at a time."""
@@ -92,11 +84,20 @@ class StalenessMonitor:
         rows = rows[self._memories.column("seq", rows) >= EVENTS_MIN][:CHANGES_AT_ONCE_MAX]
         registry.record_stale(rows, stale=True)
         self.stale = int(np.count_nonzero(registry.stale))
-        self._report(rows, now, stale=True)
+        usual = registry.longest_gap[rows].astype(np.float64)
+        silent = (now - registry.seen[rows]).astype(np.float64)
+        self._report(rows, silent, usual, stale=True)
 
-    def _report(self, rows: NDArray[np.intp], now: float, *, stale: bool) -> None:
-        registry = self._registry
-        silent = (now - registry.seen[rows]).round(3).tolist()
-        usual = registry.longest_gap[rows].round(3).tolist()
-        for key, *seconds in zip(self._memories.keys(rows.tolist()), silent, usual, strict=True):
-            self._publish(StalenessChange(key, stale, *seconds))
+    def _report(
+        self,
+        rows: NDArray[np.intp],
+        silent: NDArray[np.float64],
+        usual: NDArray[np.float64],
+        *,
+        stale: bool,
+    ) -> None:
+        seconds = zip(silent.round(3).tolist(), usual.round(3).tolist(), strict=True)
+        for key, (silent_seconds, usual_seconds) in zip(
+            self._memories.keys(rows.tolist()), seconds, strict=True
+        ):
+            self._publish(StalenessChange(key, stale, silent_seconds, usual_seconds))

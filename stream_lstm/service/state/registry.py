@@ -6,12 +6,27 @@ it; the engine neither reads nor writes it. Each column is written by the method
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stream_lstm.compiler import compiled
 from stream_lstm.core.memory import Memories
 
+GAP_DECAY = 0.99  # a batch with an event of the stream: a longest gap fades over some hundred of them
+GAP_GROWTH_MAX = 2.0  # at once, of a stale stream: one outage does not become the usual gap
 Rows = NDArray[np.intp]
+Doubles = NDArray[np.float64]
+
+
+class Returned(NamedTuple):
+    """Streams that were stale, and have an event again: as they were before it, (N,) each."""
+
+    rows: NDArray[np.int64]
+    silent_seconds: Doubles
+    usual_seconds: Doubles
 
 
 class Registry:
@@ -33,7 +48,25 @@ class Registry:
         self.seen = np.zeros(rows, np.uint32)
         self.longest_gap = np.zeros(rows, np.float32)
         self.stale = np.zeros(rows, np.bool_)
-        self.anomaly = np.full(rows, np.nan, np.float16)
+        self.anomaly = np.full(rows, np.nan, np.float32)
+
+    def record_batch(
+        self, rows: Rows, anomaly: Doubles, entry: int, now: float, *, since: float, stale: int
+    ) -> Returned:
+        """An entry's events were applied to these rows; of several events of one row the last anomaly counts.
+
+        Args:
+            anomaly: of each event; NaN while unknown.
+            now: arrival of the events, epoch seconds.
+            since: start of the connection, before which a stream was not silent; NaN without one.
+            stale: how many streams are stale at most.
+        """
+        places = min(len(rows), stale)
+        returned, silent, usual = np.empty(places, np.int64), np.empty(places), np.empty(places)
+        columns = (self.applied, self.seen, self.longest_gap, self.stale, self.anomaly)
+        new = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(anomaly)
+        count = _record(*columns, *new, entry, now, since, returned, silent, usual)
+        return Returned(returned[:count], silent[:count], usual[:count])
 
     def record_applied(self, rows: Rows, entry: int, now: float) -> None:
         """An entry's events were applied to these rows."""
@@ -49,17 +82,9 @@ class Registry:
         """The records of these rows are on disk as of these entries."""
         self.written[rows] = entries
 
-    def record_gaps(self, rows: Rows, longest: NDArray[np.float32]) -> None:
-        """The longest recent gaps of these rows, seconds."""
-        self.longest_gap[rows] = longest
-
     def record_stale(self, rows: Rows, *, stale: bool) -> None:
         """These rows have become stale, or are no longer."""
         self.stale[rows] = stale
-
-    def record_anomaly(self, rows: Rows, anomaly: NDArray[np.float64]) -> None:
-        """The anomaly of these rows' last events; of several events of one row the last counts."""
-        self.anomaly[rows] = anomaly
 
     def clear(self, row: int) -> None:
         """The stream of this row has left memory."""
@@ -94,3 +119,40 @@ class Registry:
         assert (self.written <= self.applied).all(), "a record on disk is newer than the one in memory"
         assert (self.applied <= last_entry).all(), "a row reflects an entry that is not in the journal"
         assert (self.longest_gap >= 0.0).all(), "a gap is negative"
+
+
+@compiled
+def _record(
+    applied: NDArray[np.int64],
+    seen: NDArray[np.uint32],
+    longest_gap: NDArray[np.float32],
+    stale: NDArray[np.bool_],
+    anomalies: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    anomaly: Doubles,
+    entry: int,
+    now: float,
+    since: float,
+    returned: NDArray[np.int64],
+    silent_seconds: Doubles,
+    usual_seconds: Doubles,
+) -> int:
+    """The loop of `Registry.record_batch`; returns how many streams have returned."""
+    count = 0
+    for n in range(len(rows)):
+        row = rows[n]
+        anomalies[row] = anomaly[n]
+        if applied[row] == entry:
+            continue  # the gap is that of the batch's first event
+        last, longest, gap = float(seen[row]), float(longest_gap[row]), 0.0
+        if last > 0.0 and not math.isnan(since):
+            gap = now - max(last, since)
+        if stale[row]:
+            gap = min(gap, max(longest * GAP_GROWTH_MAX, 1.0))
+            if count < len(returned):
+                returned[count], silent_seconds[count], usual_seconds[count] = row, now - last, longest
+                count += 1
+            stale[row] = False
+        longest_gap[row] = max(gap, longest * GAP_DECAY)
+        applied[row], seen[row] = entry, now
+    return count

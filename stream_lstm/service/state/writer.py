@@ -12,7 +12,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -22,10 +21,11 @@ from stream_lstm.errors import DiskFull, StateError
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings import StateSettings
+from stream_lstm.service.state.disk_thread import DiskThread
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Rows, StoredRecord
 from stream_lstm.store.database import Database
-from stream_lstm.store.entry import Entry
+from stream_lstm.store.entry import Entry, encode
 
 FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within milliseconds
 WAL_BYTES_MAX = 33_554_432  # from here on it is checkpointed early: a long WAL makes reads and starts slow
@@ -66,7 +66,7 @@ class StateWriter:
         self._counters = counters
         self._clock = clock
         self._wall_clock = wall_clock
-        self._thread = ThreadPoolExecutor(1, "state-writer")
+        self._thread = DiskThread("state-writer")
         self._closing = threading.Event()
         self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
         self._throttle = Throttle(clock)
@@ -81,17 +81,18 @@ class StateWriter:
         A full disk holds it, and all later ones, until there is space or the service closes.
         """
         self.number = entry.number
-        done = self._submit(self._commit, entry)
+        # Encoded here: while the thread does so, this one would wait for the interpreter's lock.
+        done = self._submit(self._commit, entry, encode(entry))
         done.add_done_callback(_retrieve_exception)
         return done
 
-    def _commit(self, entry: Entry) -> None:
+    def _commit(self, entry: Entry, encoded: bytes) -> None:
         if self.disk_error:  # an earlier entry failed finally
             raise self.disk_error
         while True:
             started = self._clock()
             try:
-                self._database.commit(entry)
+                self._database.commit(entry, encoded)
             except DiskFull as error:
                 self._wait_for_space(error)
                 continue
@@ -228,7 +229,7 @@ class StateWriter:
         return await self._submit(call, *arguments)
 
     def _submit(self, call: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._timed, call, arguments)
+        return self._thread.submit(self._timed, call, arguments)
 
     def _timed(self, call: Callable[..., R], arguments: tuple[object, ...]) -> R:
         self._call_started = self._clock()
@@ -247,7 +248,7 @@ class StateWriter:
         if cleanly:
             await self._run(self._database.close_cleanly)
         await self._run(self._database.close)
-        self._thread.shutdown()
+        self._thread.end()
 
 
 def _retrieve_exception(done: asyncio.Future[None]) -> None:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.predictions import Totals
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.service.metrics.counters import AGE_SECONDS, Counters, Histogram
 from tests.core import models
 
 
-def predictions(
-    errors: list[float], persistence: list[float], missed: list[bool], anomaly: list[float]
-) -> Predictions:
+def totals(errors: list[float], persistence: list[float], missed: list[bool], anomaly: list[float]) -> Totals:
     columns = {"error": errors, "persistence": persistence, "missed": missed, "anomaly": anomaly}
     alert = np.array(anomaly) >= ALERT_THRESHOLD
-    return models.predictions(models.description(), len(errors), alert=alert, **columns)
+    return models.predictions(models.description(), len(errors), alert=alert, **columns).totals()
 
 
 def test_relative_error_and_coverage_are_none_until_a_value_is_judged() -> None:
     counters = Counters()
     assert (counters.relative_error, counters.coverage) == (None, None)
     counters.observe_predictions(
-        predictions([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, np.nan])
+        totals([1.0, 3.0, np.nan], [2.0, 6.0, np.nan], [True, False, False], [0.0, 0.95, np.nan])
     )
     assert (counters.relative_error, counters.coverage) == (0.5, 0.5)
     assert (counters.judged_total, counters.covered_total) == (2, 1)
@@ -32,14 +30,14 @@ def test_relative_error_and_coverage_are_none_until_a_value_is_judged() -> None:
 
 def test_a_first_event_is_not_judged() -> None:
     counters = Counters()
-    counters.observe_predictions(predictions([np.nan], [np.nan], [False], [0.0]))
+    counters.observe_predictions(totals([np.nan], [np.nan], [False], [0.0]))
     counters.observe_ages(np.array([]), 1.0)
     assert (counters.judged_total, counters.age.total) == (0, 0.0)
 
 
 def test_values_that_never_move_have_a_coverage_but_no_relative_error() -> None:
     counters = Counters()
-    counters.observe_predictions(predictions([0.0], [0.0], [False], [0.0]))
+    counters.observe_predictions(totals([0.0], [0.0], [False], [0.0]))
     assert (counters.relative_error, counters.coverage) == (None, 1.0)
 
 

@@ -34,7 +34,7 @@ async def test_a_failed_disk_ends_the_pipeline_and_nothing_is_acknowledged(
 ) -> None:
     running = PipelineHarness(tmp_path / "s.db")
 
-    def failed(entry: Entry) -> None:
+    def failed(entry: Entry, encoded: bytes) -> None:
         raise DiskFailed("commit", "s.db", "fsync", "look at it")
 
     monkeypatch.setattr(running.database, "commit", failed)

@@ -39,6 +39,7 @@ class Recorded:
         self.engine = engine(MODEL, streams)
         self.memories = self.engine.memories
         self.registry = Registry(rows_max=self.memories.rows_max)
+        self.entries = 0
         self.recorder = Recorder(MODEL, self.memories, self.registry, recent_events_max=kept)
 
     def apply(
@@ -50,7 +51,9 @@ class Recorded:
         predictions = self.engine.apply(batch)
         predictions.records["anomaly"], predictions.records["kind"] = anomaly, 2
         predictions.records["alert"] = alert or [False] * count
-        self.recorder.record_batch(batch, predictions, now)
+        self.entries += 1
+        self.registry.record_batch(batch.streams, predictions.anomaly, self.entries, now, since=0.0, stale=0)
+        self.recorder.record_batch(batch, predictions, predictions.totals(), now)
 
     def anomalies(self, now: float = NOW) -> dict[int, float]:
         rows, much = self.recorder.recent_anomalies(now)

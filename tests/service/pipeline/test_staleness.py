@@ -22,7 +22,7 @@ class Watched:
         for n in range(streams):
             self.memories.add(str(n + 1), n + 1)
         self.registry = Registry(rows_max=streams)
-        self.since = 0.0
+        self.since, self.entries = 0.0, 0
         self.reported: list[StalenessChange] = []
         self.staleness = StalenessMonitor(
             self.memories, self.registry, lambda: self.since, self.reported.append
@@ -31,8 +31,8 @@ class Watched:
     def observe(self, stream: int, times: list[float]) -> None:
         row = np.array([stream])
         for time in times:
-            self.staleness.observe(row, time)
-            self.registry.record_applied(row, 1, time)
+            self.entries += 1
+            self.staleness.observe(row, np.zeros(1), self.entries, time)
             self.memories.states["seq"][row] += 1
 
     def check(self, now: float) -> list[str]:
@@ -74,6 +74,14 @@ def test_arrival_counts_for_a_stream_that_sends_hourly_batches() -> None:
         watched.observe(1, [1e9 + hour * 3_600.0] * 60)
     assert watched.check(1e9 + 5 * 3_600.0 + 3_700.0) == []
     assert watched.check(1e9 + 5 * 3_600.0 + 12_000.0) == ["1"]
+
+
+def test_many_events_of_a_stream_in_one_batch_are_one_arrival() -> None:
+    watched = Watched()
+    watched.observe(1, regular(3_600.0, 30))
+    before = float(watched.registry.longest_gap[1])
+    watched.staleness.observe(np.full(1_000, 1), np.zeros(1_000), 99, 1e9 + 30 * 3_600.0)
+    assert watched.registry.longest_gap[1] >= before * 0.99
 
 
 def test_a_fast_stream_has_ten_seconds_and_a_cold_one_is_never_stale() -> None:

@@ -18,11 +18,11 @@ async def test_a_full_disk_holds_the_batch_until_there_is_space(
     async with running_pipeline(tmp_path / "s.db") as running:
         commit, tries = running.database.commit, []
 
-        def full(entry: Entry) -> None:
+        def full(entry: Entry, encoded: bytes) -> None:
             tries.append(entry.number)
             if len(tries) < 4:
                 raise DiskFull("commit", "s.db", "no space", "make space")
-            commit(entry)
+            commit(entry, encoded)
 
         monkeypatch.setattr(running.database, "commit", full)
         running.link.feed(reading("a", 1.0, 0))
