@@ -48,6 +48,7 @@ PURE = {
         "collections",
         "dataclasses",
         "datetime",
+        "functools",
         "hashlib",
         "itertools",
         "json",
@@ -210,7 +211,7 @@ def stores(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def changed(path: Path) -> Iterator[str]:
-    """What a file assigns to that is, by its name, part of a stream's record."""
+    """Targets of a file's assignments that are, by their names, parts of a stream's record."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         targets: list[ast.expr] = []
         if isinstance(node, ast.Assign):

@@ -9,13 +9,10 @@ from typing import Any
 
 import click
 
-from stream_lstm.compiler import level
-from stream_lstm.compiler.cpu import GENERIC, LEVEL_VARIABLE, LEVELS
+from stream_lstm.compiler import GENERIC, LEVELS, level, variables
 from stream_lstm.errors import SettingsError
 from stream_lstm.json_output import in_json
 from stream_lstm.service.assembly import load_model
-
-FOLDER_VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def compile_engine(model: Path | None, *, for_level: str | None, into: Path | None, as_json: bool) -> None:
@@ -32,9 +29,9 @@ def compile_engine(model: Path | None, *, for_level: str | None, into: Path | No
     chosen = for_level or level()
     if not _can_run(chosen):
         raise SettingsError("--level", f"this CPU has {level()}: code for {chosen} cannot be tried here")
-    os.environ[LEVEL_VARIABLE] = chosen  # both are read when numba is imported
+    os.environ[variables.LEVEL] = chosen  # both are read when numba is imported
     if into is not None:
-        os.environ[FOLDER_VARIABLE] = str(into.absolute())
+        os.environ[variables.FOLDER] = str(into.absolute())
     from stream_lstm.compiler import cache
     from stream_lstm.service.compilation import compile_service
 

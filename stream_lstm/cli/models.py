@@ -17,6 +17,7 @@ from stream_lstm.cli.options import (
     json_option,
     reports_errors,
 )
+from stream_lstm.compiler import GENERIC, LEVELS
 from stream_lstm.errors import SettingsError
 from stream_lstm.json_output import in_json
 
@@ -116,7 +117,7 @@ def train(
 @MODEL
 @click.option(
     "--level",
-    type=click.Choice(["x86-64-v3", "x86-64-v2", "generic"]),
+    type=click.Choice([*LEVELS, GENERIC]),
     help="CPU level of the machine code; by default the highest of this CPU.",
 )
 @click.option("--into", type=OUT_FOLDER, help="Folder to keep it under; by default ~/.cache.")

@@ -28,6 +28,8 @@ from typing import Any
 import numba
 from numba.core import compiler, serialize
 
+from stream_lstm.compiler import variables
+
 PACKAGE = Path(__file__).resolve().parents[1]
 SOURCES = (
     "compiler/**/*.py",
@@ -36,7 +38,6 @@ SOURCES = (
     "events.py",
     "service/state/registry.py",
 )  # all that a compiled function can depend on
-FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # numba's own name for it
 OTHERS_WRITE = 0o022
 RELEASES_KEPT = 3  # beside the present one: a machine may run several, and each has a few megabytes
 PYTHON = sys.implementation.cache_tag  # each has a folder of its own
@@ -56,7 +57,7 @@ def digest() -> str:
 def folder() -> Path | None:
     """The folder of this release's machine code; None where the user has no home to keep it in."""
     try:
-        root = os.environ.get(FOLDER_VARIABLE) or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = os.environ.get(variables.FOLDER) or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:
         return None
     return Path(root) / "stream-lstm" / f"{PYTHON}-{digest()}"

@@ -18,9 +18,6 @@ LEVELS: dict[str, tuple[str, ...]] = {
 }
 
 
-LEVEL_VARIABLE = "NUMBA_CPU_NAME"  # numba's own name; by it another level, or a CPU, is chosen
-
-
 def level(machine: str | None = None, features: Mapping[str, bool] | None = None) -> str:
     """The highest level of a CPU.
 
@@ -50,7 +47,7 @@ def _host_features() -> Mapping[str, bool]:
 def use_level() -> str:
     """Compile for this CPU's highest level from now on; returns its name.
 
-    `LEVEL_VARIABLE` names another one. Code for more than the CPU has ends the
+    The variable `NUMBA_CPU_NAME` names another one. Code for more than the CPU has ends the
     process with an illegal instruction.
     """
     import numba

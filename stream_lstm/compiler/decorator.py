@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from stream_lstm.compiler.cpu import use_level
+from stream_lstm.compiler.variables import COMPILING
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-SWITCH = "NUMBA_DISABLE_JIT"  # numba's own name
 
 
 def compiled(function: Function) -> Function:
@@ -26,9 +25,7 @@ def compiled(function: Function) -> Function:
 
     With `NUMBA_DISABLE_JIT=1` the function stays as it is, for debuggers and coverage.
     """
-    if os.environ.get(SWITCH, "0") not in ("", "0"):
-        return function
-    return cast(Function, CompiledFunction(function))
+    return cast(Function, CompiledFunction(function)) if COMPILING else function
 
 
 def compiled_unlocked(function: Function) -> Function:
@@ -40,11 +37,6 @@ def compiled_unlocked(function: Function) -> Function:
     if isinstance(made, CompiledFunction):
         made.unlocked = True
     return made
-
-
-def is_compiled(function: Callable[..., Any]) -> bool:
-    """False if a function with the decorator stays as it is."""
-    return isinstance(function, CompiledFunction)
 
 
 class CompiledFunction:
@@ -77,7 +69,7 @@ class CompiledFunction:
 
         _set_up()
         dispatcher = numba.njit(nogil=self.unlocked, error_model="numpy", fastmath=False)(self.function)
-        # What numba's `Dispatcher.enable_caching` does.
+        # As numba's `Dispatcher.enable_caching` does it.
         dispatcher._cache = MachineCodeCache(self.function)  # type: ignore[attr-defined]
         return dispatcher
 
@@ -88,7 +80,7 @@ class CompiledFunction:
 
 @functools.cache
 def _set_up() -> None:
-    """Settle what must be settled before the first function is compiled."""
+    """Prepare numba, before the first function is compiled."""
     use_level()
     _use_lasting_symbols()
 

@@ -1,4 +1,4 @@
-"""Conversion of records of the numpy engine, as state files up to release 0.1 hold them, to today's.
+"""Conversion of records of the numpy engine, as state files up to version 0.1 hold them, to today's.
 
 Every number goes over as it is: float16 and float32 fit into float64. So a stream goes on where it was.
 """

@@ -1,24 +1,24 @@
 """Engine: applies events to the streams' records, one after the other. Nothing else changes a record.
 
-What an event does to its stream is `push`, in the order in which it happens. A batch is nothing but events
-in a row, any stream any number of times: a stream's bits cannot depend on the other streams of a batch.
+`push` applies one event to its stream, line by line in the order of the steps. A batch is a loop over events,
+any stream any number of times: a stream's bits cannot depend on the other streams of a batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, compiled_unlocked, is_compiled
+from stream_lstm.compiler import compiled, compiled_unlocked
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.model import cell, inputs, readout
+from stream_lstm.core.model import cell, gates, inputs, readout
 from stream_lstm.core.model.file import LstmModel
+from stream_lstm.core.model.gates import gate_type
 from stream_lstm.core.predictions import PredictionRecord, Predictions, prediction_type
-from stream_lstm.core.record import Doubles, readable
+from stream_lstm.core.record import Doubles, argument
 from stream_lstm.core.state import ModelRecord, Room, StreamState, model_record, room
 from stream_lstm.core.trackers import (
     accuracy,
@@ -51,14 +51,16 @@ class Engine:
         self.model = model
         self.memories = memories
         self._prediction_type = prediction_type(model.spec)
+        self._no_gates = np.zeros(0, gate_type(model.spec))
         self._model, self._room = model_record(model), room(model.spec)
         self._interval = interval
 
-    def apply(self, batch: Batch) -> Predictions:
+    def apply(self, batch: Batch, gates: NDArray[np.void] | None = None) -> Predictions:
         """Apply events in order of arrival, any number of them per stream.
 
         Args:
             batch: its streams are rows in memory.
+            gates: (N,) of `GateRecord`, filled with the cell at each event.
 
         Returns:
             One prediction per event, in the same order.
@@ -67,34 +69,27 @@ class Engine:
             IndexError: a row lies outside of memory; nothing has changed.
             ValueError: the columns do not fit together, or do not fit the model; likewise.
         """
-        out = np.zeros(len(batch.streams), self._prediction_type)
-        self.call(apply, batch, out)
-        return Predictions(out, self.model.spec)
-
-    def call(self, function: Callable[..., bool], batch: Batch, *out: NDArray[np.void]) -> None:
-        """Call a compiled function that has the arguments of `apply`.
-
-        Args:
-            out: records that it fills, one per event.
-
-        Raises:
-            IndexError, ValueError: as for `apply`.
-        """
         count, features = len(batch.streams), len(self.model.spec.features)
         if batch.values.shape != (count, features) or not len(batch.times) == len(batch.marks) == count:
             raise ValueError(f"the batch has not {count} events of {features} features in every column")
-        records = (self.memories.states, self._model, self._room, *out)
-        if not is_compiled(function):
-            records = tuple(map(readable, records))
-        states, model, space, *filled = records
-        columns = (
+        if gates is not None and len(gates) != count:
+            raise ValueError(f"there is room for the gates of {len(gates)} events, not of {count}")
+        out = np.zeros(count, self._prediction_type)
+        known = apply(
+            argument(self.memories.states),
             np.ascontiguousarray(batch.streams, np.int64),
             np.ascontiguousarray(batch.times, np.float64),
             np.ascontiguousarray(batch.values, np.float64),
             np.ascontiguousarray(batch.marks, np.uint8),
+            argument(self._model),
+            argument(self._room),
+            self._interval,
+            argument(out),
+            argument(self._no_gates if gates is None else gates),
         )
-        if not function(states, *columns, model, space, self._interval, *filled):
-            raise IndexError(f"a row lies outside of {len(states)}")
+        if not known:
+            raise IndexError(f"a row lies outside of {len(self.memories.states)}")
+        return Predictions(out, self.model.spec)
 
 
 class Event(NamedTuple):
@@ -117,25 +112,23 @@ def apply(
     space: NDArray[Any],
     share: float,
     predictions: NDArray[Any],
+    traced: NDArray[Any],
 ) -> bool:
-    """Push the streams in `rows` forward, and fill `predictions`; `Engine.call` checks the columns' lengths.
+    """Push the streams in `rows` forward, and fill `predictions`; `Engine.apply` checks the columns' lengths.
+
+    `traced` is filled with the gates, unless it is empty.
 
     Returns:
-        False, with nothing changed, if a row lies outside of `states`.
+        False, with nothing changed, if a row lies outside of `states`: it would be other memory.
     """
-    if not are_rows(rows, states):
-        return False
-    for n in range(len(rows)):
-        push(states[rows[n]], times[n], values[n], int(marks[n]), model[0], space[0], share, predictions[n])
-    return True
-
-
-@compiled
-def are_rows(rows: NDArray[np.int64], states: NDArray[Any]) -> bool:
-    """False if a row lies outside of `states`, where compiled code would write into other memory."""
-    for row in rows:  # noqa: SIM110, compiled code has no generators
+    for row in rows:
         if not 0 <= row < len(states):
             return False
+    for n in range(len(rows)):
+        state = states[rows[n]]
+        push(state, times[n], values[n], int(marks[n]), model[0], space[0], share, predictions[n])
+        if len(traced) > 0:
+            gates.record(state, space[0], traced[n])
     return True
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, is_compiled
+from stream_lstm.compiler import compiled
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import Doubles, Flag, Float, Int, Record, Small, layout, readable
+from stream_lstm.core.record import Doubles, Flag, Float, Int, Record, Small, argument, layout
 from stream_lstm.core.state import sizes
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 
@@ -75,8 +75,7 @@ class Predictions:
 
     def totals(self) -> Totals:
         """Counts and sums over all of them."""
-        records = self.records if is_compiled(_totals) else readable(self.records)
-        return _totals(records, self._targets)
+        return _totals(argument(self.records), self._targets)
 
     @property
     def seq(self) -> NDArray[np.int64]:

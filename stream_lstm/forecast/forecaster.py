@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from stream_lstm.core.codec.naming import Naming
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
-from stream_lstm.core.predictions import Predictions, prediction_type
-from stream_lstm.core.record import layout
-from stream_lstm.core.state import RecordShape, sizes
+from stream_lstm.core.model.gates import gate_type
+from stream_lstm.core.predictions import Predictions
+from stream_lstm.core.state import RecordShape
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.core.trackers.interval import INTERVAL
-from stream_lstm.core.views.gate_trace import GateRecord, apply_traced
 from stream_lstm.events import FROZEN, Batch, Clock
 from stream_lstm.forecast import times
 from stream_lstm.forecast.model import Model
@@ -89,7 +88,8 @@ class Forecaster:
         mark = (Clock.ARRIVAL if time is None else Clock.EVENT) | (0 if learn else FROZEN)
         rows = self._rows([stream])
         batch = Batch(rows, np.array([seconds]), np.array([mark], np.uint8), values[None])
-        predictions, traced = self._apply(batch, gates=gates)
+        traced = np.zeros(1, gate_type(self._spec)) if gates else None
+        predictions = self._engine.apply(batch, traced)
         return self._prediction(stream, batch, predictions, traced)
 
     def update_many(
@@ -135,8 +135,7 @@ class Forecaster:
         times.check(values, moments)
         marks = np.full(len(values), 0 if learn else FROZEN, np.uint8)
         batch = Batch(self._rows(names), moments, marks, values)
-        predictions, _ = self._apply(batch, gates=False)
-        return self._table(names, moments, predictions)
+        return self._table(names, moments, self._engine.apply(batch))
 
     def state_dict(self) -> dict[str, Any]:
         """All memories, as plain objects and arrays that `numpy.savez` and `torch.save` keep."""
@@ -184,14 +183,6 @@ class Forecaster:
         for name in new:
             memories.add(name, len(memories) + 1)
         return np.array(memories.rows(names), np.intp)
-
-    def _apply(self, batch: Batch, *, gates: bool) -> tuple[Predictions, NDArray[np.void] | None]:
-        if not gates:
-            return self._engine.apply(batch), None
-        out = np.zeros(len(batch.streams), prediction_type(self._spec))
-        traced = np.zeros(len(out), layout(GateRecord, **sizes(self._spec)))
-        self._engine.call(apply_traced, batch, out, traced)
-        return Predictions(out, self._spec), traced
 
     def _values(self, value: Value) -> NDArray[np.float64]:
         """(F,) of one event."""

@@ -121,7 +121,7 @@ class Broker(Protocol):
         Args:
             messages_max: highest number of messages to return.
             messages_min: returns the number of messages to wait for, at least 1; called again when
-                messages arrive and at each `reconsider`.
+                messages arrive and, while some wait, at each `reconsider`.
 
         Returns:
             Arrivals in order; also those of a connection that has ended since.

@@ -13,8 +13,7 @@ import pytest
 
 from stream_lstm.cli import compile as compile_module
 from stream_lstm.cli.compile import compile_engine
-from stream_lstm.compiler import cache, level
-from stream_lstm.compiler.cpu import LEVEL_VARIABLE
+from stream_lstm.compiler import cache, level, variables
 from stream_lstm.core.model import file as model_file
 from stream_lstm.errors import SettingsError
 from tests.core.models import description, tensors
@@ -76,7 +75,7 @@ def test_what_came_with_the_installation_is_read_and_never_written(
         done = subprocess.run(
             [sys.executable, "-c", code, folder],
             cwd=tmp_path,
-            env=os.environ | {cache.FOLDER_VARIABLE: str(own)},
+            env=os.environ | {variables.FOLDER: str(own)},
             capture_output=True,
             text=True,
             check=True,
@@ -90,7 +89,7 @@ def test_what_came_with_the_installation_is_read_and_never_written(
 def test_where_nothing_can_be_kept_the_answer_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(LEVEL_VARIABLE, level())  # which the command sets, is as before afterwards
+    monkeypatch.setenv(variables.LEVEL, level())  # which the command sets, is as before afterwards
     monkeypatch.setattr(cache, "folder", lambda: None)
     compile_engine(None, for_level=None, into=None, as_json=False)
     assert "nothing is kept" in capsys.readouterr().out

@@ -131,7 +131,7 @@ def test_the_output_fits_the_terminal(tmp_path: Path) -> None:
 DATA = Path(__file__).resolve().parents[1] / "store" / "data"
 
 
-def test_a_state_file_of_release_0_1_is_shown_as_it_is(
+def test_a_state_file_of_version_0_1_is_shown_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "s.db"

@@ -10,18 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import pytest
 
-from stream_lstm.compiler import cache, compiled
+from stream_lstm.compiler import COMPILING, cache, compiled, variables
 from stream_lstm.core import elementary
 
-pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs the compiler")
+pytestmark = pytest.mark.skipif(not COMPILING, reason="needs the compiler")
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(variables.FOLDER, str(tmp_path))
     return tmp_path / "stream-lstm"
 
 
@@ -121,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_read(root: Path, monkeypatch: pytest
 
 
 def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cache.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(variables.FOLDER, raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
     def homeless(_: type[Path]) -> Path:
@@ -135,7 +134,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_folder_follows_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(cache.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(variables.FOLDER, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache.folder().parents[1] == tmp_path / "xdg"  # type: ignore[union-attr]
     monkeypatch.delenv("XDG_CACHE_HOME")

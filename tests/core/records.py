@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import is_compiled
-from stream_lstm.core.engine import apply
-from stream_lstm.core.record import Record, layout, readable
+from stream_lstm.core.record import Record, argument, layout
 
 
 def blank(record: type[Record], **sizes: int) -> Any:
@@ -19,4 +17,4 @@ def blank(record: type[Record], **sizes: int) -> Any:
 
 def given(records: NDArray[np.void]) -> Any:
     """The first of these records, likewise."""
-    return records[0] if is_compiled(apply) else readable(records)[0]
+    return argument(records)[0]

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_lstm.compiler import is_compiled
+from stream_lstm.compiler import COMPILING
 from stream_lstm.core.compilation import compile_ahead
 from stream_lstm.core.engine import apply
-from stream_lstm.core.views.gate_trace import apply_traced
-from stream_lstm.core.views.summary import summarize
+from stream_lstm.core.model.gates import gate_type
 from stream_lstm.events import Batch
 from tests.core.models import KINDS, engine, random_model
 
@@ -30,19 +29,20 @@ UNCOMPILED = (
 )
 
 
-@pytest.mark.skipif(not is_compiled(apply), reason="needs the compiler")
+@pytest.mark.skipif(not COMPILING, reason="needs the compiler")
 @pytest.mark.parametrize("kind", ["pair", "classes"])
 def test_after_compiling_ahead_nothing_is_compiled_and_nothing_has_changed(kind: str) -> None:
     running = engine(random_model(**KINDS[kind]), 1)
     compile_ahead(running)
     assert not any(running.memories.states.tobytes())
-    compiled = [len(function.dispatcher.signatures) for function in (apply, apply_traced)]  # type: ignore[attr-defined]
-    running.apply(Batch.timed(np.ones(9, np.intp), np.arange(9) + 1e9, np.ones((9, 2))))
-    summarize(running, np.array([1]))
-    assert compiled == [len(function.dispatcher.signatures) for function in (apply, apply_traced)]  # type: ignore[attr-defined]
+    compiled = len(apply.dispatcher.signatures)  # type: ignore[attr-defined]
+    batch = Batch.timed(np.ones(9, np.intp), np.arange(9) + 1e9, np.ones((9, 2)))
+    running.apply(batch)
+    running.apply(batch, np.zeros(9, gate_type(running.model.spec)))
+    assert compiled == len(apply.dispatcher.signatures)  # type: ignore[attr-defined]
 
 
-@pytest.mark.skipif(not is_compiled(apply), reason="this process has the compiler off")
+@pytest.mark.skipif(not COMPILING, reason="this process has the compiler off")
 def test_the_same_functions_pass_their_tests_uncompiled() -> None:
     command = [sys.executable, "-m", "pytest", *(str(TESTS / name) for name in UNCOMPILED)]
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}

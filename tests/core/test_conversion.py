@@ -1,6 +1,6 @@
 """Records of the numpy engine, converted, go on where they were.
 
-`data/numpy_records.npz` has, for each kind of model, the records of the numpy engine of release 0.1 after 450
+`data/numpy_records.npz` has, for each kind of model, the records of the numpy engine of version 0.1 after 450
 events, and its predictions for the 150 events after them.
 """
 
@@ -48,7 +48,7 @@ def test_a_converted_stream_goes_on_as_it_would_have(kind: str) -> None:
         np.testing.assert_allclose(getattr(found, name), expected[name], rtol=1e-4, atol=1e-3)
 
 
-def test_the_former_layout_is_that_of_the_state_files_of_release_0_1() -> None:
+def test_the_former_layout_is_that_of_the_state_files_of_version_0_1() -> None:
     assert former_type(PAIR).descr == [
         ("seq", "<i8"),
         ("time", "<f8"),

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled
+from stream_lstm.compiler import COMPILING, compiled
 from stream_lstm.core import elementary
 
 RNG = np.random.default_rng(16)
-COUNT = 2_000 if numba.config.DISABLE_JIT else 200_000
+COUNT = 200_000 if COMPILING else 2_000
 # What IEEE 754 rounds exactly may be any library's: there is one right result.
 EXACT = re.compile(r"llvm\.(fabs|rint|floor|ceil|sqrt|minnum|maxnum)\.")
 
@@ -163,7 +163,7 @@ def test_the_same_bits_uncompiled_and_at_any_optimization(environment: dict[str,
 
 
 @pytest.mark.parametrize("level", ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"])
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs the compiler")
+@pytest.mark.skipif(not COMPILING, reason="needs the compiler")
 def test_no_level_calls_a_c_library_or_contracts(level: str) -> None:
     """What LLVM makes for a level is read, not run, so that this CPU need not have it."""
     code = "from tests.core import test_elementary as t; t.print_llvm()"

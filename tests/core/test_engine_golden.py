@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_lstm.compiler import is_compiled
-from stream_lstm.core.engine import apply
+from stream_lstm.compiler import COMPILING
 from tests.core.engine_bits import KINDS, digest
 
 # Bits that must come out on every machine, whatever its CPU and libraries. Another digest means that every
@@ -48,7 +47,7 @@ def test_the_golden_bits_uncompiled_and_at_other_levels(environment: dict[str, s
     assert done.stdout.split() == [GOLDEN[kind] for kind in kinds]
 
 
-@pytest.mark.skipif(not is_compiled(apply), reason="needs the compiler")
+@pytest.mark.skipif(not COMPILING, reason="needs the compiler")
 def test_models_of_other_sizes_from_the_cache_of_another_process_are_not_mistaken(
     tmp_path: Path,
 ) -> None:

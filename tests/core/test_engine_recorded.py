@@ -1,4 +1,4 @@
-"""The engine beside the numpy engine of release 0.1, whose predictions on the recorded streams are in a file.
+"""The engine beside the numpy engine of version 0.1, whose predictions on the recorded streams are in a file.
 
 `data/numpy_engine.npz` has, for all events of `benchmarks/data`, plain and with drawn marks and late times:
 positions of alerts, the kind of each event, late and missed as bits, and every 16th expected value.
@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import is_compiled
-from stream_lstm.core.engine import apply
+from stream_lstm.compiler import COMPILING
 from stream_lstm.core.model import file as model_file
 from stream_lstm.events import FROZEN, Batch, Clock
 from stream_lstm.recordings import Recording, parse_time, read
@@ -47,7 +46,7 @@ def marked(batch: Batch) -> Batch:
     return batch._replace(times=batch.times - late, marks=marks)
 
 
-@pytest.mark.skipif(not is_compiled(apply), reason="takes a quarter of an hour")
+@pytest.mark.skipif(not COMPILING, reason="takes a quarter of an hour")
 @pytest.mark.parametrize("name", ["plain", "marked"])
 def test_the_same_alerts_and_all_but_the_same_predictions(name: str) -> None:
     content = resources.files("stream_lstm.models").joinpath("default.safetensors").read_bytes()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_lstm.core.memory import Memories
 from stream_lstm.core.record import Field, Float, Floats, Int, Record, fields, layout, readable
 from stream_lstm.core.state import StreamState, state_type
 from tests.core.models import description
@@ -33,6 +34,13 @@ def test_fields_lie_in_the_order_of_their_declaration() -> None:
     assert dtype["memory"].shape == (3, 2)
     assert dtype["parts"].shape == (2,)
     assert dtype.itemsize == 8 + 8 + 24 + 16
+
+
+def test_records_of_the_same_sizes_have_the_same_dtype_and_not_an_equal_one() -> None:
+    assert layout(Outer, layers=3, features=2) is layout(Outer, layers=3, features=2)
+    assert layout(Outer, layers=3, features=2) != layout(Outer, layers=2, features=2)
+    spec = description()
+    assert Memories(spec, rows_max=1).states.dtype is Memories(spec, rows_max=9).states.dtype
 
 
 def test_nested_fields_are_written_through_whatever_their_names() -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, is_compiled
+from stream_lstm.compiler import compiled
 from stream_lstm.core.codec.naming import Interval, Naming, Numbers
 from stream_lstm.core.model.spec import ModelSpec
 from stream_lstm.core.predictions import Predictions
-from stream_lstm.core.record import Doubles, readable
+from stream_lstm.core.record import Doubles, argument
 from stream_lstm.core.trackers.accuracy import WARM_EVENTS
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD, KINDS
 from stream_lstm.events import CLOCK_BITS, FROZEN, Clock, Events
@@ -89,7 +89,6 @@ class Encoder:
         self._details = details and self._is_checked
         self._forecast = forecast and bool(spec.targets)
         self._json = msgspec.json.Encoder()
-        self._is_compiled = is_compiled(_fill_numbers)
 
     def encode(self, events: Events, predictions: Predictions) -> list[bytes]:
         """One payload per event, in their order."""
@@ -108,7 +107,7 @@ class Encoder:
         """Predictions of single numbers. Made column by column, because it is on the hot path."""
         records = predictions.records
         columns = np.empty((len(NUMBERS), len(records)))
-        anomalous, unbounded = _fill_numbers(records if self._is_compiled else readable(records), columns)
+        anomalous, unbounded = _fill_numbers(argument(records), columns)
         expected, coming, low, high, anomaly, trust = columns.tolist()  # NaN becomes null
         intervals: Iterable[Interval] = zip(low, high, strict=True)
         if unbounded:

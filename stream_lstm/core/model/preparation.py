@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, is_compiled
+from stream_lstm.compiler import compiled
 from stream_lstm.core.model import inputs
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import Doubles, Floats, readable
+from stream_lstm.core.record import Doubles, Floats, argument
 from stream_lstm.core.state import ModelRecord, Room, StreamState, room, spec_record, state_type
 from stream_lstm.core.trackers import event_time, scale
 
@@ -27,10 +27,9 @@ def prepare(times: Doubles, values: Doubles, spec: ModelSpec) -> tuple[Floats, D
     """
     out, deviations = np.empty((*times.shape, spec.inputs_width), np.float32), np.empty(times.shape)
     states, model, space = np.zeros(times.shape[1], state_type(spec)), spec_record(spec), room(spec)
-    if not is_compiled(_prepare):
-        states, model, space = map(readable, (states, model, space))
+    records = argument(states), argument(model), argument(space)
     columns = np.ascontiguousarray(times), np.ascontiguousarray(values)
-    _prepare(*columns, states, model, space, out, deviations)
+    _prepare(*columns, *records, out, deviations)
     return out, deviations
 
 

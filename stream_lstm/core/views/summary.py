@@ -8,11 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.compiler import compiled, compiled_unlocked, is_compiled
+from stream_lstm.compiler import compiled, compiled_unlocked
 from stream_lstm.core.elementary import exp
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.model.spec import ModelSpec
-from stream_lstm.core.record import Doubles, Float, Int, Record, layout, readable
+from stream_lstm.core.record import Doubles, Float, Int, Record, argument, layout
 from stream_lstm.core.state import StreamState, feature_of, sizes
 from stream_lstm.core.trackers import accuracy, scale
 from stream_lstm.core.trackers.seasonal import LN10
@@ -57,10 +57,7 @@ def summarize(engine: Engine, rows: NDArray[np.intp]) -> StreamSummary:
 def summary_of(states: NDArray[np.void], spec: ModelSpec) -> StreamSummary:
     """The summary of records, (B,) of `StreamState`."""
     out, targets = np.zeros(len(states), layout(SummaryRecord, **sizes(spec))), len(spec.targets)
-    if is_compiled(fill):
-        fill(states, feature_of(spec), targets, out)
-    else:
-        fill(readable(states), feature_of(spec), targets, readable(out))
+    fill(argument(states), feature_of(spec), targets, argument(out))
     *plain, prediction, half_width, relative_mae, covered = (out[name] for name in StreamSummary._fields)
     of_targets = (column[:, :targets] for column in (prediction, half_width, relative_mae, covered))
     return StreamSummary(*plain, *of_targets)
@@ -69,9 +66,7 @@ def summary_of(states: NDArray[np.void], spec: ModelSpec) -> StreamSummary:
 def relative_errors(states: NDArray[np.void], rows: NDArray[np.intp], targets: int) -> Doubles:
     """`relative_mae` alone, (B, T), of the records in these rows; `targets` is T."""
     out = np.empty((len(rows), targets))
-    if not is_compiled(fill_errors):
-        states = readable(states)
-    fill_errors(states, np.ascontiguousarray(rows, np.int64), out)
+    fill_errors(argument(states), np.ascontiguousarray(rows, np.int64), out)
     return out
 
 

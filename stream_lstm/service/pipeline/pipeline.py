@@ -4,7 +4,7 @@ Two tasks. The first receives the messages that are there, ingests them, hands t
 applies it; the second waits for the commit, then publishes and acknowledges. Batches are small at low load
 and grow with it: what arrives while one is under way waits in the inbox. Large batches overlap:
 while one is committed the next is applied. Small ones do not, since each would only wait for the commits
-before it: the first task finishes them itself.
+before it: the first task applies them, hands them to the disk, and finishes them itself.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class DiskThread:
                 result = call(*arguments)
             except BaseException as error:
                 failure = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # a closed loop has no task that waits
                 loop.call_soon_threadsafe(_settle, done, result, failure)
 
 

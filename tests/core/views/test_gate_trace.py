@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_lstm.core.record import layout
-from stream_lstm.core.state import sizes
+from stream_lstm.core.model.gates import gate_type
 from stream_lstm.core.trackers.interval import INTERVAL
 from stream_lstm.core.views import gate_trace
-from stream_lstm.core.views.gate_trace import GateRecord, Segment, Trace, apply_traced, trace
+from stream_lstm.core.views.gate_trace import Segment, Trace, trace
 from stream_lstm.core.views.history import KEYFRAME_EVENTS
 from stream_lstm.events import FROZEN, Batch, Clock
 from tests.core.engine_bits import bits
-from tests.core.models import KINDS, description, engine, predictions, random_model
+from tests.core.models import KINDS, engine, random_model
 from tests.core.views.recorded import Recorded
 
 
@@ -88,10 +87,9 @@ def test_a_large_trace_is_made_in_steps(monkeypatch: pytest.MonkeyPatch) -> None
     assert bits(found.gates) == bits(whole.gates)
 
 
-def test_a_row_outside_of_memory_is_refused() -> None:
-    running, spec = engine(random_model(), 1), description()
-    gates = np.zeros(1, layout(GateRecord, **sizes(spec)))
-    batch = Batch.timed(np.array([999]), np.array([1e9]), np.ones((1, 1)))
-    with pytest.raises(IndexError, match="outside of 401"):
-        running.call(apply_traced, batch, predictions(spec, 1).records, gates)
-    assert not any(gates.tobytes())
+def test_room_for_the_gates_of_other_events_is_refused() -> None:
+    running = engine(random_model(), 1)
+    gates = np.zeros(2, gate_type(running.model.spec))
+    with pytest.raises(ValueError, match="gates of 2 events, not of 1"):
+        running.apply(Batch.timed(np.array([1]), np.array([1e9]), np.ones((1, 1))), gates)
+    assert not any(running.memories.states.tobytes())

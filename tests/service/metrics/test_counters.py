@@ -7,7 +7,7 @@ import pytest
 
 from stream_lstm.core.predictions import Totals
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
-from stream_lstm.service.metrics.counters import AGE_SECONDS, Counters, Histogram
+from stream_lstm.service.metrics.counters import AGE_SECONDS, FEW_EVENTS, Counters, Histogram
 from tests.core import models
 
 
@@ -50,9 +50,10 @@ def test_a_histogram_counts_an_observation_in_the_bucket_that_includes_its_bound
     assert histogram.total == pytest.approx(3 + 1.5 + 18)
 
 
-def test_ages_of_a_batch_fall_into_the_buckets_of_single_observations() -> None:
+@pytest.mark.parametrize("times", [1, FEW_EVENTS])
+def test_ages_of_a_batch_fall_into_the_buckets_of_single_observations(times: int) -> None:
     counters, histogram = Counters(), Histogram(AGE_SECONDS)
-    ages = [0.0, 0.001, 0.5, 1.0, 3_600.0, 1e9]
+    ages = [0.0, 0.001, 0.5, 1.0, 3_600.0, 1e9] * times
     counters.observe_ages(1e9 - np.array(ages), 1e9)
     for age in ages:
         histogram.add(1e9 - (1e9 - age))
@@ -60,12 +61,13 @@ def test_ages_of_a_batch_fall_into_the_buckets_of_single_observations() -> None:
     assert counters.age.total == pytest.approx(histogram.total)
 
 
-def test_an_event_from_the_future_neither_lowers_the_sum_of_ages_nor_hides_a_backlog() -> None:
+@pytest.mark.parametrize("times", [1, FEW_EVENTS + 1])
+def test_an_event_from_the_future_neither_lowers_the_sum_of_ages_nor_hides_a_backlog(times: int) -> None:
     counters = Counters()
-    counters.observe_ages(np.array([5_000.0]), 1_000.0)
+    counters.observe_ages(np.array([5_000.0] * times), 1_000.0)
     assert counters.newest_time == 0.0
-    counters.observe_ages(np.array([990.0, 5_000.0]), 1_000.0)
-    assert (counters.age.total, counters.age.counts[0]) == (10.0, 2)
+    counters.observe_ages(np.array([990.0, 5_000.0] * times), 1_000.0)
+    assert (counters.age.total, counters.age.counts[0]) == (10.0 * times, 2 * times)
     assert counters.newest_time == 990.0
-    counters.observe_ages(np.array([1_001.0]), 1_000.0)  # within the usual difference of clocks
+    counters.observe_ages(np.array([1_001.0] * times), 1_000.0)  # within the usual difference of clocks
     assert counters.newest_time == 1_001.0

@@ -1,4 +1,4 @@
-"""Recovery of a state file of release 0.1: its streams go on where they were.
+"""Recovery of a state file of version 0.1: its streams go on where they were.
 
 `numpy_engine.db.gz` was written by that release, killed after 440 entries, with a checkpoint after 400;
 `numpy_engine_after.npz` has its predictions for the 20 events of each stream that followed.
