@@ -130,6 +130,7 @@ async def running_pipeline(
         yield running
         running.pipeline.stop()
         await task
+        await running.state_writer.fetch([])  # the disk thread still makes the calls of cancelled tasks
         running.validate()
     finally:
         task.cancel()
