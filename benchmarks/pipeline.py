@@ -42,6 +42,7 @@ MOSQUITTO = """listener {port} 127.0.0.1
 allow_anonymous true
 max_queued_messages 0
 max_inflight_messages 0
+set_tcp_nodelay true
 log_type none
 """
 

@@ -120,8 +120,8 @@ class Broker(Protocol):
 
         Args:
             messages_max: highest number of messages to return.
-            messages_min: returns the number of messages to wait for, at least 1; called again when
-                messages arrive and, while some wait, at each `reconsider`.
+            messages_min: returns the number of messages to wait for, at least 1; called again when as many
+                have arrived, and after each `reconsider` as soon as there is a message.
 
         Returns:
             Arrivals in order; also those of a connection that has ended since.

@@ -96,6 +96,7 @@ class Runtime:
             self.recorder,
             counters,
             batch_events_max=settings.limits.batch_events_max,
+            commit_interval_seconds=settings.state.commit_interval_seconds,
             clock=tools.wall_clock,
         )
 

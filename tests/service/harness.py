@@ -36,10 +36,10 @@ MODEL = load_model(None)
 class PipelineHarness:
     """A pipeline, its state writer and its state file, on a scripted broker."""
 
-    def __init__(self, path: Path, **settings: Any) -> None:
+    def __init__(self, path: Path, *, state: dict[str, Any] | None = None, **settings: Any) -> None:
         self.settings = Settings(
             subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v", "w"], "time": ["t"]}],
-            state={"path": path, "checkpoint_rows_max": 2},
+            state={"path": path, "checkpoint_rows_max": 2} | (state or {}),
             **settings,
         )
         self.database = Database.open(path, identity(MODEL))
@@ -55,7 +55,7 @@ class PipelineHarness:
             now=self.wall,
         )
         self.counters = Counters()
-        self.link = ScriptedBroker()
+        self.link = ScriptedBroker(hasty=not self.settings.state.commit_interval_seconds)
         self.link.acked_through = self.recovered.acked_through
         self.state_writer = StateWriter(self.database, self.recovered, self.settings.state, self.counters)
         self.streams = Residency(
@@ -94,6 +94,7 @@ class PipelineHarness:
             self.recorder,
             self.counters,
             batch_events_max=100,
+            commit_interval_seconds=self.settings.state.commit_interval_seconds,
             clock=lambda: self.wall,
         )
 

@@ -251,6 +251,17 @@ async def test_receive_waits_for_least_until_reconsider_lowers_it(harness: Harne
     assert payloads(await asyncio.wait_for(receiving, 10)) == [b"1"]
 
 
+async def test_a_message_that_comes_after_reconsider_is_received(harness: Harness) -> None:
+    least = [2]
+    receiving = asyncio.create_task(harness.broker.receive(100, lambda: least[0]))
+    await run_others()
+    least[0] = 1
+    harness.broker.reconsider()  # with nothing to receive
+    await run_others()
+    await harness.feed(b"1")
+    assert payloads(await asyncio.wait_for(receiving, 10)) == [b"1"]
+
+
 async def test_unconfirmed_publishing_needs_a_connection(harness: Harness) -> None:
     broker = harness.broker
     assert broker.publish_unconfirmed("p", b"a")

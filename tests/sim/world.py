@@ -89,7 +89,10 @@ class World:
         self.settings = Settings(
             subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v"], "time": ["t"]}],
             limits={"streams_max": self.draw.choice([2, 4, 50])},
-            state={"checkpoint_rows_max": self.draw.choice([1, 3, 100])},
+            state={
+                "checkpoint_rows_max": self.draw.choice([1, 3, 100]),
+                "commit_interval_seconds": self.draw.choice([0.0, 0.0, 0.002, 0.1]),
+            },
         )
 
     def _messages(self) -> list[SentMessage]:
@@ -203,7 +206,14 @@ class World:
             applier=Applier(recovered.engine, staleness, recorder, counters),
             builder=builder,
         )
-        pipeline = Pipeline(link, stages, recorder, counters, batch_events_max=8)
+        pipeline = Pipeline(
+            link,
+            stages,
+            recorder,
+            counters,
+            batch_events_max=8,
+            commit_interval_seconds=self.settings.state.commit_interval_seconds,
+        )
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(link.pump()),

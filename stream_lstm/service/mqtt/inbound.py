@@ -50,6 +50,7 @@ class Inbound:
     def __init__(self, options: ClientOptions, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changed = asyncio.Event()
+        self._wanted = 1  # number of messages for which a `receive` waits
         self._serving = False
         self._awaiting_answer = 0  # number of waits that need reading to continue
         self._dropping = False  # a message of QoS 1 or 2 was dropped: to keep the order, so are all after it
@@ -91,7 +92,8 @@ class Inbound:
 
     async def receive(self, messages_max: int, messages_min: Callable[[], int]) -> list[Arrival]:
         """Wait for messages; see `stream_lstm.service.broker.Broker.receive`."""
-        while self.inbox.messages < messages_min():
+        while self.inbox.messages < (wanted := messages_min()):
+            self._wanted = wanted
             self._changed.clear()
             await self._changed.wait()
         taken = self.inbox.take(messages_max)
@@ -99,7 +101,8 @@ class Inbound:
         return taken
 
     def reconsider(self) -> None:
-        """Make a waiting `receive` call `messages_min` again, if it may have enough messages now."""
+        """Make a waiting `receive` call `messages_min` again, now or when the next message arrives."""
+        self._wanted = 1
         if self.inbox.messages:
             self._changed.set()
 
@@ -113,7 +116,8 @@ class Inbound:
         late = resumed and self._may_be_late()  # without a session no message waited at the broker
         self.unacknowledged += len(messages)
         self.inbox.put(Arrival(self.number, messages, self._clock(), wire_bytes, late, resumed))
-        self._changed.set()
+        if self.inbox.messages >= self._wanted:  # waking the task for less would cost as much as a message
+            self._changed.set()
         if self.inbox.full:
             self._update_reading()
 

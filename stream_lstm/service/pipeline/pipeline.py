@@ -4,7 +4,8 @@ Two tasks. The first receives the messages that are there, ingests them, hands t
 applies it; the second waits for the commit, then publishes and acknowledges. Batches are small at low load
 and grow with it: what arrives while one is under way waits in the inbox. Large batches overlap:
 while one is committed the next is applied. Small ones do not, since each would only wait for the commits
-before it: the first task applies them, hands them to the disk, and finishes them itself.
+before it: the first task applies them, hands them to the disk, and finishes them itself. With
+`state.commit_interval_seconds` they are larger and fewer: messages gather until the interval is over.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Pipeline:
 
     Args:
         recorder: receives the rejections.
+        batch_events_max: most messages in a batch.
+        commit_interval_seconds: least time from the start of a batch to that of the next small one.
         clock: epoch seconds.
 
     Attributes:
@@ -75,6 +78,7 @@ class Pipeline:
         counters: Counters,
         *,
         batch_events_max: int,
+        commit_interval_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._broker = broker
@@ -82,6 +86,8 @@ class Pipeline:
         self._recorder = recorder
         self._counters = counters
         self._batch_events_max = batch_events_max
+        self._commit_interval_seconds = commit_interval_seconds
+        self._interval: asyncio.TimerHandle | None = None  # until it is over, messages gather
         self._clock = clock
         self._throttle = Throttle(time.monotonic)
         self._applied: asyncio.Queue[PendingBatch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
@@ -102,6 +108,8 @@ class Pipeline:
                 tasks.create_task(self._publish_and_acknowledge())
         except BaseExceptionGroup as group:
             raise _first(group) from None
+        finally:
+            self._end_interval()
 
     def stop(self) -> None:
         """Receive no more; `run` returns when all batches in flight are committed and published."""
@@ -120,6 +128,7 @@ class Pipeline:
                 raise
             finally:
                 self._waiting = False
+            self._begin_interval()
             batch = await self._apply(arrivals)
             self.batches_in_flight += 1
             messages = sum(len(arrival.packets) for arrival in arrivals)
@@ -131,7 +140,20 @@ class Pipeline:
 
     def _messages_min(self) -> int:
         """How many messages make the next batch."""
-        return min(OVERLAP_MESSAGES_MIN, self._batch_events_max) if self.batches_in_flight else 1
+        gather = self.batches_in_flight or self._interval
+        return min(OVERLAP_MESSAGES_MIN, self._batch_events_max) if gather else 1
+
+    def _begin_interval(self) -> None:
+        self._end_interval()
+        if self._commit_interval_seconds:
+            loop = asyncio.get_running_loop()
+            self._interval = loop.call_later(self._commit_interval_seconds, self._end_interval)
+
+    def _end_interval(self) -> None:
+        if self._interval:
+            self._interval.cancel()
+            self._interval = None
+            self._broker.reconsider()
 
     async def _publish_and_acknowledge(self) -> None:
         while (batch := await self._applied.get()) is not None:

@@ -17,6 +17,12 @@ class StateSettings(Section):
         True,
         description="sync each commit; false spares SD cards: safe against kill -9, not power loss",
     )
+    commit_interval_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="least time between commits at low load: fewer syncs, less CPU, some delay",
+    )
     checkpoint_seconds: Seconds = Field(30.0, description="time between checkpoints of changed memories")
     # A commit waits for the chunk that is being written.
     checkpoint_rows_max: int = Field(

@@ -76,3 +76,23 @@ async def test_a_stale_stream_and_its_return_are_reported(tmp_path: Path) -> Non
             ("a:v", True, 600.0),
             ("a:v", False, 900.0),
         ]
+
+
+async def test_messages_gather_until_the_commit_interval_is_over(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db", state={"commit_interval_seconds": 0.2}) as running:
+        running.link.feed(reading("a", 1.0, 0))
+        await running.link.until_delivered(1)  # nothing came before it: it does not wait
+        running.link.feed(reading("a", 2.0, 1))
+        await asyncio.sleep(0.02)
+        assert running.state_writer.number == 1
+        await running.link.until_delivered(2)
+
+
+async def test_a_full_batch_and_a_stop_do_not_wait_for_the_commit_interval(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db", state={"commit_interval_seconds": 10.0}) as running:
+        running.link.feed(reading("a", 1.0, 0))
+        await running.link.until_delivered(1)
+        running.link.feed(*(reading("a", 2.0, n) for n in range(100)))  # the harness's largest batch
+        await asyncio.wait_for(running.link.until_delivered(2), 8)
+        begun = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begun < 8
