@@ -56,6 +56,7 @@ class Contender:
         events: number in one measurement; a slow contender gets fewer.
         suffix: of its predictions' topics, after the sensor's topic.
         number: returns the number of the event that a prediction answers, by the number of topics.
+        commit_interval_seconds: of the service.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Contender:
     events: int
     suffix: str
     number: Callable[[dict[str, Any], int], int]
+    commit_interval_seconds: float = 0.0
 
 
 def _by_seq(prediction: dict[str, Any], topics: int) -> int:
@@ -114,7 +116,8 @@ def running(contender: Contender, cores: list[int]) -> Iterator[tuple[int, int]]
 
 def _command(contender: Contender, folder: Path, port: int) -> list[str]:
     if contender.name.startswith("service"):
-        config = settings.write(folder, port=port, qos=contender.qos, http=(http := free_port()))
+        interval, http = contender.commit_interval_seconds, free_port()
+        config = settings.write(folder, port=port, qos=contender.qos, http=http, interval=interval)
         return [sys.executable, "-m", "benchmarks.contenders.service", str(config), str(http)]
     module = contender.name.split(",")[0]
     return [sys.executable, "-m", f"benchmarks.contenders.{module}", str(port), str(contender.qos)]

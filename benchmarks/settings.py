@@ -13,6 +13,7 @@ fields = ["temp"]
 time = []
 [state]
 path = "{folder}/state.db"
+commit_interval_seconds = {interval}
 [limits]
 streams_max = 1000000
 new_streams_per_second = 1000000
@@ -23,8 +24,8 @@ level = "warning"
 """
 
 
-def write(folder: Path, *, port: int, qos: int, http: int) -> Path:
-    """Write a settings file for a broker's port and the service's HTTP port."""
+def write(folder: Path, *, port: int, qos: int, http: int, interval: float = 0.0) -> Path:
+    """Write a settings file for a broker's port, the service's HTTP port and the least time between commits."""
     path = folder / "settings.toml"
-    path.write_text(TEXT.format(folder=folder, port=port, qos=qos, http=http))
+    path.write_text(TEXT.format(folder=folder, port=port, qos=qos, http=http, interval=interval))
     return path
