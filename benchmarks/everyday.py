@@ -1,7 +1,8 @@
 """CPU and delay at everyday rates, beside a bare echo and a handwritten script; and one stream at full speed.
 
-Through mosquitto with `set_tcp_nodelay`: broker and sensors on one core, the contender on another, one after another in each round.
-The delay is that from sending an event to receiving its prediction. One stream alone is fed without a broker.
+Through mosquitto with `set_tcp_nodelay`: broker and sensors on one core, the contender on another, one after
+another in each round. The delay is that from sending an event to receiving its prediction. One stream alone
+is fed without a broker.
 
     python -m benchmarks.everyday --rounds 5
 """

@@ -25,7 +25,7 @@ level = "warning"
 
 
 def write(folder: Path, *, port: int, qos: int, http: int, interval: float = 0.0) -> Path:
-    """Write a settings file for a broker's port, the service's HTTP port and the least time between commits."""
+    """Write a settings file: the broker's port, the service's for HTTP, least time between commits."""
     path = folder / "settings.toml"
     path.write_text(TEXT.format(folder=folder, port=port, qos=qos, http=http, interval=interval))
     return path

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.backtest import baselines
-from stream_lstm.backtest.files import Series
+from stream_lstm.backtest.files import EventSeries, Series
 from stream_lstm.core.engine import Engine
 from stream_lstm.core.memory import Memories
 from stream_lstm.core.model.file import LstmModel
+from stream_lstm.core.predictions import Predictions
 from stream_lstm.core.trackers.incident import ALERT_THRESHOLD
 from stream_lstm.events import Batch
 
@@ -29,7 +30,7 @@ WELL_COVERED = 0.88, 0.92  # coverage of the 90 % interval that counts as calibr
 
 
 class StreamRun(NamedTuple):
-    """Predictions and scores of the engine for each event of one stream, (L,) each.
+    """Predictions of one target, and scores, of the engine for each event of one stream, (L,) each.
 
     Forecasts are those of the event before: `expected`, `low` and `high` are known before the value arrives.
     """
@@ -57,6 +58,7 @@ class Evaluation(NamedTuple):
         anomalies: events whose anomaly score reaches the alert threshold.
         alerts: first events of incidents.
         model_weight: the model's weight among the experts in the last prediction.
+        targets: of the stream, which have its events, anomalies and alerts in common.
     """
 
     events: int
@@ -69,6 +71,7 @@ class Evaluation(NamedTuple):
     anomalies: int
     alerts: int
     model_weight: float
+    targets: int = 1
 
     @property
     def moves(self) -> bool:
@@ -117,28 +120,43 @@ def run_streams(
     Args:
         progress: called with the number of events done since the last call.
     """
-    memories = Memories(model.spec, rows_max=len(streams))
-    engine = Engine(model, memories)
+    engine = Engine(model, Memories(model.spec, rows_max=len(streams)))
     runs = []
     for n, stream in enumerate(streams):
-        rows = np.full(len(stream.values), memories.add(str(n), n + 1))
-        predictions = engine.apply(Batch.timed(rows, stream.times, stream.values[:, None]))
-        half_width = predictions.half_width[:, 0, 0]
-        low, high = predictions.prediction[:, 0] - half_width, predictions.prediction[:, 0] + half_width
-        runs.append(
-            StreamRun(
-                expected=predictions.expected[:, 0],
-                low=_for_the_next(low),
-                high=_for_the_next(high),
-                anomaly=predictions.anomaly,
-                kind=predictions.kind,
-                incident_score=predictions.incident_score,
-                alert=predictions.alert,
-                trust=predictions.trust[:, 0],
-            )
-        )
+        runs.append(_run_of(_predictions(engine, n, stream.times, stream.values[:, None]), 0))
         progress(len(stream.values))
     return runs
+
+
+def run_events(model: LstmModel, streams: Sequence[EventSeries]) -> list[list[StreamRun]]:
+    """Run streams of a model with any features; returns a run for each target of each stream."""
+    targets = range(len(model.spec.targets))
+    return [[_run_of(found, target) for target in targets] for found in predict(model, streams)]
+
+
+def predict(model: LstmModel, streams: Sequence[EventSeries]) -> list[Predictions]:
+    """The engine's predictions for each stream."""
+    engine = Engine(model, Memories(model.spec, rows_max=len(streams)))
+    return [_predictions(engine, n, stream.times, stream.values) for n, stream in enumerate(streams)]
+
+
+def _predictions(engine: Engine, number: int, times: Doubles, values: Doubles) -> Predictions:
+    rows = np.full(len(values), engine.memories.add(str(number), number + 1))
+    return engine.apply(Batch.timed(rows, times, values))
+
+
+def _run_of(predictions: Predictions, target: int) -> StreamRun:
+    forecast, half_width = predictions.prediction[:, target], predictions.half_width[:, 0, target]
+    return StreamRun(
+        expected=predictions.expected[:, target],
+        low=_for_the_next(forecast - half_width),
+        high=_for_the_next(forecast + half_width),
+        anomaly=predictions.anomaly,
+        kind=predictions.kind,
+        incident_score=predictions.incident_score,
+        alert=predictions.alert,
+        trust=predictions.trust[:, target],
+    )
 
 
 def _for_the_next(bound: Doubles) -> Doubles:
@@ -151,11 +169,14 @@ def absolute_errors(values: Doubles, forecast: Doubles) -> Doubles:
     return np.abs(values - forecast)[1:]
 
 
-def evaluate_stream(stream: Series, run: StreamRun, *, with_least_squares: bool = True) -> Evaluation:
+def evaluate_stream(
+    stream: Series, run: StreamRun, *, with_least_squares: bool = True, targets: int = 1
+) -> Evaluation:
     """Evaluate a stream's run beside the baselines.
 
     Args:
         with_least_squares: include recursive least squares, which takes longer than all the rest.
+        targets: of the stream; this is one of them.
     """
     times, values = stream.times, stream.values
     fitted = baselines.least_squares(times, values) if with_least_squares else np.full(len(values), np.nan)
@@ -182,6 +203,7 @@ def evaluate_stream(stream: Series, run: StreamRun, *, with_least_squares: bool 
         anomalies=int((run.anomaly >= ALERT_THRESHOLD).sum()),
         alerts=int(run.alert.sum()),
         model_weight=float(run.trust[-1]),
+        targets=targets,
     )
 
 

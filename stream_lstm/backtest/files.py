@@ -26,6 +26,41 @@ class Series(NamedTuple):
     values: Doubles
 
 
+class EventSeries(NamedTuple):
+    """One recorded stream of events with F features each, in the order of the file.
+
+    Attributes:
+        times: (L,), epoch seconds.
+        values: (L, F), all of them known.
+        columns: the file's other columns, without the rows left out.
+    """
+
+    name: str
+    times: Doubles
+    values: Doubles
+    columns: dict[str, list[Any]]
+
+    def texts(self, column: str, path: Path) -> list[Any]:
+        """Another column as it is, (L,).
+
+        Raises:
+            SettingsError: there is no such column.
+        """
+        if column not in self.columns:
+            raise SettingsError(str(path), f"has no column {column!r}; name that of the labels with --label")
+        return self.columns[column]
+
+    def numbers(self, column: str, path: Path) -> Doubles:
+        """Another column as numbers, (L,); NaN where a cell is empty.
+
+        Raises:
+            SettingsError: there is no such column, or it is not numeric.
+        """
+        if column not in self.columns:
+            raise SettingsError(str(path), f"has no column {column!r}, which the model predicts")
+        return _numeric(self.columns, column, path)
+
+
 def read(path: Path, *, time: str | None = None, values: Sequence[str] = ()) -> list[Series]:
     """Read the streams of a file: one a column, named after the file, and the column if there are several.
 
@@ -37,17 +72,15 @@ def read(path: Path, *, time: str | None = None, values: Sequence[str] = ()) -> 
     Raises:
         SettingsError: a file, column or line cannot be read; the message gives which.
     """
-    columns = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    columns = _columns(path)
     time_column = time or next(iter(columns))
-    for name in (time_column, *values):
-        if name not in columns:
-            raise SettingsError(str(path), f"has no column {name!r}; there are {', '.join(columns)}")
+    _check_columns(columns, (time_column, *values), path)
     times = _times(columns[time_column], path)
     chosen = values or [name for name in columns if name != time_column]
     parsed = {name: _numbers(columns[name]) for name in chosen}
     for name in values:
         if parsed[name] is None:
-            raise SettingsError(str(path), f"column {name!r} is not numeric")
+            raise _not_numeric(name, path)
     numeric = {name: numbers for name, numbers in parsed.items() if numbers is not None}
     if not numeric:
         raise SettingsError(str(path), "has no numeric column beside the times")
@@ -57,13 +90,74 @@ def read(path: Path, *, time: str | None = None, values: Sequence[str] = ()) -> 
     ]
 
 
+def read_events(
+    path: Path,
+    features: Sequence[str],
+    *,
+    time: str | None = None,
+    values: Sequence[str] = (),
+    rows_min: int = ROWS_MIN,
+) -> EventSeries:
+    """Read a file as one stream whose events have a number for each feature of a model.
+
+    Rows in which one of them is missing are left out.
+
+    Args:
+        path: as for `read`.
+        features: of the model.
+        time: the column of times; the first if left out.
+        values: the columns of the features, in their order; those of the features' names if left out.
+        rows_min: fewer complete rows are an error.
+
+    Raises:
+        SettingsError: a file, column or line cannot be read; the message gives which.
+    """
+    if values and len(values) != len(features):
+        wanted = f"the model has {len(features)} features ({', '.join(features)})"
+        raise SettingsError("--value", f"names {len(values)} columns, and {wanted}")
+    columns = _columns(path)
+    time_column, chosen = time or next(iter(columns)), list(values or features)
+    _check_columns(columns, (time_column, *chosen), path, hint="name the features' columns with --value")
+    times = _times(columns[time_column], path)
+    numbers = np.stack([_numeric(columns, name, path) for name in chosen], axis=1)
+    known = np.isfinite(numbers).all(axis=1)
+    _check_count(path.stem, int(known.sum()), path, rows_min)
+    kept = np.flatnonzero(known).tolist()
+    others = {name: [column[n] for n in kept] for name, column in columns.items() if name not in chosen}
+    return EventSeries(path.stem, times[known], numbers[known], others)
+
+
+def _columns(path: Path) -> dict[str, list[Any]]:
+    return _parquet(path) if path.suffix == ".parquet" else _csv(path)
+
+
+def _check_columns(columns: dict[str, list[Any]], names: Sequence[str], path: Path, hint: str = "") -> None:
+    for name in names:
+        if name not in columns:
+            there_are = f"has no column {name!r}; there are {', '.join(columns)}"
+            raise SettingsError(str(path), f"{there_are}; {hint}" if hint else there_are)
+
+
+def _check_count(name: str, count: int, path: Path, rows_min: int = ROWS_MIN) -> None:
+    if count < rows_min:
+        raise SettingsError(str(path), f"{name} has {count} values; at least {rows_min} are needed")
+
+
+def _not_numeric(name: str, path: Path) -> SettingsError:
+    return SettingsError(str(path), f"column {name!r} is not numeric")
+
+
+def _numeric(columns: dict[str, list[Any]], name: str, path: Path) -> Doubles:
+    numbers = _numbers(columns[name])
+    if numbers is None:
+        raise _not_numeric(name, path)
+    return numbers
+
+
 def _series(name: str, times: Doubles, values: Doubles, path: Path) -> Series:
     """Leave out the rows without a value."""
     known = np.isfinite(values)
-    if known.sum() < ROWS_MIN:
-        raise SettingsError(
-            str(path), f"{name} has {int(known.sum())} values; at least {ROWS_MIN} are needed"
-        )
+    _check_count(name, int(known.sum()), path)
     return Series(name, times[known], values[known])
 
 

@@ -41,8 +41,10 @@ def as_json(
 def summary(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """All streams together; medians over the streams that move. The keys are public."""
     moving = [each for each in evaluations if each.moves]
-    events = sum(each.events for each in evaluations)
-    alerts = sum(each.alerts for each in evaluations)
+    # Targets of one stream have its events and alerts in common; each counts once.
+    events = round(sum(each.events / each.targets for each in evaluations))
+    alerts = round(sum(each.alerts / each.targets for each in evaluations))
+    covered = [each.coverage for each in evaluations if not math.isnan(each.coverage)]
 
     def median_relative(errors: list[float]) -> float:
         relative = [each.relative(mae) for each, mae in zip(evaluations, errors, strict=True)]
@@ -57,7 +59,7 @@ def summary(evaluations: Sequence[Evaluation]) -> dict[str, float]:
         "median_ratio_first_events": median((each.first_relative_mae for each in evaluations), evaluations),
         "better_than_persistence": sum(each.relative_mae < 1.0 for each in moving),
         "moving": len(moving),
-        "median_covered": float(np.nanmedian([each.coverage for each in evaluations])),
+        "median_covered": float(np.median(covered)) if covered else float("nan"),
         "well_covered": sum(each.well_covered for each in evaluations),
         "alerts": alerts,
         "alerts_per_1000_events": 1_000.0 * alerts / events,
@@ -106,7 +108,7 @@ def _cards(total: dict[str, float]) -> str:
         "streams better than the last-value forecast": (
             f"{total['better_than_persistence']} of {total['moving']}"
         ),
-        "median coverage of the 90 % interval": f"{total['median_covered']:.1%}",
+        "median coverage of the 90 % interval": percent(total["median_covered"]),
         "alerts per 1,000 events": f"{total['alerts_per_1000_events']:.2f}",
     }
     return "".join(f'<div class="card"><b>{value}</b>{name}</div>' for name, value in cards.items())
@@ -122,7 +124,7 @@ def _row(number: int, name: str, of: Evaluation) -> str:
         _number(of.relative(of.seasonal_naive_mae)),
         _number(of.relative(of.least_squares_mae)),
         _number(of.first_relative_mae),
-        f"{of.coverage:.1%}",
+        percent(of.coverage),
         f"{of.alerts:,}",
     )
     link = f'<a href="#stream-{number}">{html.escape(name)}</a>'
@@ -140,10 +142,15 @@ def _total_row(total: dict[str, float]) -> str:
         f"{total['events']:,}",
         "",
         *(_number(total[name]) for name in medians),
-        f"{total['median_covered']:.1%}",
+        percent(total["median_covered"]),
         f"{total['alerts']:,}",
     )
     return f'<tr class="total"><td>median</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def percent(share: float) -> str:
+    """A share in percent; a dash where there is none, as of a target without interval."""
+    return "–" if math.isnan(share) else f"{share:.1%}"
 
 
 def _number(relative_mae: float) -> str:
@@ -153,7 +160,7 @@ def _number(relative_mae: float) -> str:
 def _chart(number: int, name: str, of: Evaluation) -> str:
     return (
         f'<h3 id="stream-{number}">{html.escape(name)}</h3>'
-        f'<div class="quiet">relative error {_number(of.relative_mae)}, coverage {of.coverage:.1%}, '
+        f'<div class="quiet">relative error {_number(of.relative_mae)}, coverage {percent(of.coverage)}, '
         f"{of.alerts} alerts; weight of the model in the last prediction {of.model_weight:.0%}</div>"
         f'<div class="plot" id="plot-{number}" data-chart="{number}" role="img" '
         f'aria-label="Values, predictions and anomalies of {html.escape(name)}"></div>'

@@ -152,6 +152,8 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
 def replay(**options: Any) -> None:
     """Replay CSV recordings (timestamp,value) into a broker or through a model.
 
+    Through a model of several features, a recording has a column of times and one for each feature's name.
+
     \b
     Example:
       stream-lstm replay pump.csv --speed 60
@@ -167,7 +169,14 @@ def replay(**options: Any) -> None:
 @click.argument("files", nargs=-1, required=True, type=IN_FILE)
 @MODEL
 @click.option("--time", help="Column of times (ISO 8601 or epoch seconds); by default the first.")
-@click.option("--value", "values", multiple=True, help="Column of values; by default every other column.")
+@click.option(
+    "--value",
+    "values",
+    multiple=True,
+    help="Column of values; by default every other column. For a model of several features: the column of "
+    "each, in their order; by default those of their names.",
+)
+@click.option("--label", help="Column of a classifying model's classes; by default `label`.")
 @click.option("--report", type=OUT_FILE, help="Write a report: one HTML file that needs no network.")
 @click.option("--json", "numbers", type=OUT_FILE, help="Write all metrics as JSON.")
 @reports_errors
@@ -176,22 +185,25 @@ def backtest(
     model: Path | None,
     time: str | None,
     values: tuple[str, ...],
+    label: str | None,
     report: Path | None,
     numbers: Path | None,
 ) -> None:
     """Measure the forecast quality on recorded streams, next to simpler forecasts.
 
-    FILES are CSV, or Parquet (extra `parquet`): one column of times; each other column is a stream.
+    FILES are CSV, or Parquet (extra `parquet`): one column of times; each other column is a stream. For a
+    model of several features, each file is one stream. Of a classifying model, rows with a label count.
 
     \b
     Example:
       stream-lstm backtest pump*.csv --report report.html
       stream-lstm backtest plant.parquet --time ts --value temperature --value pressure
     """
+    from stream_lstm.cli.backtest import Columns
     from stream_lstm.cli.backtest import backtest as start
     from stream_lstm.service.assembly import load_model
 
-    start(files, load_model(model), time=time, values=values, page=report, numbers=numbers)
+    start(files, load_model(model), Columns(time, values, label), page=report, numbers=numbers)
 
 
 @main.command()

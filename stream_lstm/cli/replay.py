@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import os
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from stream_lstm.backtest.files import EventSeries, read_events
 from stream_lstm.cli.options import require_extra
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.core.codec.timestamps import epoch_seconds
@@ -51,10 +53,17 @@ def replay(
             raise SettingsError("--journal", "takes one state file")
         _print(_through(load_model(model), _of_journal(files[0], load_model(model))))
         return
-    recordings = [read(path) for path in files]
     if straight:
-        _print(_through(load_model(model), _of_recordings(recordings, field)))
+        loaded = load_model(model)
+        features = loaded.spec.features
+        events = (
+            _of_recordings([read(path) for path in files], field)
+            if len(features) == 1
+            else _of_series([read_events(path, features, rows_min=1) for path in files])
+        )
+        _print(_through(loaded, events))
         return
+    recordings = [read(path) for path in files]
     if "{name}" not in topic and len(recordings) > 1:
         raise SettingsError("--topic", "must hold {name} for several files")
     if not topic or set(topic) & set("+#"):
@@ -90,6 +99,25 @@ def _of_recordings(recordings: Sequence[Recording], field: str) -> Iterator[Even
         events.times.append(epoch_seconds(due.reading.time, time.time()))
         events.marks.append(Clock.EVENT)
         events.values.append(due.reading.value)
+        if len(events) >= BATCH_EVENTS_MAX:
+            yield events
+            events = Events()
+    yield events
+
+
+def _of_series(streams: Sequence[EventSeries]) -> Iterator[Events]:
+    """All events of several features, ordered by their time since the start of their recording."""
+
+    def timed(stream: EventSeries) -> Iterator[tuple[float, str, float, list[float]]]:
+        for at, values in zip(stream.times.tolist(), stream.values.tolist(), strict=True):
+            yield max(at - stream.times[0], 0.0), stream.name, at, values
+
+    events = Events()
+    for _, key, at, values in heapq.merge(*map(timed, streams), key=lambda each: each[0]):
+        events.keys.append(key)
+        events.times.append(at)
+        events.marks.append(Clock.EVENT)
+        events.values += values
         if len(events) >= BATCH_EVENTS_MAX:
             yield events
             events = Events()

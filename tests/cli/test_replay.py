@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from stream_lstm.core.model import file as model_file
 from tests.brokers import Mosquitto, find
 from tests.cli.conftest import call
+from tests.core.models import KINDS, description, tensors
 
 CA = trustme.CA()
 SECONDS_MAX = 20.0
@@ -26,6 +28,27 @@ def test_a_recording_is_replayed_through_the_model(recording: Path) -> None:
     assert lines[0]["expected"] is None
     assert lines[1]["expected"] == lines[0]["prediction"]
     assert {(line["stream"], line["clock"]) for line in lines} == {("pump:value", "event")}
+
+
+def test_recordings_of_several_features_are_replayed_through_their_model(tmp_path: Path) -> None:
+    of = description(**KINDS["pair"])
+    model = tmp_path / "pair.safetensors"
+    model.write_bytes(model_file.to_bytes(of, tensors(of)))
+    for name, rows in (("pump", "0,1,2\n60,1.5,2.5\n"), ("fan", "1000,7,8\n1030,7.5,8.5\n")):
+        (tmp_path / f"{name}.csv").write_text("time,a,b\n" + rows)
+    files = tmp_path / "pump.csv", tmp_path / "fan.csv"
+    result = call("replay", *files, "--straight", "--model", model)
+    lines = [json.loads(line) for line in result.output.splitlines()]
+    assert [(line["stream"], line["seq"]) for line in lines] == [
+        ("pump", 1),
+        ("fan", 1),
+        ("fan", 2),  # 30 s after its first, pump's after 60
+        ("pump", 2),
+    ]
+    assert lines[3]["value"] == {"a": 1.5, "b": 2.5}
+    assert lines[3]["expected"] == lines[0]["prediction"]
+    (tmp_path / "bad.csv").write_text("time,a\n0,1\n")
+    assert "has no column 'b'" in call("replay", tmp_path / "bad.csv", "--straight", "--model", model).output
 
 
 def test_a_journal_is_replayed_to_the_same_predictions(state: Path) -> None:
