@@ -42,7 +42,7 @@ MOSQUITTO = """listener {port} 127.0.0.1
 allow_anonymous true
 max_queued_messages 0
 max_inflight_messages 0
-set_tcp_nodelay true
+set_tcp_nodelay {nodelay}
 log_type none
 """
 
@@ -90,14 +90,19 @@ def contenders(events: int) -> list[Contender]:
 
 
 @contextmanager
-def running(contender: Contender, cores: list[int]) -> Iterator[tuple[int, int]]:
-    """Run a broker and a contender; gives the broker's port and the contender's process id."""
+def running(contender: Contender, cores: list[int], *, nodelay: bool = False) -> Iterator[tuple[int, int]]:
+    """Run a broker and a contender; gives the broker's port and the contender's process id.
+
+    Args:
+        nodelay: the broker sends each packet at once. Otherwise it joins small ones, as by default (Nagle's
+            algorithm): more events a second, but some wait for up to 40 ms.
+    """
     folder = Path(tempfile.mkdtemp(prefix="stream-lstm-bench-"))
     port = free_port()
     program = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
     assert program, "mosquitto is needed: tools/get-programs mosquitto"
     user = "user root\n" if os.geteuid() == 0 else ""
-    (folder / "broker.conf").write_text(MOSQUITTO.format(port=port) + user)
+    (folder / "broker.conf").write_text(MOSQUITTO.format(port=port, nodelay=str(nodelay).lower()) + user)
     broker = _start([program, "-c", str(folder / "broker.conf")], cores[0])
     process = None
     try:
@@ -191,7 +196,7 @@ def latency(
 
     The first second is left out of the delays, and all before the first event of the CPU.
     """
-    with running(contender, cores) as (port, pid):
+    with running(contender, cores, nodelay=True) as (port, pid):
         reader = Client(port, "reader")
         reader.subscribe("predictions/#")
         reader.socket.setblocking(False)

@@ -120,8 +120,8 @@ class Broker(Protocol):
 
         Args:
             messages_max: highest number of messages to return.
-            messages_min: returns the number of messages to wait for, at least 1; called again when as many
-                have arrived, and after each `reconsider` as soon as there is a message.
+            messages_min: returns the number of messages to wait for, at least 1; called as soon as there is a
+                message, again when as many have arrived, and after each `reconsider`.
 
         Returns:
             Arrivals in order; also those of a connection that has ended since.

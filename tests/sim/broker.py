@@ -155,7 +155,7 @@ class SimBrokerClient:
 
     async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
         hasty = self._draw.random() < 0.5  # does not wait for more, so that batches overlap
-        while len(self._inbox) < (1 if hasty else min(least(), 2)):
+        while not self._inbox or len(self._inbox) < (1 if hasty else min(least(), 2)):
             await self._change()
         return [self._inbox.popleft() for _ in range(self._draw.randint(1, len(self._inbox)))]
 

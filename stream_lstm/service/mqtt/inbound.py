@@ -92,7 +92,7 @@ class Inbound:
 
     async def receive(self, messages_max: int, messages_min: Callable[[], int]) -> list[Arrival]:
         """Wait for messages; see `stream_lstm.service.broker.Broker.receive`."""
-        while self.inbox.messages < (wanted := messages_min()):
+        while self.inbox.messages < (wanted := messages_min() if self.inbox.messages else 1):
             self._wanted = wanted
             self._changed.clear()
             await self._changed.wait()

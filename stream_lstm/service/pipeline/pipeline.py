@@ -87,7 +87,8 @@ class Pipeline:
         self._counters = counters
         self._batch_events_max = batch_events_max
         self._commit_interval_seconds = commit_interval_seconds
-        self._interval: asyncio.TimerHandle | None = None  # until it is over, messages gather
+        self._interval_ends = 0.0  # on the loop's clock; until then, messages gather
+        self._interval_timer: asyncio.TimerHandle | None = None  # there only while messages gather
         self._clock = clock
         self._throttle = Throttle(time.monotonic)
         self._applied: asyncio.Queue[PendingBatch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
@@ -109,7 +110,7 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
-            self._end_interval()
+            self._cancel_timer()
 
     def stop(self) -> None:
         """Receive no more; `run` returns when all batches in flight are committed and published."""
@@ -140,20 +141,32 @@ class Pipeline:
 
     def _messages_min(self) -> int:
         """How many messages make the next batch."""
-        gather = self.batches_in_flight or self._interval
-        return min(OVERLAP_MESSAGES_MIN, self._batch_events_max) if gather else 1
+        many = min(OVERLAP_MESSAGES_MIN, self._batch_events_max)
+        return many if self.batches_in_flight or self._in_interval() else 1
+
+    def _in_interval(self) -> bool:
+        """True while messages gather; `receive` is then made to look again at the interval's end."""
+        if not self._interval_ends or self._interval_timer:
+            return self._interval_timer is not None
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._interval_ends:
+            return False
+        self._interval_timer = loop.call_at(self._interval_ends, self._end_interval)
+        return True
 
     def _begin_interval(self) -> None:
-        self._end_interval()
         if self._commit_interval_seconds:
-            loop = asyncio.get_running_loop()
-            self._interval = loop.call_later(self._commit_interval_seconds, self._end_interval)
+            self._cancel_timer()
+            self._interval_ends = asyncio.get_running_loop().time() + self._commit_interval_seconds
 
     def _end_interval(self) -> None:
-        if self._interval:
-            self._interval.cancel()
-            self._interval = None
-            self._broker.reconsider()
+        self._interval_ends, self._interval_timer = 0.0, None
+        self._broker.reconsider()
+
+    def _cancel_timer(self) -> None:
+        if self._interval_timer:
+            self._interval_timer.cancel()
+            self._interval_timer = None
 
     async def _publish_and_acknowledge(self) -> None:
         while (batch := await self._applied.get()) is not None:
