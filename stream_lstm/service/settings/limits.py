@@ -10,7 +10,7 @@ from stream_lstm.service.settings.base import Seconds, Section
 class Limits(Section):
     """Resource limits: what a faulty sensor, a burst or a slow disk may cost."""
 
-    # 1.2 kB a stream with the default model: 10 million take 12 GB.
+    # 1.3 kB a stream with the default model: 10 million take 13 GB.
     streams_max: int = Field(
         100_000,
         ge=1,
