@@ -209,6 +209,17 @@ def test_a_failed_statement_changes_nothing_and_the_call_works_afterwards(
     database.close()
 
 
+def test_a_file_is_read_after_vacuum(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db").close()
+    with closing(opened(tmp_path / "s.db")) as database:
+        before = numbers(database), next(database.rows()).records
+    with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
+        other.execute("VACUUM")
+    with closing(opened(tmp_path / "s.db")) as database:
+        database.validate()
+        assert (numbers(database), next(database.rows()).records) == before
+
+
 def test_a_commit_without_new_streams_is_one_statement(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     statements: list[str] = []

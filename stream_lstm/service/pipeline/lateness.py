@@ -2,6 +2,7 @@
 
 A rejected event changes nothing. After ten late events in a row a stream's events are accepted again: then
 its sensor's clock has been set back. `core.trackers.event_time` counts the accepted ones in the same way.
+Counts are kept by the streams' numbers: a row may hold another stream by the next batch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from stream_lstm.errors import PayloadError
 from stream_lstm.events import CLOCK_BITS, Clock, Events
 from stream_lstm.service.settings import TimeSettings
 
+COUNTED_STREAMS_MAX = 100_000  # bounds memory; to forget the counts costs each stream ten rejections more
+
 
 class LatenessFilter:
     """Rejects events by their event time.
@@ -27,7 +30,7 @@ class LatenessFilter:
         self._late_seconds_max = settings.late_seconds_max
         self._reject_repeated = settings.repeated == "reject"
         self._memories = memories
-        self._late_in_a_row: dict[int, int] = {}  # by row
+        self._late_in_a_row: dict[int, int] = {}  # by number of the stream
 
     @property
     def enabled(self) -> bool:
@@ -37,26 +40,29 @@ class LatenessFilter:
     def rejected(self, events: Events, rows: NDArray[np.intp]) -> dict[int, PayloadError]:
         """The events of a batch that are rejected, by position, and why."""
         times, counts = (self._memories.column(name, rows).tolist() for name in ("event_time.time", "seq"))
-        newest = dict(zip(rows.tolist(), zip(times, counts, strict=True), strict=True))
+        streams = self._memories.ids[rows].tolist()
+        newest = dict(zip(streams, zip(times, counts, strict=True), strict=True))
+        if len(self._late_in_a_row) > COUNTED_STREAMS_MAX:
+            self._late_in_a_row.clear()
         out: dict[int, PayloadError] = {}
-        for n, (row, time, mark) in enumerate(zip(rows.tolist(), events.times, events.marks, strict=True)):
-            last, seq = newest[row]
+        for n, (stream, time, mark) in enumerate(zip(streams, events.times, events.marks, strict=True)):
+            last, seq = newest[stream]
             if mark & CLOCK_BITS != Clock.EVENT:
                 continue
-            problem = self._problem(row, time, last) if seq else None
+            problem = self._problem(stream, time, last) if seq else None
             if problem:
                 out[n] = problem
             else:
-                newest[row] = max(last, time), seq + 1
+                newest[stream] = max(last, time), seq + 1
         return out
 
-    def _problem(self, row: int, time: float, last: float) -> PayloadError | None:
+    def _problem(self, stream: int, time: float, last: float) -> PayloadError | None:
         if self._reject_repeated and time == last:
             return PayloadError("repeated", "an event of this stream has this time already")
         if self._late_seconds_max is None or last - time <= self._late_seconds_max:
-            self._late_in_a_row.pop(row, None)
+            self._late_in_a_row.pop(stream, None)
             return None
-        late = self._late_in_a_row[row] = self._late_in_a_row.get(row, 0) + 1
+        late = self._late_in_a_row[stream] = self._late_in_a_row.get(stream, 0) + 1
         if late > LATE_IN_A_ROW_MAX:
             return None
         return PayloadError("late", f"{last - time:.3f} s older than the newest event of its stream")

@@ -7,6 +7,7 @@ reached the broker are made again on the way, from the same events, so they have
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from stream_lstm.store.entry import Entry
 from stream_lstm.store.journal import WINDOW_MESSAGES
 
 SPARE_BATCHES = 4  # a batch's streams must be in memory before others can be evicted
+NO_STREAM = 2**32  # above every number of a stream
 SPARE_ROWS_MIN = 4_096  # so that small batches do not make every eviction wait for a single row
 
 
@@ -102,7 +104,7 @@ def recover(
         rows_max = max(rows_max, len(needed))
         chunks = iter([database.rows_by_id(needed)])
     engine = Engine(model, Memories(model.spec, rows_max=rows_max), interval=interval)
-    replay = _Replay(engine, Registry(rows_max=rows_max), builder, database.next_stream_id, now)
+    replay = _Replay(engine, Registry(rows_max=rows_max), builder, now)
     replay.read(chunks)
     resend: list[tuple[int, list[Publication]]] = []
     for entry in database.entries(first - 1):
@@ -129,10 +131,14 @@ def committed_messages(database: Database) -> NDArray[np.uint64]:
     Raises:
         StateCorrupt: an entry is missing or damaged.
     """
-    messages = [np.empty((0, 3), np.uint64)]
+    messages: deque[NDArray[np.uint64]] = deque([np.empty((0, 3), np.uint64)])
+    count = 0
     for entry in database.entries(0):
         number = np.full((len(entry.digests), 1), entry.number, np.uint64)
         messages.append(np.hstack([entry.digests, number]))
+        count += len(number)
+        while count - len(messages[0]) >= WINDOW_MESSAGES:  # the journal may hold a long history before it
+            count -= len(messages.popleft())
     return np.concatenate(messages)[-WINDOW_MESSAGES:]
 
 
@@ -143,28 +149,39 @@ class _Replay:
         events: how many were applied.
     """
 
-    def __init__(
-        self, engine: Engine, registry: Registry, builder: PublicationBuilder, next_stream: int, now: float
-    ) -> None:
+    def __init__(self, engine: Engine, registry: Registry, builder: PublicationBuilder, now: float) -> None:
         self._engine = engine
         self._builder = builder
         self._keys: dict[int, str] = {}  # by stream number
-        self._row_of: NDArray[np.intp] = np.full(next_stream, NULL_ROW, np.intp)
+        # Numbers of the streams read, ascending, and their rows: a table of all numbers ever given would grow
+        # with the streams that came and went. The last number is no stream's.
+        self._streams = np.array([NO_STREAM], np.int64)
+        self._rows = np.array([NULL_ROW], np.intp)
         self._now = now
         self.registry = registry
         self.events = 0
 
     def read(self, chunks: Iterator[Rows]) -> None:
         """Fill memory from the checkpoint."""
+        ids, found = [self._streams], [self._rows]
         for chunk in chunks:
             rows = self._engine.memories.restore_all(chunk.keys, chunk.ids, chunk.records)
             self.registry.record_read(rows, chunk.entries, np.where(chunk.entries, chunk.seen, self._now))
-            self._row_of[chunk.ids] = rows
+            ids.append(chunk.ids)
+            found.append(rows)
             self._keys.update(zip(chunk.ids.tolist(), chunk.keys, strict=True))
+        streams, places = np.concatenate(ids), np.concatenate(found)
+        order = np.argsort(streams)
+        self._streams, self._rows = streams[order], places[order]
+
+    def _rows_of(self, streams: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The row of each of these streams; the null row of one that was deleted since."""
+        at = np.searchsorted(self._streams, streams)
+        return np.where(self._streams[at] == streams, self._rows[at], NULL_ROW)
 
     def apply(self, entry: Entry) -> list[Publication]:
         """Apply those events of an entry that their rows do not reflect yet; returns its publications."""
-        rows = self._row_of[entry.batch.streams]
+        rows = self._rows_of(entry.batch.streams)
         missing = (rows != NULL_ROW) & (self.registry.applied[rows] < entry.number)
         batch, rows = entry.batch.select(missing), rows[missing]
         predictions = self._engine.apply(batch.with_streams(rows))

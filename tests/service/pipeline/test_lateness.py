@@ -34,6 +34,24 @@ def rejected(
     return {n: error.reason for n, error in found.items()}
 
 
+def test_a_stream_that_gets_the_row_of_another_does_not_inherit_its_count() -> None:
+    memories = Memories(description(), rows_max=1)
+    of = LatenessFilter(TimeSettings(late_seconds_max=1.0), memories)
+    for stream, key in ((1, "a"), (2, "b")):
+        row = memories.add(key, stream)
+        memories.states["event_time"]["time"][row], memories.states["seq"][row] = START, 1
+        late = [-60.0] * LATE_IN_A_ROW_MAX
+        assert len(rejected(of, late, [row] * LATE_IN_A_ROW_MAX)) == LATE_IN_A_ROW_MAX
+        memories.remove(key)
+
+
+def test_counts_of_too_many_streams_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_lstm.service.pipeline.lateness.COUNTED_STREAMS_MAX", 0)
+    of = lateness(late_seconds_max=1.0)
+    for _ in range(LATE_IN_A_ROW_MAX + 2):
+        assert rejected(of, [-60.0]) == {0: "late"}
+
+
 def test_by_default_nothing_is_rejected() -> None:
     assert not lateness().enabled
 

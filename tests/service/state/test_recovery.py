@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.service.state.recovery import committed_messages
+from stream_lstm.service.state.residency import NO_NUMBERS
 from tests.service.harness import PipelineHarness, reading, running_pipeline
 from tests.service.scripted import SentMessage
 from tests.store.entries import entry, filled, opened
@@ -53,6 +55,24 @@ async def test_after_a_clean_stop_nothing_is_replayed_or_a_duplicate(tmp_path: P
         second.link.feed(plain)
         await second.link.until_delivered(1)
         assert [p["seq"] for p in second.predictions()] == [2]
+
+
+async def test_a_start_costs_by_the_streams_that_live_not_by_the_numbers_ever_given(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db") as first:
+        first.link.feed(reading("a", 1.0, 0))
+        await first.link.until_delivered(1)
+    with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
+        other.execute("INSERT INTO meta VALUES ('next_stream', 4294967295)")
+    async with running_pipeline(tmp_path / "s.db") as second:  # 32 GB for a table of all numbers
+        second.link.feed(reading("a", 2.0, 1), reading("b", 1.0, 1), reading("c", 1.0, 1))
+        await second.link.until_delivered(1)
+        assert [(p["stream"], p["seq"]) for p in second.predictions()] == [("a:v", 2), ("b:v", 1)]
+        assert second.counters.rejected_total == {"streams_max": 1}  # the numbers are used up
+        told = [json.loads(b)["detail"] for t, b in second.link.publications if t == "stream_lstm/rejected"]
+        assert told == [NO_NUMBERS]
+    async with running_pipeline(tmp_path / "s.db") as third:
+        assert third.recovered.replayed >= 2
+        assert third.recovered.resend[-1][1][-1][0] == "stream_lstm/rejected"
 
 
 async def test_frozen_streams_are_recovered_as_they_were(tmp_path: Path) -> None:
