@@ -29,6 +29,7 @@ FROZEN = 0x10  # flag in the mark: the stream was frozen
 REASONS: dict[str, str] = {
     "empty": "the payload is empty",
     "too_large": "the payload is larger than limits.payload_bytes_max",
+    "too_many_fields": "an object with more numbers than limits.fields_max, where no fields are named",
     "malformed": "neither JSON (UTF-8) nor a decimal number",
     "wrong_type": "JSON of another type than expected",
     "missing_field": "an object without an expected field",

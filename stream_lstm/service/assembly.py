@@ -65,6 +65,7 @@ def decoder(settings: Settings, model: LstmModel) -> Decoder:
             model.spec.features,
             payload_bytes_max=settings.limits.payload_bytes_max,
             key_bytes_max=settings.limits.key_bytes_max,
+            fields_max=settings.limits.fields_max,
         )
     except ValueError as error:
         raise SettingsError("subscribe.fields", str(error)) from None

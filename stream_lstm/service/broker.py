@@ -10,7 +10,7 @@ publications, `acked_through` for acknowledgements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 Publication = tuple[str, bytes]  # topic, payload
@@ -65,6 +65,13 @@ class Arrival:
     wire_bytes: int = 0
     late: bool = False
     resumed: bool = True
+
+    def split(self, messages: int) -> tuple[Arrival, Arrival]:
+        """Split it after so many messages; the bytes are divided in proportion to them."""
+        share = self.wire_bytes * messages // len(self.packets)
+        first = replace(self, packets=self.packets[:messages], wire_bytes=share)
+        rest = replace(self, packets=self.packets[messages:], wire_bytes=self.wire_bytes - share)
+        return first, rest
 
 
 @dataclass(frozen=True, slots=True)

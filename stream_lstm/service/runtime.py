@@ -20,6 +20,7 @@ from stream_lstm.service.metrics.quality import stream_quality
 from stream_lstm.service.mqtt import Granted, MqttClient
 from stream_lstm.service.pipeline.admission import Admission
 from stream_lstm.service.pipeline.apply import Applier
+from stream_lstm.service.pipeline.batch_size import events_max
 from stream_lstm.service.pipeline.freeze import Freezer
 from stream_lstm.service.pipeline.ingest import Ingest
 from stream_lstm.service.pipeline.lateness import LatenessFilter
@@ -95,7 +96,7 @@ class Runtime:
             self._stages(),
             self.recorder,
             counters,
-            batch_events_max=settings.limits.batch_events_max,
+            batch_events_max=events_max(recovered.engine.model.spec, settings.limits.batch_events_max),
             commit_interval_seconds=settings.state.commit_interval_seconds,
             clock=tools.wall_clock,
         )

@@ -37,10 +37,10 @@ class PipelineHarness:
     """A pipeline, its state writer and its state file, on a scripted broker."""
 
     def __init__(self, path: Path, *, state: dict[str, Any] | None = None, **settings: Any) -> None:
+        subscribe = [{"topic": "s/{d}", "stream": "{d}", "fields": ["v", "w"], "time": ["t"]}]
         self.settings = Settings(
-            subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v", "w"], "time": ["t"]}],
+            **{"subscribe": subscribe} | settings,
             state={"path": path, "checkpoint_rows_max": 2} | (state or {}),
-            **settings,
         )
         self.database = Database.open(path, identity(MODEL))
         encoder = Encoder(MODEL.id, MODEL.spec)

@@ -145,6 +145,12 @@ class ScriptedBroker:
             while len(self.delivered) < count:
                 await self._change()
 
+    async def until_acknowledged(self, count: int, seconds: float = 10.0) -> None:
+        """Wait until so many messages are acknowledged."""
+        async with asyncio.timeout(seconds):
+            while len(self.acknowledged) < count:
+                await self._change()
+
     @property
     def publications(self) -> list[Publication]:
         """Publications of all deliveries, each once."""

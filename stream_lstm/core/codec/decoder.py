@@ -23,6 +23,7 @@ class Decoder:
         features: of the model.
         payload_bytes_max: larger payloads are rejected unread.
         key_bytes_max: longer stream names are rejected.
+        fields_max: a message with more numbers is rejected, where a source names no fields.
         topics_max: topics whose routes are remembered; to forget them costs time, nothing else.
     """
 
@@ -33,10 +34,12 @@ class Decoder:
         *,
         payload_bytes_max: int = 65_536,
         key_bytes_max: int = 512,
+        fields_max: int = 1_000,
         topics_max: int = 100_000,
     ) -> None:
         self._readers = [
-            SourceReader(source, tuple(features), key_bytes_max=key_bytes_max) for source in sources
+            SourceReader(source, tuple(features), key_bytes_max=key_bytes_max, fields_max=fields_max)
+            for source in sources
         ]
         self._payload_bytes_max = payload_bytes_max
         self._topics_max = topics_max
@@ -67,6 +70,11 @@ class Decoder:
             raise PayloadError("malformed", "the topic or a property of the message is not UTF-8")
         route = self._routes.get(topic) or self._route(topic)
         return route.reader.read(route, payload, arrived, events)
+
+    def events_each(self, topic: str) -> int:
+        """Events of a message of this topic that `decode_all` can read; 0: it can read none."""
+        route = self._routes.get(topic)
+        return route.reader.events_each if route else 0
 
     def decode_all(
         self, topics: Sequence[str], payloads: Sequence[bytes], arrived: float, events: Events

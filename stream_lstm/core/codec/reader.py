@@ -21,6 +21,7 @@ from stream_lstm.events import EVENT_MAX, Clock, Events
 
 EVENT, ARRIVAL = int(Clock.EVENT), int(Clock.ARRIVAL)  # plain: an enum is slow
 PATH_MAX = 64  # letters of a field's path in a message
+WRONG_FIELDS_MAX = 100  # rejections of one message: each is published, and is kept in the journal with it
 
 
 class Route:
@@ -53,13 +54,17 @@ class SourceReader:
     Args:
         features: of the model; with several, one event has all of them.
         key_bytes_max: longer stream names are rejected.
+        fields_max: an object with more numbers is rejected, if the source names no fields.
 
     Attributes:
         joint: True if one event has several features.
         fields: paths of the numbers to read; empty reads every number at the top level.
+        events_each: events of a message that the fast way reads; 0: there is no fast way.
     """
 
-    def __init__(self, source: Source, features: tuple[str, ...], *, key_bytes_max: int) -> None:
+    def __init__(
+        self, source: Source, features: tuple[str, ...], *, key_bytes_max: int, fields_max: int
+    ) -> None:
         self.source = source
         self.joint = len(features) > 1
         self.fields = source.fields or (features if self.joint else ())
@@ -68,8 +73,10 @@ class SourceReader:
                 f"the model has {len(features)} features, but {len(self.fields)} fields are named"
             )
         self._key_bytes_max = key_bytes_max
+        self._fields_max = fields_max
         self._format = FORMATS[source.format]
         self._fast = self._field_reader()
+        self.events_each = 0 if self._fast is None else 1 if self.joint else len(self.fields)
 
     def _field_reader(self) -> FieldReader | None:
         """The fast reader, where the wanted fields are named, distinct, and not nested."""
@@ -166,10 +173,12 @@ class SourceReader:
         fields = {path: at(content, path) for path in template.payload_fields}
         name = route.name or self.checked(template.fill(route.topic, route.captured, fields))
         if self.joint:
-            values = [number(required(content, path)) for path in self.fields]
-            _extend(events, (route.key(name, ""),), time, clock, values)
+            joint = [number(required(content, path)) for path in self.fields]
+            _extend(events, (route.key(name, ""),), time, clock, joint)
             return ()
-        keys, values, wrong = [], [], []
+        keys: list[str] = []
+        values: list[float] = []
+        wrong: list[PayloadError] = []
         for path in self.fields or self._every_number(content):
             found = at(content, path) if self.fields else content[path]
             if found is None:
@@ -179,7 +188,8 @@ class SourceReader:
                 keys.append(route.key(name, path))
             except PayloadError as error:
                 del values[len(keys) :]
-                wrong.append(PayloadError(error.reason, f"{path[:PATH_MAX]}: {error.detail}"))
+                if len(wrong) < WRONG_FIELDS_MAX:
+                    wrong.append(PayloadError(error.reason, f"{path[:PATH_MAX]}: {error.detail}"))
         if not keys:
             raise wrong[0].without_traceback() if wrong else self._nothing_found()
         _extend(events, keys, time, clock, values)
@@ -188,11 +198,18 @@ class SourceReader:
     def _every_number(self, content: dict[str, Any]) -> list[str]:
         """The fields at the top level that are numbers, and neither a time nor part of the stream's name."""
         special = {*self.source.time, *self.source.stream.payload_fields}
-        return [
+        names = [
             name
             for name, value in content.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in special
         ]
+        if len(names) > self._fields_max:
+            raise PayloadError(
+                "too_many_fields",
+                f"{len(names)} numbers; without fields at most {self._fields_max} are read "
+                "(name those wanted in subscribe.fields, or raise limits.fields_max)",
+            )
+        return names
 
     def _nothing_found(self) -> PayloadError:
         if self.fields:

@@ -6,9 +6,10 @@ Holds no socket: the caller stops reading when the inbox is `full` and resumes w
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 from stream_lstm.service.broker import Arrival
+
+TAKEN_BYTES = 4_194_304  # at once: decoding more would block the event loop for longer than some 100 ms
 
 
 class Inbox:
@@ -52,23 +53,20 @@ class Inbox:
         self.wire_bytes += arrival.wire_bytes
 
     def take(self, messages_max: int) -> list[Arrival]:
-        """Remove and return the oldest arrivals, of at most `messages_max` messages; may split the last."""
+        """Remove and return the oldest arrivals; may split the last.
+
+        They have at most `messages_max` messages, and end with the read that reaches `TAKEN_BYTES`.
+        """
         taken: list[Arrival] = []
-        while self._arrivals and messages_max > 0:
+        wanted_bytes = TAKEN_BYTES
+        while self._arrivals and messages_max > 0 and wanted_bytes > 0:
             arrival = self._arrivals.popleft()
             if len(arrival.packets) > messages_max:
-                arrival, rest = _split(arrival, messages_max)
+                arrival, rest = arrival.split(messages_max)
                 self._arrivals.appendleft(rest)
             taken.append(arrival)
             messages_max -= len(arrival.packets)
+            wanted_bytes -= arrival.wire_bytes
             self.messages -= len(arrival.packets)
             self.wire_bytes -= arrival.wire_bytes
         return taken
-
-
-def _split(arrival: Arrival, messages: int) -> tuple[Arrival, Arrival]:
-    """Split an arrival in two; the bytes are divided in proportion to the messages."""
-    share = arrival.wire_bytes * messages // len(arrival.packets)
-    first = replace(arrival, packets=arrival.packets[:messages], wire_bytes=share)
-    rest = replace(arrival, packets=arrival.packets[messages:], wire_bytes=arrival.wire_bytes - share)
-    return first, rest

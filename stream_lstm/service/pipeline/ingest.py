@@ -40,6 +40,8 @@ class Ingested:
         rejected: messages, or fields of messages, that became no event.
         topics: digest of the topic of each message that the broker may send again …
         contents: … and of its content, see `stream_lstm.core.dedup`.
+        taken: the arrivals that were read.
+        rest: those that were not, since there are enough events.
     """
 
     events: Events = field(default_factory=Events)
@@ -48,6 +50,8 @@ class Ingested:
     rejected: list[Rejection] = field(default_factory=list)
     topics: list[int] = field(default_factory=list)
     contents: list[int] = field(default_factory=list)
+    taken: list[Arrival] = field(default_factory=list)
+    rest: list[Arrival] = field(default_factory=list)
 
     @property
     def has_fresh(self) -> bool:
@@ -90,19 +94,26 @@ class Ingest:
         self._counters = counters
         self._connection = -1
 
-    def read(self, arrivals: Sequence[Arrival], *, entry: int, acked_through: int) -> Ingested:
+    def read(
+        self, arrivals: Sequence[Arrival], *, entry: int, acked_through: int, events_max: int
+    ) -> Ingested:
         """Turn messages into events.
 
         Args:
             entry: number of the journal entry that will hold them.
             acked_through: the broker knows the messages of entries up to this one as acknowledged.
+            events_max: a message that would exceed this number of events, or reaches it, ends the batch.
         """
         out = Ingested()
         for arrival in arrivals:
+            if out.rest or len(out.events) >= events_max:
+                out.rest.append(arrival)
+                continue
             self._follow_connection(arrival, acked_through)
             known = len(out.topics)
-            if len(arrival.packets) < TOGETHER_MIN or not self._read_together(arrival, out):
-                self._read_singly(arrival, out)
+            few = len(arrival.packets) < TOGETHER_MIN
+            if few or not self._read_together(arrival, out, events_max):
+                self._read_singly(arrival, out, events_max)
             self._dedup.remember(zip(out.topics[known:], out.contents[known:], repeat(entry)))
         return out
 
@@ -116,9 +127,13 @@ class Ingest:
         else:
             self._dedup.close()
 
-    def _read_together(self, arrival: Arrival, out: Ingested) -> bool:
+    def _read_together(self, arrival: Arrival, out: Ingested, events_max: int) -> bool:
         """Decode all messages at once, if none of them is special: the common case, and the fast one."""
-        messages, events = arrival.packets, out.events
+        events, each = out.events, self._decoder.events_each(arrival.packets[0].topic)
+        fitting = (events_max - len(events)) // each if each else 0
+        if fitting < TOGETHER_MIN:
+            return False
+        messages = arrival.packets[:fitting]
         assured = [message.packet_id is not None for message in messages]
         repeatable = all(assured)
         if arrival.late or self._dedup.is_open or (not repeatable and any(assured)):
@@ -136,17 +151,26 @@ class Ingest:
             timed = events.marks[before] == EVENT
             out.topics += map(digest, map(str.encode, topics))
             out.contents += contents(map(digest, payloads), timed=timed)
+        if fitting < len(arrival.packets):
+            arrival, rest = arrival.split(fitting)
+            out.rest.append(rest)
+        out.taken.append(arrival)
         return True
 
-    def _read_singly(self, arrival: Arrival, out: Ingested) -> None:
-        """Decode messages one by one."""
-        for message in arrival.packets:
+    def _read_singly(self, arrival: Arrival, out: Ingested, events_max: int) -> None:
+        """Decode messages one by one, until there are enough events."""
+        for n, message in enumerate(arrival.packets):
+            if len(out.events) >= events_max:
+                arrival, rest = arrival.split(n)
+                out.rest.append(rest)
+                break
             if self._is_own_topic(message.topic):
                 self._counters.own_messages_total += 1
             elif message.topic == self._freezer.topic:
                 self._freeze(message, arrival.time, out)
             else:
                 self._read_one(message, arrival, out)
+        out.taken.append(arrival)
 
     def _read_one(self, message: Message, arrival: Arrival, out: Ingested) -> None:
         topic, payload, events = message.topic, message.payload, out.events

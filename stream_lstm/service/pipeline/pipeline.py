@@ -62,7 +62,7 @@ class Pipeline:
 
     Args:
         recorder: receives the rejections.
-        batch_events_max: most messages in a batch.
+        batch_events_max: most messages in a batch; and the message that reaches as many events is its last.
         commit_interval_seconds: least time from the start of a batch to that of the next small one.
         clock: epoch seconds.
 
@@ -92,6 +92,7 @@ class Pipeline:
         self._clock = clock
         self._throttle = Throttle(time.monotonic)
         self._applied: asyncio.Queue[PendingBatch | None] = asyncio.Queue(BATCHES_AHEAD_MAX)
+        self._held: list[Arrival] = []  # received, and left for the next batch
         self._receiving: asyncio.Task[None] | None = None
         self._waiting = False
         self._stopping = False
@@ -122,7 +123,9 @@ class Pipeline:
         while not self._stopping:
             self._waiting = True
             try:
-                arrivals = await self._broker.receive(self._batch_events_max, self._messages_min)
+                arrivals = self._held or await self._broker.receive(
+                    self._batch_events_max, self._messages_min
+                )
             except asyncio.CancelledError:
                 if self._stopping:
                     break
@@ -132,8 +135,8 @@ class Pipeline:
             self._begin_interval()
             batch = await self._apply(arrivals)
             self.batches_in_flight += 1
-            messages = sum(len(arrival.packets) for arrival in arrivals)
-            if self.batches_in_flight == 1 and messages < OVERLAP_MESSAGES_MIN:
+            messages = sum(len(arrival.packets) for arrival in batch.arrivals)
+            if self.batches_in_flight == 1 and max(messages, batch.predictions) < OVERLAP_MESSAGES_MIN:
                 await self._finish(batch)  # here: the hand-over to the other task costs as much as the batch
             else:
                 await self._applied.put(batch)
@@ -191,7 +194,13 @@ class Pipeline:
         """Everything that happens to messages before they are on disk."""
         stages, broker = self._stages, self._broker
         number = stages.state_writer.number + 1
-        ingested = stages.ingest.read(arrivals, entry=number, acked_through=broker.acked_through)
+        ingested = stages.ingest.read(
+            arrivals,
+            entry=number,
+            acked_through=broker.acked_through,
+            events_max=self._batch_events_max,
+        )
+        arrivals, self._held = ingested.taken, ingested.rest
         admitted = await stages.admission.admit(ingested)
         self._count_ingested(ingested)
         if not (len(admitted.rows) or ingested.rejected or ingested.has_fresh):

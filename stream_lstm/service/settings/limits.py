@@ -28,8 +28,17 @@ class Limits(Section):
     payload_bytes_max: int = Field(65_536, ge=16, le=16_777_216, description="largest payload accepted")
     # The API takes a name as %xx in a request line, which the HTTP server limits to 16 kB.
     key_bytes_max: int = Field(512, ge=16, le=4_096, description="longest stream name accepted")
+    fields_max: int = Field(
+        1_000,
+        ge=1,
+        le=65_536,
+        description="numbers read from a message, where no fields are named",
+    )
     batch_events_max: int = Field(
-        4_096, ge=1, le=65_536, description="messages taken into one batch, which is committed as a whole"
+        4_096,
+        ge=1,
+        le=65_536,
+        description="messages, and events, taken into one batch, which is committed as a whole",
     )
     inbox_messages_max: int = Field(
         65_536,

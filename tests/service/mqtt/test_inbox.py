@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mqtt5 import PublishPacket
 
 from stream_lstm.service.broker import Arrival
-from stream_lstm.service.mqtt.inbox import Inbox
+from stream_lstm.service.mqtt.inbox import TAKEN_BYTES, Inbox
 
 
 def arrival(*numbers: int, wire_bytes: int = 0, connection: int = 1) -> Arrival:
@@ -41,6 +41,13 @@ def test_an_arrival_is_split_where_the_batch_ends() -> None:
     assert [entry.connection for entry in first] == [1, 2]
     assert second[0].connection == third[0].connection == 2
     assert inbox.take(1) == []
+
+
+def test_what_is_taken_ends_with_the_read_that_reaches_the_bytes_taken_at_once() -> None:
+    inbox = Inbox(messages_max=100, bytes_max=100 * TAKEN_BYTES)
+    for n in range(4):
+        inbox.put(arrival(n, wire_bytes=TAKEN_BYTES // 2))
+    assert [values(inbox.take(100)) for _ in range(3)] == [[0, 1], [2, 3], []]
 
 
 @given(st.lists(st.one_of(st.integers(1, 40), st.integers(-40, -1))))

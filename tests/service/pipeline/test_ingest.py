@@ -169,7 +169,7 @@ async def test_rejected_messages_between_events_do_not_change_memory(
     good = [reading("ab"[n % 2], float(rng.normal()), n) for n in range(1_000)]
     async with running_pipeline(tmp_path / "good.db") as plain:
         plain.link.feed(*good)
-        await plain.link.until_delivered(1)
+        await plain.link.until_acknowledged(len(good))
         expected = plain.records()
     bad = [
         b"",
@@ -190,7 +190,7 @@ async def test_rejected_messages_between_events_do_not_change_memory(
             mixed.append(SentMessage(f"s/{'ab'[n % 2]}", bad[n % len(bad)]))
     async with running_pipeline(tmp_path / "mixed.db") as running:
         running.link.feed(*mixed)
-        await running.link.until_delivered(1)
+        await running.link.until_acknowledged(len(mixed))
         assert running.records() == expected
         assert len(running.predictions()) == len(good)
         assert running.counters.rejected_total.total() == len(mixed) - len(good)
@@ -212,3 +212,49 @@ async def test_frozen_events_are_marked_in_predictions_and_journal(tmp_path: Pat
         assert running.counters.frozen_total == 2
         assert dict(running.counters.rejected_total) == {"malformed": 1}
         assert len(running.link.acknowledged) == 7
+
+
+SUBSCRIPTIONS = {
+    "every number": {"topic": "s/{d}", "stream": "{d}", "fields": []},
+    "named": {"topic": "s/{d}", "stream": "{d}", "fields": [f"f{n}" for n in range(30)]},
+}
+
+
+@pytest.mark.parametrize("kind", SUBSCRIPTIONS)
+async def test_a_batch_ends_with_the_message_that_fills_it(tmp_path: Path, kind: str) -> None:
+    async with running_pipeline(tmp_path / "s.db", subscribe=[SUBSCRIPTIONS[kind]]) as running:
+        messages = [
+            SentMessage("s/a", json.dumps({f"f{n}": m + n for n in range(30)}).encode()) for m in range(50)
+        ]
+        running.link.feed(*messages[:20])
+        running.link.feed(*messages[20:])
+        await running.link.until_acknowledged(50)
+        assert running.link.acknowledged == messages
+        told = [(p["stream"], p["seq"], p["value"]) for p in running.predictions()]
+        assert told == [(f"a:f{n}", m + 1, float(m + n)) for m in range(50) for n in range(30)]
+        sizes = [len(publications) for _, publications, _ in running.link.delivered]
+        assert max(sizes) < 100 + 30  # the harness's limit, and one message
+        assert len(sizes) >= 1_500 // 130
+
+
+async def test_a_message_of_too_many_numbers_is_rejected_and_counted(tmp_path: Path) -> None:
+    limits = {"fields_max": 40}
+    async with running_pipeline(
+        tmp_path / "s.db", subscribe=[SUBSCRIPTIONS["every number"]], limits=limits
+    ) as running:
+        wide = {f"f{n}": n for n in range(41)}
+        running.link.feed(SentMessage("s/a", json.dumps(wide).encode()), SentMessage("s/b", b'{"v": 1}'))
+        await running.link.until_acknowledged(2)
+        assert running.counters.rejected_total == {"too_many_fields": 1}
+        assert [p["stream"] for p in running.predictions()] == ["b:v"]
+        (told,) = [json.loads(b) for t, b in running.link.publications if t == "stream_lstm/rejected"]
+        assert told["detail"].startswith("41 numbers; without fields at most 40 are read")
+
+
+async def test_wrong_fields_of_one_message_are_rejected_a_hundred_at_most(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db", subscribe=[SUBSCRIPTIONS["every number"]]) as running:
+        content = ", ".join(f'"f{n}": 1e{200 if n else 1}' for n in range(900))
+        running.link.feed(SentMessage("s/a", f"{{{content}}}".encode()))
+        await running.link.until_acknowledged(1)
+        assert running.counters.rejected_total == {"out_of_range": 100}
+        assert [p["stream"] for p in running.predictions()] == ["a:f0"]
