@@ -71,7 +71,11 @@ class Runtime:
         self._tools = tools
         self._subscriptions = _Subscriptions(settings, database.filters, resumed=recovered.number > 0)
         self._client = MqttClient(self._subscriptions.options, observer=self, clock=tools.wall_clock)
-        self._client.resume(recovered.published_through, acked_through=recovered.acked_through)
+        self._client.resume(
+            recovered.published_through,
+            acked_through=recovered.acked_through,
+            last_fresh=recovered.last_fresh,
+        )
         self._not_connected = "not connected to the broker yet"
         self._cleanly = False
         self._noting: set[asyncio.Task[None]] = set()
@@ -212,9 +216,10 @@ class Runtime:
                     async with asyncio.timeout(min(most, CONFIRM_SECONDS_MAX)):
                         await client.confirm(self.state_writer.number)
                     await self.state_writer.checkpoint(client.confirm)
-                    self._cleanly = True
+                    async with asyncio.timeout(min(most, CONFIRM_SECONDS_MAX)):
+                        self._cleanly = await client.settle()
         except TimeoutError:
-            logger.warning("broker did not confirm in time: the next start publishes the rest")
+            logger.warning("broker did not confirm in time: the next start expects and publishes the rest")
         except DiskFull as error:
             logger.error("disk full: unacknowledged messages stay at the broker: %s", error)
         await client.stop()

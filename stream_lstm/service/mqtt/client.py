@@ -97,15 +97,17 @@ class MqttClient:
                 self._observer.disconnected(f"{reason}{self._drops.ended(reason)}", seconds)
                 await self._wait(seconds)
 
-    def resume(self, confirmed: int, *, acked_through: int = 0) -> None:
+    def resume(self, confirmed: int, *, acked_through: int = 0, last_fresh: int = 0) -> None:
         """Continue the delivery numbers of an earlier run.
 
         Args:
             confirmed: as it was at the end of that run.
             acked_through: likewise.
+            last_fresh: its last delivery of a message that the broker may send again.
         """
         self._session.outbound.window.resume(confirmed)
         self._session.outbound.acked_through = acked_through
+        self._session.outbound.last_fresh = last_fresh
 
     def stop_receiving(self) -> None:
         """Leave all further messages with the broker; its answers are still read."""
@@ -213,6 +215,10 @@ class MqttClient:
     async def confirm(self, number: int) -> None:
         """Wait until `confirmed` has reached this number."""
         await self._session.outbound.confirm(number)
+
+    async def settle(self) -> bool:
+        """Wait until the broker has everything written so far; True: it will send nothing delivered again."""
+        return await self._session.outbound.settle()
 
     def publish_unconfirmed(self, topic: str, payload: bytes) -> bool:
         """Publish at QoS 0 without confirmation; returns False if there is no connection to write it to."""

@@ -49,6 +49,7 @@ class Outbound:
         window: unconfirmed publications.
         acked_through: highest number whose arrivals, and all before, the broker is known to have as
             acknowledged.
+        last_fresh: highest number with an arrival that the broker sends again unless it is acknowledged.
     """
 
     def __init__(self, options: ClientOptions, inbound: Inbound) -> None:
@@ -57,6 +58,8 @@ class Outbound:
         self._progress = asyncio.Event()  # set for a moment to make waiting calls check their conditions
         self._barrier: Barrier | None = None
         self._acknowledged = 0  # last fresh delivery acknowledged on this connection
+        self._session_began = 0  # number of the connection with which the broker began the present session
+        self.last_fresh = 0
         self.acked_through = 0
         self._barrier_time = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +70,8 @@ class Outbound:
     async def begin(self, connection: Connection, granted: Granted) -> None:
         """Write all unconfirmed publications again, then serve; returns early if the connection ends."""
         self.window.reopen(granted)
+        if not granted.session_present:  # the broker has forgotten what it had sent
+            self.last_fresh, self._session_began = 0, self._inbound.number
         while piece := self.window.outgoing():
             connection.send(piece)
             while not (connection.writable or connection.ended.done()):
@@ -97,6 +102,8 @@ class Outbound:
             piece = b""
             connection = await self._wait_until(lambda: self.window.idle)
         connection.send(piece + self._inbound.acknowledge(arrivals))
+        if fresh and any(arrival.connection >= self._session_began for arrival in arrivals):
+            self.last_fresh = number
         if fresh and self._inbound.all_present(arrivals):
             self._acknowledged = number
         self._request_barrier()
@@ -105,6 +112,27 @@ class Outbound:
         """Wait until everything up to this number is confirmed."""
         while self.window.confirmed < number:
             await self._progress.wait()
+
+    async def settle(self) -> bool:
+        """Wait until the broker has read everything written so far, or the connection ends.
+
+        Call it after the last delivery: a PINGREQ that follows every publication and acknowledgement, also
+        those of duplicates, is answered after them (section 4.6).
+
+        Returns:
+            True if the broker has every acknowledgement, and will send nothing again that was delivered.
+        """
+        connection, acknowledged = self.connection, self._acknowledged
+        if connection is None:
+            return False
+        connection.ping()
+        last = connection.pings_sent
+        while connection.pings_answered < last:
+            if self.connection is not connection:
+                return False
+            await self._progress.wait()
+        self.acked_through = max(self.acked_through, acknowledged)
+        return self.acked_through >= self.last_fresh
 
     async def drain(self) -> None:
         """Wait until everything is confirmed, or there is no connection."""

@@ -44,6 +44,7 @@ class RecoveredState:
         number: of the last committed entry.
         published_through: predictions of entries up to this one have reached the broker.
         acked_through: the broker knows the messages of entries up to this one as acknowledged.
+        last_fresh: the last entry with a message that the broker may send again unless it is acknowledged.
         next_stream: number of the next new stream.
         on_disk: streams that are known and not in memory.
         resend: entries whose publications may not have reached the broker, and these, oldest first.
@@ -56,6 +57,7 @@ class RecoveredState:
     number: int
     published_through: int
     acked_through: int
+    last_fresh: int
     next_stream: int
     on_disk: int
     resend: list[tuple[int, list[Publication]]]
@@ -94,7 +96,7 @@ def recover(
     Raises:
         StateError: the state cannot be read.
     """
-    dedup, first = DedupWindow(map(tuple, committed_messages(database).tolist())), database.horizon
+    messages, first = committed_messages(database), database.horizon
     rows_max = streams_max + spare_rows(batch_events_max)
     if database.streams <= streams_max:
         chunks = database.rows()
@@ -114,10 +116,11 @@ def recover(
     return RecoveredState(
         engine=engine,
         registry=replay.registry,
-        dedup=dedup,
+        dedup=DedupWindow(map(tuple, messages.tolist())),
         number=database.last_entry,
         published_through=database.published_through,
         acked_through=database.acked_through,
+        last_fresh=int(messages[-1, 2]) if len(messages) else 0,
         next_stream=database.next_stream_id,
         on_disk=database.streams - len(engine.memories),
         resend=resend,

@@ -15,7 +15,8 @@ from mqtt5 import (
     PublishPacket,
 )
 
-from tests.service.mqtt.peers import ScriptedServer, message, options, running, take, until, welcome
+from stream_lstm.service.mqtt import MqttClient
+from tests.service.mqtt.peers import Peer, ScriptedServer, message, options, running, take, until, welcome
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -200,3 +201,70 @@ async def test_a_connection_may_end_while_publications_are_written_again() -> No
         await until(lambda: client.connected)
         delivering.cancel()
         await asyncio.gather(delivering, return_exceptions=True)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_settled_is_only_what_a_pingresp_after_the_last_acknowledgement_confirms(qos: int) -> None:
+    async with ScriptedServer() as broker, running(options(broker, publish_qos=qos), connect=False) as client:
+        peer = await welcome(broker)
+        await until(lambda: client.connected)
+        peer.send(message(5))
+        arrivals = await take(client, 1)
+        await client.deliver(1, [], arrivals, fresh=True)
+        assert await peer.packet() == PubAckPacket(5)
+        peer.send(message(6))
+        await client.deliver(1, [], await take(client, 1))  # a duplicate, for which alone no PINGREQ is sent
+        settling = asyncio.create_task(client.settle())
+        while await peer.packet() != PubAckPacket(6):
+            pass
+        await asyncio.sleep(0.02)
+        assert not settling.done()  # the broker has not said that it has read the acknowledgements
+        peer.send(PingRespPacket(), PingRespPacket())
+        assert await settling
+        assert client.acked_through == 1
+
+
+async def settled(client: MqttClient, peer: Peer) -> bool:
+    """Settle, with a broker that answers every PINGREQ."""
+    settling = asyncio.create_task(client.settle())
+    while not settling.done():
+        reading = asyncio.create_task(peer.packet())
+        await asyncio.wait({reading, settling}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done() and type(reading.result()) is PingReqPacket:
+            peer.send(PingRespPacket())
+        reading.cancel()
+    return await settling
+
+
+async def test_nothing_is_settled_without_a_connection_or_when_it_ends() -> None:
+    async with ScriptedServer() as broker, running(options(broker), connect=False) as client:
+        assert not await client.settle()
+        peer = await welcome(broker)
+        await until(lambda: client.connected)
+        settling = asyncio.create_task(client.settle())
+        await peer.packet()
+        peer.reset()
+        assert not await settling
+
+
+@pytest.mark.parametrize("present", [True, False])
+async def test_messages_of_an_earlier_connection_are_settled_only_if_the_session_is_gone(
+    present: bool,
+) -> None:
+    async with ScriptedServer() as broker, running(options(broker), connect=False) as client:
+        peer = await welcome(broker)
+        peer.send(message(5))
+        arrivals = await take(client, 1)
+        peer.reset()
+        peer = await welcome(broker, session_present=present)
+        await until(lambda: client.connected)
+        await client.deliver(1, [], arrivals, fresh=True)  # not acknowledged: the packet id is not valid now
+        assert await settled(client, peer) is not present
+
+
+async def test_what_an_earlier_run_had_not_settled_stays_so() -> None:
+    async with ScriptedServer() as broker, running(options(broker), connect=False) as client:
+        client.resume(3, acked_through=2, last_fresh=3)
+        peer = await welcome(broker, session_present=True)
+        await until(lambda: client.connected)
+        assert not await settled(client, peer)
