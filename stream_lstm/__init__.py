@@ -25,3 +25,8 @@ def __getattr__(name: str) -> object:
 
         return getattr(forecaster, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Also what is not imported yet, so that notebooks complete it."""
+    return sorted({*globals(), *__all__})

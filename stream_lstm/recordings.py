@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from stream_lstm.core.codec.timestamps import in_seconds
 from stream_lstm.errors import SettingsError
 
 # Readings are held in memory as Python objects; a file of more lines is refused before it fills the memory.
@@ -79,16 +80,16 @@ def _is_header(line: list[str]) -> bool:
 
 
 def parse_time(text: str) -> float:
-    """Parse a recorded time, ISO 8601 or epoch seconds; UTC where it names no zone.
+    """Parse a recorded time: ISO 8601, in UTC where it names no zone, or an epoch number.
 
     Returns:
-        Epoch seconds.
+        Epoch seconds; the number's unit is told by its size, as in payloads.
 
     Raises:
         ValueError: the text is neither.
     """
     try:
-        return float(text)
+        return in_seconds(float(text))
     except ValueError:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

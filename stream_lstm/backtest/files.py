@@ -80,10 +80,12 @@ def read(path: Path, *, time: str | None = None, values: Sequence[str] = ()) -> 
     parsed = {name: _numbers(columns[name]) for name in chosen}
     for name in values:
         if parsed[name] is None:
-            raise _not_numeric(name, path)
+            raise _not_numeric(name, columns[name], path)
     numeric = {name: numbers for name, numbers in parsed.items() if numbers is not None}
+    if not chosen:
+        raise SettingsError(str(path), "has no column beside the times")
     if not numeric:
-        raise SettingsError(str(path), "has no numeric column beside the times")
+        raise _not_numeric(chosen[0], columns[chosen[0]], path)
     return [
         _series(path.stem if len(numeric) == 1 else f"{path.stem}:{name}", times, numbers, path)
         for name, numbers in numeric.items()
@@ -97,6 +99,7 @@ def read_events(
     time: str | None = None,
     values: Sequence[str] = (),
     rows_min: int = ROWS_MIN,
+    hint: str = "name the features' columns with --value",
 ) -> EventSeries:
     """Read a file as one stream whose events have a number for each feature of a model.
 
@@ -108,6 +111,7 @@ def read_events(
         time: the column of times; the first if left out.
         values: the columns of the features, in their order; those of the features' names if left out.
         rows_min: fewer complete rows are an error.
+        hint: what to do about a missing column, for the error.
 
     Raises:
         SettingsError: a file, column or line cannot be read; the message gives which.
@@ -117,7 +121,7 @@ def read_events(
         raise SettingsError("--value", f"names {len(values)} columns, and {wanted}")
     columns = _columns(path)
     time_column, chosen = time or next(iter(columns)), list(values or features)
-    _check_columns(columns, (time_column, *chosen), path, hint="name the features' columns with --value")
+    _check_columns(columns, (time_column, *chosen), path, hint=hint)
     times = _times(columns[time_column], path)
     numbers = np.stack([_numeric(columns, name, path) for name in chosen], axis=1)
     known = np.isfinite(numbers).all(axis=1)
@@ -143,14 +147,18 @@ def _check_count(name: str, count: int, path: Path, rows_min: int = ROWS_MIN) ->
         raise SettingsError(str(path), f"{name} has {count} values; at least {rows_min} are needed")
 
 
-def _not_numeric(name: str, path: Path) -> SettingsError:
-    return SettingsError(str(path), f"column {name!r} is not numeric")
+def _not_numeric(name: str, column: Sequence[Any], path: Path) -> SettingsError:
+    row, cell = next((n, cell) for n, cell in enumerate(column, 1) if _numbers([cell]) is None)
+    problem = (
+        f"column {name!r} is not numeric: row {row} holds {str(cell)[:40]!r} (an empty cell is left out)"
+    )
+    return SettingsError(str(path), problem)
 
 
 def _numeric(columns: dict[str, list[Any]], name: str, path: Path) -> Doubles:
     numbers = _numbers(columns[name])
     if numbers is None:
-        raise _not_numeric(name, path)
+        raise _not_numeric(name, columns[name], path)
     return numbers
 
 
@@ -169,6 +177,9 @@ def _csv(path: Path) -> dict[str, list[Any]]:
         raise SettingsError(str(path), f"cannot be read: {error}") from None
     if not lines:
         raise SettingsError(str(path), "is empty")
+    if any(";" in cell for cell in lines[0]):
+        problem = "has semicolons in its first line: separate columns with commas, and decimals with a point"
+        raise SettingsError(str(path), problem)
     has_header = not any(character.isdigit() for character in lines[0][0])
     defaults = ["time", "value", *(f"value{n}" for n in range(2, len(lines[0])))]
     names = lines[0] if has_header else defaults[: len(lines[0])]

@@ -59,7 +59,7 @@ def run(config: Path | None) -> None:
 
 
 @main.command()
-@click.option("--seconds", default=60.0, show_default=True, help="Duration.")
+@click.option("--seconds", type=click.FloatRange(min=1.0), default=60.0, show_default=True, help="Duration.")
 @click.option(
     "--forever", is_flag=True, help="Run until Ctrl-C, or until the recordings end after ten minutes."
 )

@@ -59,7 +59,12 @@ def replay(
         events = (
             _of_recordings([read(path) for path in files], field)
             if len(features) == 1
-            else _of_series([read_events(path, features, rows_min=1) for path in files])
+            else _of_series(
+                [
+                    read_events(path, features, rows_min=1, hint="its columns must have the features' names")
+                    for path in files
+                ]
+            )
         )
         _print(_through(loaded, events))
         return

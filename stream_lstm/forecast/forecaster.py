@@ -47,8 +47,10 @@ class Forecaster:
     """
 
     def __init__(self, model: Model | None = None, *, interval: float = INTERVAL) -> None:
-        if not 0.0 < interval < 1.0:
-            raise ValueError(f"interval is a share between 0 and 1, not {interval}")
+        if not isinstance(interval, (int, float)) or not 0.0 < interval < 1.0:
+            raise ValueError(f"interval is a share between 0 and 1, not {interval!r}")
+        if model is not None and not isinstance(model, Model):
+            raise TypeError(f"model is a Model, not {model!r}; read a file with Model.load(path)")
         self.model, self.interval = model or Model.default(), interval
         self._spec = self.model.lstm.spec
         self._naming, self._shape = Naming(self._spec), RecordShape.of(self._spec)
@@ -86,7 +88,7 @@ class Forecaster:
         values = self._values(value)
         seconds = clock.time() if time is None else times.seconds(time)
         mark = (Clock.ARRIVAL if time is None else Clock.EVENT) | (0 if learn else FROZEN)
-        rows = self._rows([stream])
+        rows = self._rows(times.stream_names([stream], 1))
         batch = Batch(rows, np.array([seconds]), np.array([mark], np.uint8), values[None])
         traced = np.zeros(1, gate_type(self._spec)) if gates else None
         predictions = self._engine.apply(batch, traced)
@@ -125,14 +127,15 @@ class Forecaster:
         elif isinstance(time, str) or value is None:
             raise ValueError("without a frame, update_many needs arrays: stream=, time= and value=")
         features = len(self._spec.features)
-        values = np.asarray(value, np.float64).reshape(-1, features)
+        named = "value" if features > 1 else self._spec.features[0]
+        values = times.numbers(value, named).reshape(-1, features)
         moments = times.all_seconds(time)
-        names = [stream] * len(values) if isinstance(stream, str) else [str(name) for name in stream]
+        names = times.stream_names(stream, len(values))
         if not len(names) == len(moments) == len(values):
             raise ValueError(
                 f"{len(names)} streams, {len(moments)} times and {len(values)} events do not match"
             )
-        times.check(values, moments)
+        times.check(values, self._spec.features, many=True)
         marks = np.full(len(values), 0 if learn else FROZEN, np.uint8)
         batch = Batch(self._rows(names), moments, marks, values)
         return self._table(names, moments, self._engine.apply(batch))
@@ -145,7 +148,7 @@ class Forecaster:
             "model": self.model.id,
             "layout": self._shape.describe(),
             "streams": np.array(memories.keys(rows.tolist()), dtype=np.str_),
-            "records": memories.copies(rows).view(np.uint8).reshape(len(rows), -1),
+            "records": memories.copies(rows).view(np.uint8).reshape(len(rows), self._shape.dtype.itemsize),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -154,6 +157,8 @@ class Forecaster:
         Raises:
             ValueError: it is of another model, or of another release; nothing has changed.
         """
+        if not isinstance(state, Mapping) or not {"model", "layout", "streams", "records"} <= set(state):
+            raise ValueError("the state is not what state_dict returned; of a file: np.load(path)")
         for name, ours in (("model", self.model.id), ("layout", self._shape.describe())):
             if str(state[name]) != ours:
                 raise ValueError(f"the state is of {name} {state[name]}, this forecaster of {ours}")
@@ -189,6 +194,8 @@ class Forecaster:
         features = self._spec.features
         if isinstance(value, Mapping):
             if set(value) != set(features):
+                if len(features) == 1:
+                    raise ValueError(f"the model has one feature: give a plain number, not {value!r}")
                 raise ValueError(f"the model takes {', '.join(features)}, not {', '.join(map(str, value))}")
             value = [value[name] for name in features]
         try:
@@ -196,8 +203,9 @@ class Forecaster:
         except (TypeError, ValueError):
             raise ValueError(f"{value!r} is not numeric") from None
         if values.shape != (len(features),):
-            raise ValueError(f"the model takes {len(features)} numbers, {', '.join(features)}; not {value!r}")
-        times.check(values, np.zeros(1))
+            takes = f"{len(features)} numbers" if len(features) > 1 else "one number"
+            raise ValueError(f"the model takes {takes}, {', '.join(features)}; not {value!r}")
+        times.check(values[None], features, many=False)
         return values
 
     def _columns_of(self, frame: Any, stream: Any, time: Any, value: Any) -> tuple[Any, Any, Any]:
@@ -210,7 +218,7 @@ class Forecaster:
             if name not in known:
                 raise KeyError(f"there is no column {name!r}; there are {', '.join(map(str, known))}")
         streams = np.asarray(frame[stream]).tolist() if stream in known else stream
-        values = np.stack([np.asarray(frame[name], np.float64) for name in names], axis=1)
+        values = np.stack([times.numbers(frame[name], name) for name in names], axis=1)
         return streams, np.asarray(frame[time]), values
 
     def _prediction(

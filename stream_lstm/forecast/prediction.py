@@ -12,15 +12,28 @@ from stream_lstm.core.codec.naming import Interval, Numbers
 
 
 class Gates(NamedTuple):
-    """The LSTM cell at one event; L layers of H units, I inputs."""
+    """The LSTM cell at one event; L layers of H units, I inputs.
 
-    entering: NDArray[np.float32]  # (I,) inputs of the first layer
-    forget: NDArray[np.float32]  # (L, H) forget gate: share of the LTM that is kept
-    learn: NDArray[np.float32]  # (L, H) input gate: share of the news that counts
-    news: NDArray[np.float32]  # (L, H) candidate: the news in STM and event, from -1 to 1
-    use: NDArray[np.float32]  # (L, H) output gate: share of the new LTM that is shown
-    ltm: NDArray[np.float32]  # (L, H) long-term memory after the event
-    stm: NDArray[np.float32]  # (L, H) short-term memory after the event
+    The four gates: forget keeps `forget` of the LTM; learn makes `learn * news` of STM and event; remember
+    adds the two, which is the new `ltm`; use shows `use * tanh(ltm)` of it, the new `stm`.
+
+    Attributes:
+        entering: (I,) inputs of the first layer.
+        forget: (L, H) forget gate: share of the LTM that is kept.
+        learn: (L, H) input gate: share of the news that counts.
+        news: (L, H) candidate: the news in STM and event, from -1 to 1.
+        use: (L, H) output gate: share of the new LTM that is shown.
+        ltm: (L, H) long-term memory after the event.
+        stm: (L, H) short-term memory after the event.
+    """
+
+    entering: NDArray[np.float32]
+    forget: NDArray[np.float32]
+    learn: NDArray[np.float32]
+    news: NDArray[np.float32]
+    use: NDArray[np.float32]
+    ltm: NDArray[np.float32]
+    stm: NDArray[np.float32]
 
 
 class Prediction(NamedTuple):

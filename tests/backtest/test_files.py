@@ -49,7 +49,7 @@ def test_each_numeric_column_is_a_stream_without_its_empty_cells(tmp_path: Path)
         ("t,v\n0,1\n60\n", "line 3 has 1 columns, expected 2", {}),
         ("t,v,v\n0,1,2\n", "has two columns of one name", {}),
         ("t,v\n0,1\n60,2\n", "has 2 values; at least 3", {}),
-        ("t,v\n0,a\n60,b\n120,c\n", "no numeric column", {}),
+        ("t,v\n0,a\n60,b\n120,c\n", "row 1 holds .a.", {}),
         ("t,v\nyesterday,1\n60,2\n120,3\n", "row 1: 'yesterday' is not a time", {}),
         ("t,v\n0,1\n60,2\n120,3\n", "has no column 'x'; there are t, v", {"time": "x"}),
         ("t,v\n0,1\n60,2\n120,3\n", "has no column 'x'", {"values": ["x"]}),

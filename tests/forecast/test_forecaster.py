@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,8 @@ def test_without_a_time_an_event_is_now() -> None:
     ("arguments", "words"),
     [
         ({"value": "warm"}, "numeric"),
-        ({"value": [1.0, 2.0]}, "1 numbers"),
-        ({"value": {"b": 1.0}}, "takes value"),
+        ({"value": [1.0, 2.0]}, "one number"),
+        ({"value": {"b": 1.0}}, "give a plain number"),
         ({"value": float("nan")}, "NaN"),
         ({"value": 1e200}, "beyond"),
         ({"value": 1.0, "time": "yesterday"}, "not a time"),
@@ -163,7 +164,7 @@ def test_what_no_event_may_have_is_named_and_changes_nothing(arguments: dict[str
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        ({"value": [1.0, np.nan], "time": [BEGIN, BEGIN]}, ValueError, "event 1: a value is NaN"),
+        ({"value": [1.0, np.nan], "time": [BEGIN, BEGIN]}, ValueError, "event 1: value is nan"),
         ({"value": [1.0, 2.0], "time": [BEGIN, np.nan]}, ValueError, "event 1: the time is unknown"),
         ({"value": [1.0], "time": np.array(["NaT"], "datetime64[s]")}, ValueError, "event 0: the time"),
         ({"value": [1.0, 2.0], "time": [BEGIN]}, ValueError, "1 times"),
@@ -275,3 +276,66 @@ def test_it_reads_well_in_a_notebook() -> None:
     assert "expected {a unknown, b unknown}" in repr(pair.update("s", [1, 2], BEGIN))
     assert "label " in repr(classes.update("s", [1, 2], BEGIN))
     assert repr(classes.model).endswith(": a, b -> wolf, dog, 1 x 8 units>")
+
+
+MILLISECONDS = 1_764_245_000_000
+
+
+def test_the_unit_of_an_epoch_number_is_told_by_its_size_as_in_payloads() -> None:
+    forecaster = sl.Forecaster()
+    assert forecaster.update("a", 1.0, MILLISECONDS).time == MILLISECONDS / 1e3
+    table = forecaster.update_many(stream="a", time=np.array([MILLISECONDS + 500]) * 1_000, value=[2.0])
+    assert table["time"].tolist() == [MILLISECONDS / 1e3 + 0.5]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda f: f.update("a", 1.0, float("inf")), "is not a time: epoch seconds"),
+        (lambda f: f.update("a", 1.0, np.datetime64("NaT")), "is not a time"),
+        (lambda f: f.update("", 1.0, 0), "the stream has no name"),
+        (lambda f: f.update("a", float("nan"), 0), "^value is nan"),
+        (lambda f: f.update_many(stream=["a", None], time=[0, 1], value=[1, 2]), "event 1: the stream has"),
+        (lambda f: f.update_many(stream="a", time=[0, 1], value=[1, "zwei"]), "event 1: value is 'zwei'"),
+        (
+            lambda f: f.update_many(stream="a", time=[0, 1], value=[[1], [2, 3]]),
+            "not an array of numbers|not a number",
+        ),
+        (lambda f: f.update_many(stream="a", time=["1", "x"], value=[1, 2]), "event 1: 'x' is not a time"),
+        (
+            lambda f: f.update_many(stream="a", time=[0.0, np.nan], value=[1, 2]),
+            "event 1: the time is unknown",
+        ),
+        (lambda f: f.load("s.npz"), "what state_dict returned"),
+        (lambda f: f.load({}), "what state_dict returned"),
+    ],
+)
+def test_mistakes_are_named_by_event_and_column(call: Callable[[sl.Forecaster], object], words: str) -> None:
+    forecaster = sl.Forecaster()
+    with pytest.raises(ValueError, match=words):
+        call(forecaster)
+    assert len(forecaster) == 0
+
+
+def test_of_several_features_the_one_that_is_wrong_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^b is nan"):
+        sl.Forecaster(model("pair")).update("a", {"a": 1.0, "b": float("nan")}, 0)
+
+
+def test_a_model_is_a_model_and_an_interval_a_number() -> None:
+    with pytest.raises(TypeError, match=r"Model\.load"):
+        sl.Forecaster("pump.safetensors")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"between 0 and 1, not '0\.9'"):
+        sl.Forecaster(interval="0.9")  # type: ignore[arg-type]
+
+
+def test_an_empty_state_is_saved_and_loaded() -> None:
+    saved = sl.Forecaster().state_dict()
+    other = sl.Forecaster()
+    other.update("a", 1.0, 0)
+    other.load(saved)
+    assert len(other) == 0
+
+
+def test_notebooks_complete_what_is_not_imported_yet() -> None:
+    assert set(sl.__all__) <= set(dir(sl))

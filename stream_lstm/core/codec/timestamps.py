@@ -36,7 +36,7 @@ def epoch_seconds(stamp: object, arrived: float) -> float:
 
 def _epoch(stamp: object) -> float:
     if type(stamp) is float:
-        return _scaled(stamp)
+        return in_seconds(stamp)
     try:
         if isinstance(stamp, str):
             if len(stamp) > TEXT_BYTES_MAX:
@@ -50,11 +50,11 @@ def _epoch(stamp: object) -> float:
         number = float(stamp)
     except (ValueError, OverflowError):
         raise PayloadError("bad_time", "the time is neither an epoch number nor ISO 8601") from None
-    return _scaled(number)
+    return in_seconds(number)
 
 
-def _scaled(number: float) -> float:
-    """Seconds from seconds, milli-, micro- or nanoseconds."""
+def in_seconds(number: float) -> float:
+    """Seconds from seconds, milli-, micro- or nanoseconds, distinguished by the number's size."""
     for limit, per_second in EPOCH_UNITS:
         if number < limit:
             return number / per_second
