@@ -91,6 +91,7 @@ class Starting:
             interval=settings.model.interval,
             freezes=0,
             state_bytes=0,
+            wal_bytes=0,
             broker_connected=False,
             transport=TransportStats(receive_maximum=settings.mqtt.receive_maximum),
             commits_waiting=0,

@@ -270,6 +270,7 @@ class Runtime:
             interval=settings.model.interval,
             freezes=tools.freezer.active,
             state_bytes=self.state_writer.state_bytes,
+            wal_bytes=self.state_writer.wal_bytes,
             broker_connected=not self._not_connected,
             transport=self._client.stats,
             commits_waiting=self._pipeline.batches_in_flight,

@@ -22,6 +22,8 @@ APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, 
 # holds one only while it opens or closes the file ("Sometimes Queries Return SQLITE_BUSY In WAL Mode",
 # https://sqlite.org/wal.html).
 BUSY_SECONDS_MAX = 5.0
+# To this the write-ahead log is cut when it begins anew: it may have grown while a program read the file.
+WAL_KEPT_BYTES = 67_108_864
 HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
 # Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
@@ -103,6 +105,7 @@ def connect_owner(
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint_wal` does it, so no commit waits
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
         connection.execute("PRAGMA cache_size = -4096")  # negative: KiB; twice SQLite's default
     except BaseException:
         connection.close()

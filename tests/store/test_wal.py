@@ -152,3 +152,22 @@ def test_without_fsync_damage_before_the_end_is_not_rejected(crashed: Path, tmp_
     path = flipped(crashed, tmp_path, HEADER + 500)
     with closing(opened(path, fsync=False)) as database:
         assert database.last_entry == 5
+
+
+def test_a_log_that_grew_while_the_file_was_read_is_cut_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_lstm.store.files.WAL_KEPT_BYTES", 40_000)
+    with closing(filled(tmp_path / "s.db")) as database:
+        database.checkpoint_wal()
+        with closing(sqlite3.connect(database.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM journal").fetchone()
+            for number in range(6, 46):
+                database.commit(entry(number))
+                database.checkpoint_wal()
+            assert database.wal_bytes > 100_000  # held back
+        database.checkpoint_wal()
+        database.commit(entry(46))
+        assert database.wal_bytes <= 40_000
+        database.validate()

@@ -46,6 +46,7 @@ class Gauges:
     interval: float
     freezes: int
     state_bytes: int
+    wal_bytes: int
     broker_connected: bool
     transport: TransportStats
     commits_waiting: int
@@ -148,6 +149,7 @@ def _gauges(m: Counters, present: Gauges) -> Iterator[Metric]:
         "freezes": ("Freeze filters in force; their streams do not learn.", present.freezes),
         "streams_max": ("Limit of streams in memory.", present.streams_max),
         "state_bytes": ("Size of the state on disk.", present.state_bytes),
+        "wal_bytes": ("Size of the write-ahead log of the state file.", present.wal_bytes),
         "inbox_messages": ("Messages received and not yet applied.", present.transport.inbox_messages),
         "commits_waiting": ("Batches applied and not yet published.", present.commits_waiting),
         "backlog_seconds": (

@@ -30,6 +30,7 @@ from stream_lstm.store.entry import Entry, encode
 FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within milliseconds
 WAL_BYTES_MAX = 33_554_432  # from here on it is checkpointed early: a long WAL makes reads and starts slow
 WAL_CHECK_SECONDS = 1.0  # often enough to keep it near that limit at full load
+WAL_LARGE_BYTES = 8 * WAL_BYTES_MAX  # something that reads the file holds the log back: worth a warning
 SLOW_SECONDS = 2.0  # an fsync takes milliseconds; a disk that needs longer is reported on /readyz
 
 R = TypeVar("R")
@@ -196,6 +197,13 @@ class StateWriter:
         await asyncio.to_thread(self._database.checkpoint_wal)
         await self._run(self._database.checkpoint_wal)
         self.state_bytes = self._database.size_bytes
+        wal_bytes = self._database.wal_bytes
+        if wal_bytes > WAL_LARGE_BYTES and self._throttle.allow("wal") is not None:
+            logger.warning(
+                "the write-ahead log has %d MB and grows: a program that reads the state file holds it back; "
+                "end that program (a snapshot, inspect, sqlite3, a backup)",
+                wal_bytes // 1_000_000,
+            )
 
     async def checkpoint_periodically(self, confirm: Confirm, after: Callable[[], Awaitable[object]]) -> None:
         """Checkpoint every `checkpoint_seconds`, then await `after`; on a full disk, try again next time."""
@@ -216,6 +224,11 @@ class StateWriter:
                     logger.error("checkpoint not written: %s", error)
                 continue
             logger.debug("checkpoint of %d records written", count)
+
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log now."""
+        return self._database.wal_bytes
 
     @property
     def obstacle(self) -> str | None:

@@ -23,6 +23,7 @@ PRESENT = Gauges(
     interval=0.9,
     freezes=1,
     state_bytes=4_096,
+    wal_bytes=1_024,
     broker_connected=True,
     transport=TransportStats(
         connections_total=2,

@@ -40,3 +40,17 @@ async def test_the_journal_is_trimmed_to_what_recovery_needs(tmp_path: Path) -> 
             await running.link.until_delivered(t + 1)
         await running.state_writer.checkpoint(running.link.confirm)
         assert [entry.number for entry in running.database.entries(0)] == [20]
+
+
+async def test_a_large_write_ahead_log_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("stream_lstm.service.state.writer.WAL_LARGE_BYTES", 0)
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0))
+        await running.link.until_delivered(1)
+        for _ in range(2):
+            await running.state_writer.checkpoint(running.link.confirm)
+        assert running.state_writer.wal_bytes > 0
+    (said,) = [record.getMessage() for record in caplog.records if "write-ahead log" in record.getMessage()]
+    assert "a program that reads the state file holds it back" in said
