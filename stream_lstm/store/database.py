@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from stream_lstm.errors import StateMismatch
-from stream_lstm.store import wal
+from stream_lstm.store import meta, wal
 from stream_lstm.store.checkpoint import Checkpoint, Rows, StoredRecord
 from stream_lstm.store.entry import Entry
 from stream_lstm.store.faults import corrupt, translated
 from stream_lstm.store.files import (
+    FORMAT_VERSION,
     FormerLayout,
     Identity,
     connect_owner,
@@ -36,6 +36,7 @@ from stream_lstm.store.files import (
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
+from stream_lstm.store.meta import Meta
 
 
 class Database:
@@ -54,19 +55,16 @@ class Database:
         self._lock = lock
         self.converted = 0
         with self._translated("read"):
-            meta = self._meta()
-            try:
-                self.identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
-                horizon = int(meta["horizon"])
-            except (KeyError, ValueError) as error:
-                raise corrupt(str(path), f"its table meta is incomplete or damaged: {error}") from None
-            self._journal = Journal(connection, str(path), horizon=horizon, closed_after=meta.get("clean"))
-            self.filters: list[str] = json.loads(meta.get("filters", "[]"))
+            noted = self._meta()
+            self.identity, self.filters = noted.identity, noted.filters
+            self._journal = Journal(connection, str(path), horizon=noted.horizon, closed_after=noted.clean)
+            if noted.horizon > self._journal.last_entry + 1 or (noted.clean or 0) > self._journal.last_entry:
+                raise corrupt(str(path), "its table meta names entries that the journal never had")
             self._checkpoint = Checkpoint(
                 connection,
                 str(path),
                 row_bytes=self.identity.row_bytes,
-                next_stream_id=meta.get("next_stream", 1),
+                next_stream_id=noted.next_stream,
             )
 
     @classmethod
@@ -107,6 +105,7 @@ class Database:
                 try:
                     create_or_verify(connection, path, identity)
                     database = cls(path, connection, lock)
+                    database._complete()
                     database._convert(identity, former)
                     database._require(identity)
                     database._journal.read_window(window_messages)
@@ -140,6 +139,13 @@ class Database:
                 connection.close()
                 raise
 
+    def _complete(self) -> None:
+        """Add the checksum of table `meta` to a file of format 1."""
+        if self._connection.execute("PRAGMA user_version").fetchone() != (FORMAT_VERSION,):
+            with self._transaction("convert"):
+                meta.write(self._connection)
+                self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
     def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
         """Convert all records if they have one of these layouts."""
         layouts = {replace(identity, row=each.row, row_bytes=each.row_bytes): each for each in former}
@@ -152,8 +158,7 @@ class Database:
                 self._checkpoint.convert(rows, layout.convert, identity.row_bytes)
                 for rows in self._checkpoint.rows()
             )
-            self._set_meta("row", identity.row)
-            self._set_meta("row_bytes", identity.row_bytes)
+            meta.write(self._connection, ("row", identity.row), ("row_bytes", identity.row_bytes))
         self.identity, self.converted = identity, converted
         self._checkpoint.row_bytes = identity.row_bytes
 
@@ -260,7 +265,7 @@ class Database:
         with self._transaction("trim"):
             self._journal.remove(numbers)
             if horizon > self.horizon:
-                self._set_meta("horizon", horizon)
+                meta.write(self._connection, ("horizon", horizon))
         self._journal.horizon = horizon
         return len(numbers)
 
@@ -272,7 +277,7 @@ class Database:
             DiskFailed: as for `commit`.
         """
         with self._transaction("note"):
-            self._set_meta("filters", json.dumps(sorted(filters)))
+            meta.write(self._connection, ("filters", json.dumps(sorted(filters))))
         self.filters = sorted(filters)
 
     def checkpoint_wal(self) -> None:
@@ -294,7 +299,7 @@ class Database:
             DiskFailed: as for `commit`.
         """
         with self._transaction("close"):
-            self._set_meta("clean", self.last_entry)
+            meta.write(self._connection, ("clean", self.last_entry))
 
     def close(self) -> None:
         """Close the file and release its lock; a second call does nothing."""
@@ -344,7 +349,7 @@ class Database:
             DiskFailed: as for `commit`.
         """
         with self._transaction("forget"):
-            self._set_meta("next_stream", self.next_stream_id)
+            meta.write(self._connection, ("next_stream", self.next_stream_id))
             self._checkpoint.delete_streams(streams)
         self._checkpoint.note_deleted(streams)
 
@@ -364,23 +369,19 @@ class Database:
             AssertionError: one does not hold.
         """
         assert not self._connection.in_transaction, "a transaction is open"
-        meta = self._meta()
-        identity = Identity(meta["model"], meta["row"], meta["row_bytes"])
-        assert self.identity == identity, f"meta holds {identity}, memory {self.identity}"
-        assert self.horizon == meta["horizon"], f"meta holds horizon {meta['horizon']}, memory {self.horizon}"
-        assert self.filters == json.loads(meta.get("filters", "[]")), "meta holds other filters than memory"
-        next_id = meta.get("next_stream", 1)
+        noted = self._meta()
+        assert self.identity == noted.identity, f"meta holds {noted.identity}, memory {self.identity}"
+        assert self.horizon == noted.horizon, f"meta holds horizon {noted.horizon}, memory {self.horizon}"
+        assert self.filters == noted.filters, "meta holds other filters than memory"
+        next_id = noted.next_stream
         assert self.next_stream_id >= next_id, f"next stream {self.next_stream_id} is below meta's {next_id}"
         if self.closed_cleanly:
-            assert meta["clean"] == self.last_entry, f"closed after {meta['clean']}, not {self.last_entry}"
+            assert noted.clean == self.last_entry, f"closed after {noted.clean}, not {self.last_entry}"
         self._journal.validate()
         self._checkpoint.validate(self.last_entry)
 
-    def _meta(self) -> dict[str, Any]:
-        return dict(self._connection.execute("SELECT name, value FROM meta"))
-
-    def _set_meta(self, name: str, value: str | int) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    def _meta(self) -> Meta:
+        return meta.read(self._connection, str(self.path))
 
     def _translated(self, operation: str) -> translated:
         return translated(operation, self.path)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from stream_lstm.errors import StateLocked, StateMismatch
 from stream_lstm.store.faults import corrupt
 
-FORMAT_VERSION = 1  # of the tables; `verify` rejects any other
+# Of the tables; `verify` rejects any other. Format 1 has no checksum of table `meta`; its owner adds that.
+FORMAT_VERSION, FORMAT_VERSION_MIN = 2, 1
 APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, for `file` too
 # How long a statement waits for another program's lock; Python's own default. In write-ahead mode a reader
 # holds one only while it opens or closes the file ("Sometimes Queries Return SQLITE_BUSY In WAL Mode",
@@ -124,7 +125,7 @@ def create_or_verify(connection: sqlite3.Connection, path: Path, identity: Ident
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION_MIN}")  # `Database.open` adds the checksum
     for table in TABLES:
         connection.execute(table)
     meta = {"model": identity.model, "row": identity.row, "row_bytes": identity.row_bytes, "horizon": 1}
@@ -143,8 +144,8 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise StateMismatch("open", str(path), "is not a state file", "set another state.path")
-    if version != FORMAT_VERSION:
-        problem = f"has format {version}; this release reads format {FORMAT_VERSION}"
+    if not FORMAT_VERSION_MIN <= version <= FORMAT_VERSION:
+        problem = f"has format {version}; this release reads {FORMAT_VERSION_MIN} to {FORMAT_VERSION}"
         raise StateMismatch(
             "open", str(path), problem, "use the release that wrote it, or another state.path"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stream_lstm.events import Batch
+from stream_lstm.store import meta
 from stream_lstm.store.checkpoint import StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry, Rejection
@@ -71,10 +72,16 @@ def numbers(database: Database) -> list[int]:
     return [each.number for each in database.entries(0)]
 
 
-def alter(path: Path, statement: str) -> None:
-    """Run a statement on a closed state file, behind the store's back."""
+def alter(path: Path, statement: str, *, signed: bool = True) -> None:
+    """Run a statement on a closed state file, behind the store's back.
+
+    Args:
+        signed: the checksum of table `meta` is made to match.
+    """
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
+        if signed and " meta " in statement:
+            meta.write(connection)
 
 
 def read_all(path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_lock_is_held_until_its_descriptor_is_closed(tmp_path: Path) -> None:
 def test_a_state_file_of_another_format_is_rejected(tmp_path: Path, open_it: Any) -> None:
     filled(tmp_path / "s.db").close()
     alter(tmp_path / "s.db", "PRAGMA user_version = 99")
-    with pytest.raises(StateMismatch, match="has format 99; this release reads format 1"):
+    with pytest.raises(StateMismatch, match="has format 99; this release reads 1 to 2"):
         open_it(tmp_path / "s.db")
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_database_is_rejected_and_kept(tmp_path: Path, content
 def test_changed_tables_are_rejected(tmp_path: Path, statement: str) -> None:
     filled(tmp_path / "s.db").close()
     alter(tmp_path / "s.db", statement)
-    with pytest.raises(StateCorrupt, match="tables are not those of format 1"):
+    with pytest.raises(StateCorrupt, match="tables are not those of format 2"):
         opened(tmp_path / "s.db")
 
 

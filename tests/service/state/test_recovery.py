@@ -12,6 +12,7 @@ import pytest
 
 from stream_lstm.service.state.recovery import committed_messages
 from stream_lstm.service.state.residency import NO_NUMBERS
+from stream_lstm.store import meta
 from tests.service.harness import PipelineHarness, reading, running_pipeline
 from tests.service.scripted import SentMessage
 from tests.store.entries import entry, filled, opened
@@ -62,7 +63,7 @@ async def test_a_start_costs_by_the_streams_that_live_not_by_the_numbers_ever_gi
         first.link.feed(reading("a", 1.0, 0))
         await first.link.until_delivered(1)
     with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
-        other.execute("INSERT INTO meta VALUES ('next_stream', 4294967295)")
+        meta.write(other, ("next_stream", 4_294_967_295))
     async with running_pipeline(tmp_path / "s.db") as second:  # 32 GB for a table of all numbers
         second.link.feed(reading("a", 2.0, 1), reading("b", 1.0, 1), reading("c", 1.0, 1))
         await second.link.until_delivered(1)
