@@ -79,12 +79,16 @@ async def test_a_stale_stream_and_its_return_are_reported(tmp_path: Path) -> Non
 
 
 async def test_messages_gather_until_the_commit_interval_is_over(tmp_path: Path) -> None:
-    async with running_pipeline(tmp_path / "s.db", state={"commit_interval_seconds": 0.2}) as running:
+    async with running_pipeline(tmp_path / "s.db", state={"commit_interval_seconds": 10.0}) as running:
         running.link.feed(reading("a", 1.0, 0))
         await running.link.until_delivered(1)  # nothing came before it: it does not wait
         running.link.feed(reading("a", 2.0, 1))
         await asyncio.sleep(0.02)
         assert running.state_writer.number == 1
+        timer = running.pipeline._interval_timer
+        assert timer is not None
+        assert timer.when() > asyncio.get_running_loop().time()
+        running.pipeline._end_interval()  # as the timer does
         await running.link.until_delivered(2)
 
 
