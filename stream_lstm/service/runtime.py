@@ -31,6 +31,7 @@ from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.settings import Settings
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.service.state.residency import Residency
+from stream_lstm.service.state.silence import SilenceClock
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
@@ -88,6 +89,12 @@ class Runtime:
         self._residency = Residency(recovered, self.state_writer, settings.limits, counters, confirm=confirm)
         self._staleness = StalenessMonitor(
             recovered.memories, recovered.registry, lambda: self._client.connected_since, self._publish_stale
+        )
+        self._silence = SilenceClock(
+            database.newest_seen(),
+            wall_clock=tools.wall_clock,
+            clock=time.monotonic,
+            connected_since=lambda: self._client.connected_since,
         )
         self.recorder = Recorder(
             recovered.engine.model,
@@ -198,10 +205,10 @@ class Runtime:
                 self._staleness.check(self._tools.wall_clock())
 
     async def _expire_streams(self) -> None:
-        """Forget streams without an event for longer than the settings allow."""
+        """Forget streams that were silent for longer than the settings allow."""
         ttl = self._tools.settings.limits.stream_ttl_seconds
         if ttl:
-            await self._residency.expire(self._tools.wall_clock() - ttl)
+            await self._residency.expire(self._silence.before(ttl))
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         """Commit, publish, acknowledge and write the batches in flight, as far as time allows."""

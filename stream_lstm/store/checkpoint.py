@@ -198,6 +198,11 @@ class Checkpoint:
             (before, limit),
         ).fetchall()
 
+    def newest_seen(self) -> float | None:
+        """Arrival of the newest event in a record, epoch seconds; None without a record."""
+        (newest,) = self._connection.execute("SELECT max(seen) FROM checkpoint").fetchone()
+        return None if newest is None else float(newest)
+
     def validate(self, last_entry: int) -> None:
         """Check the invariants.
 

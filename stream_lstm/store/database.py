@@ -331,6 +331,11 @@ class Database:
         with self._translated("read"):
             return self._checkpoint.rows_by_id(ids)
 
+    def newest_seen(self) -> float | None:
+        """Read when the newest event of all records arrived, epoch seconds; None without a record."""
+        with self._translated("read"):
+            return self._checkpoint.newest_seen()
+
     def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Read numbers and keys of streams without an event since this time.
 

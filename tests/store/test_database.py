@@ -196,6 +196,13 @@ def test_a_failed_statement_changes_nothing_and_the_call_works_afterwards(
     database.close()
 
 
+def test_the_newest_event_of_all_records_is_known(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "new.db")) as database:
+        assert database.newest_seen() is None
+    with closing(filled(tmp_path / "s.db")) as database:
+        assert database.newest_seen() == 6.0
+
+
 def test_a_file_is_read_after_vacuum(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     with closing(opened(tmp_path / "s.db")) as database:

@@ -177,7 +177,8 @@ class HttpServer:
             return web.json_response({"error": "internal error; see the log of the service"}, status=500)
 
     def _authorized(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")  # any case: RFC 9110, 11.1
+        given = f"{scheme.capitalize()} {rest}".encode("utf-8", "surrogateescape")
         found = [hmac.compare_digest(given, allowed) for allowed in self._credentials]
         return any(found) or not found
 

@@ -87,7 +87,9 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 SETTINGS = HttpSettings(token="to/ken", username="jürgen", password="päss:word")
 
 
-@pytest.mark.parametrize("given", ["Bearer to/ken", basic("token", "to/ken"), basic("jürgen", "päss:word")])
+@pytest.mark.parametrize(
+    "given", ["Bearer to/ken", "bearer to/ken", basic("token", "to/ken"), basic("jürgen", "päss:word")]
+)
 async def test_a_token_or_a_password_authenticates(given: str) -> None:
     async with serve(None, credentials=SETTINGS.credentials()) as client:
         assert (await client.request("/metrics", headers={"Authorization": given}))[0] == 200
