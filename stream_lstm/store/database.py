@@ -36,7 +36,6 @@ from stream_lstm.store.files import (
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
-from stream_lstm.store.meta import Meta
 
 
 class Database:
@@ -55,7 +54,7 @@ class Database:
         self._lock = lock
         self.converted = 0
         with self._translated("read"):
-            noted = self._meta()
+            noted = meta.read(self._connection, str(self.path))
             self.identity, self.filters = noted.identity, noted.filters
             self._journal = Journal(connection, str(path), horizon=noted.horizon, closed_after=noted.clean)
             if noted.horizon > self._journal.last_entry + 1 or (noted.clean or 0) > self._journal.last_entry:
@@ -332,9 +331,8 @@ class Database:
             return self._checkpoint.rows_by_id(ids)
 
     def newest_seen(self) -> float | None:
-        """Read when the newest event of all records arrived, epoch seconds; None without a record."""
-        with self._translated("read"):
-            return self._checkpoint.newest_seen()
+        """Arrival of the newest event in a record, epoch seconds; None without a record."""
+        return self._checkpoint.newest_seen()
 
     def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Read numbers and keys of streams without an event since this time.
@@ -374,7 +372,7 @@ class Database:
             AssertionError: one does not hold.
         """
         assert not self._connection.in_transaction, "a transaction is open"
-        noted = self._meta()
+        noted = meta.read(self._connection, str(self.path))
         assert self.identity == noted.identity, f"meta holds {noted.identity}, memory {self.identity}"
         assert self.horizon == noted.horizon, f"meta holds horizon {noted.horizon}, memory {self.horizon}"
         assert self.filters == noted.filters, "meta holds other filters than memory"
@@ -384,9 +382,6 @@ class Database:
             assert noted.clean == self.last_entry, f"closed after {noted.clean}, not {self.last_entry}"
         self._journal.validate()
         self._checkpoint.validate(self.last_entry)
-
-    def _meta(self) -> Meta:
-        return meta.read(self._connection, str(self.path))
 
     def _translated(self, operation: str) -> translated:
         return translated(operation, self.path)

@@ -45,6 +45,9 @@ class SilenceClock:
     def _listen(self) -> None:
         """Add what passed since the last call, and could not be heard."""
         wall, time, since = self._wall_clock(), self._clock(), self._connected_since()
-        heard = 0.0 if math.isnan(since) else min(max(wall - max(since, self._wall), 0.0), time - self._time)
+        heard = 0.0
+        if not math.isnan(since):
+            begun = max(since, self._wall) if since <= wall else self._wall  # later: the clock was set back
+            heard = min(max(wall - begun, 0.0), time - self._time)
         self.deaf_seconds += max(wall - self._wall - heard, 0.0)
         self._wall, self._time = wall, time
