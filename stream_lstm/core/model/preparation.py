@@ -53,7 +53,7 @@ def _prepare(
 
 @compiled
 def _push(state: StreamState, time: float, value: Doubles, model: ModelRecord, space: Room) -> None:
-    """What `stream_lstm.core.engine.push` does before the cell, for a stream that learns."""
+    """Update the trackers before the cell, as `stream_lstm.core.engine.push` does if the stream learns."""
     state.seq += 1
     timed = event_time.update(state.event_time, time, state.seq, False, True)
     scale.update(state.scale[0], value[0], state.seq, True)

@@ -1,4 +1,4 @@
-"""Windows of unconfirmed publications: kept until the broker has them, written again after a reconnect.
+"""Publications in flight: windows that keep them until the broker has them, and write them again.
 
 Bytes in, bytes out; no socket, no clock. A window holds deliveries by number, encodes what to write next, and
 after a reconnect encodes all unconfirmed publications again, in order. QoS 0 has no acknowledgements, but a

@@ -1,4 +1,4 @@
-"""Settings: one TOML file, overridden by environment variables."""
+"""Settings: the schema of one TOML file, overridden by environment variables."""
 
 from stream_lstm.service.settings.freeze import FreezeSettings
 from stream_lstm.service.settings.http import TOKEN_USER, HttpSettings
