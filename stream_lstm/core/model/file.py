@@ -89,6 +89,7 @@ def from_bytes(content: bytes, *, source: str = "model") -> LstmModel:
         TypeError,
         AttributeError,
         ValueError,
+        RecursionError,
     ) as error:
         raise ModelError(source, f"cannot be read as a safetensors file ({error})") from None
     if METADATA_KEY not in metadata:
@@ -119,7 +120,7 @@ def _spec(text: str, source: str) -> ModelSpec:
         if version != FORMAT_VERSION:
             raise ModelError(source, f"has format version {version!r}, this release reads {FORMAT_VERSION}")
         return msgspec.json.decode(text, type=ModelSpec)
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(source, f"has a specification that cannot be read: {error}") from None
 
 

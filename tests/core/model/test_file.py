@@ -62,6 +62,12 @@ def described(**changes: Any) -> str:
         (FILE[:-1], "cannot be read as a safetensors file"),
         (safetensors.numpy.save(tensors(description())), "convert"),
         (with_description("{"), "cannot be read"),
+        pytest.param(with_description("[" * 5_000), "cannot be read", id="too deep"),
+        pytest.param(
+            with_description(described(made={"by": "x"}).replace('"x"', "[" * 5_000)),
+            "cannot be read",
+            id="too deep within",
+        ),
         (with_description("[]"), "cannot be read"),
         (with_description("{}"), "cannot be read"),
         (with_description(described(version=99)), "format version 99, this release reads 1"),

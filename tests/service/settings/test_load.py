@@ -40,6 +40,8 @@ REJECTED = [
     ('[publish]\ntopic = "sensors/{stream}"', "choose another prefix"),
     ('[publish]\nalert_topic = "sensors/{stream}"', "choose another prefix"),
     ("[mqtt", "is not TOML"),
+    pytest.param(f"a = {'[' * 9_000}{']' * 9_000}", "is not TOML", id="too deep"),
+    pytest.param(f"a = {'1' * 100_000}", "is not TOML", id="too many digits"),
 ]
 
 
