@@ -200,6 +200,8 @@ class Service:
         )
         if database.converted:
             logger.info("records converted", extra={"about": {"records": database.converted}})
+        if not database.last_entry:  # expected once: later, state.path may be mistyped
+            logger.info("new, empty state", extra={"about": {"path": str(state.path)}})
         return database
 
     def _recover(self, database: Database) -> RecoveredState:

@@ -46,6 +46,17 @@ async def test_events_of_an_unknown_sensor_are_predicted_and_counted(
     assert found["stream_lstm_broker_connected"] == 1
 
 
+async def test_an_empty_state_is_named_at_the_first_start_alone(broker: Mosquitto, service: Running) -> None:
+    said = [line for line in service.lines if line["message"] == "new, empty state"]
+    assert [line["path"] for line in said] == [str(service.state)]
+    async with subscribing(broker) as subscriber:
+        await asyncio.to_thread(broker.publish, "home/attic", "21.5")
+        await subscriber.complete(1)
+    service.kill()
+    service.start()
+    assert len([line for line in service.lines if line["message"] == "new, empty state"]) == 1
+
+
 async def test_status_is_retained_online_and_offline(broker: Mosquitto, service: Running) -> None:
     async with client(broker) as receiver:
         await receiver.subscribe("stream_lstm/status")
