@@ -83,7 +83,7 @@ def parse_time(text: str) -> float:
     """Parse a recorded time: ISO 8601, in UTC where it names no zone, or an epoch number.
 
     Returns:
-        Epoch seconds; the number's unit is told by its size, as in payloads.
+        Epoch seconds. A large number is milli-, micro- or nanoseconds, as in payloads.
 
     Raises:
         ValueError: the text is neither.

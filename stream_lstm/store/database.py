@@ -12,7 +12,6 @@ SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -276,7 +275,7 @@ class Database:
             DiskFailed: as for `commit`.
         """
         with self._transaction("note"):
-            meta.write(self._connection, ("filters", json.dumps(sorted(filters))))
+            meta.write(self._connection, meta.filters_row(filters))
         self.filters = sorted(filters)
 
     def checkpoint_wal(self) -> None:
@@ -332,7 +331,8 @@ class Database:
 
     def newest_seen(self) -> float | None:
         """Arrival of the newest event in a record, epoch seconds; None without a record."""
-        return self._checkpoint.newest_seen()
+        with self._translated("read"):
+            return self._checkpoint.newest_seen()
 
     def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Read numbers and keys of streams without an event since this time.

@@ -21,6 +21,7 @@ from stream_lstm.events import Batch
 from stream_lstm.store.faults import corrupt
 
 VERSION = 1
+STREAM_NUMBER_MAX = 2**32 - 1  # an entry names a stream in four bytes
 _CHECKSUM = struct.Struct("<Q")  # XXH3, 64 bits, of the rest; its seed is the entry's number
 _HEADER = struct.Struct("<BIIIQQ")  # version, events, features, digests, published_through, acked_through
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import xxhash
 
+from stream_lstm.store.entry import STREAM_NUMBER_MAX
 from stream_lstm.store.faults import corrupt
 from stream_lstm.store.files import FORMAT_VERSION, Identity
 
 CHECKSUM = "checksum"
 NUMBER_MAX = 2**62  # of entries: beyond what a service can reach, below SQLite's largest integer
-STREAM_NUMBERS = 2**32  # a journal entry names a stream in four bytes
 ROW_BYTES_MAX = 2**30
 FILTERS_MAX = 100_000
 
@@ -49,8 +50,9 @@ def read(connection: sqlite3.Connection, path: str) -> Meta:
     Raises:
         StateCorrupt: it does not match its checksum, is incomplete, or a value is out of its range.
     """
-    rows = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    # First: a file that its owner completes meanwhile has the checksum by then.
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    rows = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     found = rows.pop(CHECKSUM, None)
     if (found is None and version == FORMAT_VERSION) or (found is not None and found != _checksum(rows)):
         raise corrupt(path, "its table meta does not match its checksum")
@@ -60,7 +62,7 @@ def read(connection: sqlite3.Connection, path: str) -> Meta:
         return Meta(
             identity=Identity(_text(rows["model"]), _text(rows["row"]), row_bytes),
             horizon=_number(rows["horizon"], NUMBER_MAX),
-            next_stream=_number(rows.get("next_stream", 1), STREAM_NUMBERS),
+            next_stream=_number(rows.get("next_stream", 1), STREAM_NUMBER_MAX + 1),
             filters=_filters(rows.get("filters", "[]")),
             clean=None if clean is None else _number(clean, NUMBER_MAX, least=0),
         )
@@ -73,6 +75,11 @@ def write(connection: sqlite3.Connection, *rows: Row) -> None:
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
     known = dict(connection.execute("SELECT name, value FROM meta WHERE name != ?", (CHECKSUM,)).fetchall())
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (CHECKSUM, _checksum(known)))
+
+
+def filters_row(filters: Sequence[str]) -> Row:
+    """The row of `Meta.filters`."""
+    return "filters", json.dumps(sorted(filters))
 
 
 def _checksum(rows: dict[str, object]) -> int:

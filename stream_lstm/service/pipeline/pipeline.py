@@ -149,8 +149,8 @@ class Pipeline:
 
     def _in_interval(self) -> bool:
         """True while messages gather; `receive` is then made to look again at the interval's end."""
-        if not self._interval_ends or self._interval_timer:
-            return self._interval_timer is not None
+        if self._interval_timer:
+            return True
         loop = asyncio.get_running_loop()
         if loop.time() >= self._interval_ends:
             return False

@@ -25,11 +25,11 @@ from stream_lstm.service.publications import PublicationBuilder
 from stream_lstm.service.state.registry import Registry
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
-from stream_lstm.store.entry import Entry
+from stream_lstm.store.entry import STREAM_NUMBER_MAX, Entry
 from stream_lstm.store.journal import WINDOW_MESSAGES
 
 SPARE_BATCHES = 4  # a batch's streams must be in memory before others can be evicted
-NO_STREAM = 2**32  # above every number of a stream
+NO_STREAM = STREAM_NUMBER_MAX + 1
 SPARE_ROWS_MIN = 4_096  # so that small batches do not make every eviction wait for a single row
 
 

@@ -21,12 +21,12 @@ from stream_lstm.service.settings import Limits
 from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.token_bucket import TokenBucket
+from stream_lstm.store.entry import STREAM_NUMBER_MAX
 
 BURST_SECONDS = 60.0  # of the rate: a plant that starts up brings all its streams within a minute
 EVICTED_SHARE = 0.01  # of memory, at once, so that one write serves many
 EXPIRED_AT_ONCE_MAX = 4_096  # the next commit waits for no longer a transaction than this
-STREAM_NUMBER_MAX = 2**32 - 1  # a record and a journal entry name a stream in four bytes
-NO_NUMBERS = "all 4,294,967,295 numbers of streams have been given: start with a new state file"
+NO_NUMBERS = f"all {STREAM_NUMBER_MAX:,} numbers of streams have been given: start with a new state file"
 TOO_MANY_NEW = "more new streams at once than limits.new_streams_per_second admits"
 
 

@@ -1,4 +1,4 @@
-"""Silence counts only while the service runs and is connected, by a clock that nobody sets."""
+"""Silence counts only while the service runs and is connected, whatever the system clock is set to."""
 
 from __future__ import annotations
 
