@@ -149,7 +149,7 @@ def _total_row(total: dict[str, float]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent; a dash where there is none, as of a target without interval."""
+    """A share in percent; a dash where it is unknown."""
     return "–" if math.isnan(share) else f"{share:.1%}"
 
 
