@@ -20,7 +20,7 @@ def compile_engine(model: Path | None, *, for_level: str | None, into: Path | No
 
     Args:
         for_level: CPU level; None: this CPU's highest.
-        into: folder to keep it under; None: the user's own.
+        into: folder to keep it under, for all users; None: the user's own, private.
 
     Raises:
         SettingsError: this CPU cannot run code of that level.
@@ -39,6 +39,8 @@ def compile_engine(model: Path | None, *, for_level: str | None, into: Path | No
     compile_service(used)
     folder, seconds = cache.folder(), round(time.perf_counter() - started, 1)
     files = list(folder.glob("*.pickle")) if folder else []
+    if folder and files and into is not None:
+        cache.make_readable(folder)  # an installation's is for the user that runs the service
     size = sum(file.stat().st_size for file in files)
     if as_json:
         about: dict[str, Any] = {"model": used.id, "level": chosen, "seconds": seconds}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,18 @@ def run(config: Path | None) -> None:
       stream-lstm run --config configs/default.toml
       STREAM_LSTM__MQTT__URL=mqtt://broker:1883 stream-lstm run
     """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(0))  # as process 1 there is no default handler
+
     import asyncio
 
     from stream_lstm.service import log
-    from stream_lstm.service.app import serve
+    from stream_lstm.service.app import end, serve
     from stream_lstm.service.settings import load
 
     settings = load(config)
     log.configure(settings.log.level, settings.log.format)
     asyncio.run(serve(settings))
+    end()
 
 
 @main.command()

@@ -68,6 +68,13 @@ def shipped_folder() -> Path:
     return Path(sys.prefix) / "share" / "stream-lstm" / f"{PYTHON}-{digest()}"
 
 
+def make_readable(path: Path) -> None:
+    """Let all users read a folder of machine code, which is private when it is made."""
+    path.chmod(0o755)
+    for file in path.glob("*.pickle"):
+        file.chmod(0o644)
+
+
 class MachineCodeCache:
     """Machine code of one function; what numba's dispatcher expects of a cache.
 

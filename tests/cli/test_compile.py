@@ -40,6 +40,8 @@ def test_machine_code_is_kept_and_read_by_the_next_start(tmp_path: Path) -> None
     files = list(Path(found["folder"]).glob("*.pickle"))
     assert found["folder"].startswith(str(tmp_path / "share" / "stream-lstm"))
     assert found["bytes"] == sum(file.stat().st_size for file in files)
+    assert Path(found["folder"]).stat().st_mode & 0o777 == 0o755  # the service may run as another user
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
     written = {file: file.stat().st_mtime_ns for file in files}
     again = compiled(tmp_path, "--into", "share")
     assert again.stdout.startswith(f"{found['model']} compiled for {level()} in ")

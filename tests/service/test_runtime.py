@@ -56,9 +56,7 @@ async def test_it_is_ready_when_memory_is_recovered_and_stops_without_a_broker(t
 
 async def test_topic_filters_are_noted_before_the_first_connection(tmp_path: Path) -> None:
     for topics in (("a/#",), ("b/#", "c/+")):
-        service = Service(settings(tmp_path, *topics))
-        service.stop()
-        await run(service)
+        await run(service := Service(settings(tmp_path, *topics), on_ready=lambda _: service.stop()))
     control = ["stream_lstm/freeze", "stream_lstm/status"]
     assert noted_filters(tmp_path) == ["a/#", "b/#", "c/+", *control]  # the session may still have `a/#`
 
@@ -69,6 +67,6 @@ async def test_the_state_file_is_closed_when_the_runtime_cannot_start(
     def failing(*_: object, **__: object) -> None:
         raise RuntimeError("no recovery")
 
-    monkeypatch.setattr("stream_lstm.service.app.recover", failing)
+    monkeypatch.setattr("stream_lstm.service.startup.recover", failing)
     with pytest.raises(RuntimeError, match="no recovery"):
         await run(Service(settings(tmp_path, "a/#")))
