@@ -116,7 +116,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     settings = load(config)
     model = assembly.load_model(settings.model.path)
     assembly.decoder(settings, model)
-    assembly.client_options(settings)
+    assembly.credentials(settings.mqtt)
     if show:
         click.echo(json.dumps(masked(settings), indent=2, default=str))
         return

@@ -25,7 +25,7 @@ from stream_lstm.core.model.file import LstmModel
 from stream_lstm.errors import SettingsError
 from stream_lstm.events import Clock, Events
 from stream_lstm.recordings import Recording, read, schedule
-from stream_lstm.service.assembly import client_options, load_model
+from stream_lstm.service.assembly import CLIENT_ID, client_options, load_model
 from stream_lstm.service.settings import load
 from stream_lstm.store.database import Database
 
@@ -155,7 +155,7 @@ async def _into_broker(
     """Publish every reading when it is due, at QoS 1; connect again after a lost connection."""
     from stream_lstm.demo.publisher import Publisher, publications
 
-    options = replace(client_options(load(config)), client_id=f"stream-lstm-replay-{os.getpid()}")
+    options = replace(client_options(load(config)), client_id=f"{CLIENT_ID}-replay-{os.getpid()}")
     dues = schedule(recordings, speed=speed or math.inf, seconds=None)
     total = sum(len(recording.readings) for recording in recordings)
     with click.progressbar(length=total, label="publishing", file=sys.stderr) as bar:

@@ -16,7 +16,7 @@ from typing import Protocol
 from stream_lstm.core.codec.encoder import Encoder
 from stream_lstm.service import tls
 from stream_lstm.service.allowed_hosts import AllowedHosts, is_loopback
-from stream_lstm.service.assembly import client_options, decoder, load_model
+from stream_lstm.service.assembly import credentials, decoder, load_model
 from stream_lstm.service.http import HttpContext, WebRoutes
 from stream_lstm.service.http.server import HttpServer
 from stream_lstm.service.log import logger
@@ -68,7 +68,7 @@ class Service:
         self._settings = settings
         self._on_ready = on_ready
         model = load_model(settings.model.path)
-        client_options(settings)  # a password file that cannot be read is reported before anything is opened
+        credentials(settings.mqtt)  # a file that cannot be read is reported before anything is opened
         publish = settings.publish
         encoder = Encoder(model.id, model.spec, details=publish.details, forecast=publish.forecast)
         self._tools = Tools(

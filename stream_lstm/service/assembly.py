@@ -17,6 +17,10 @@ from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter
 from stream_lstm.service.settings import MqttSettings, Settings
 from stream_lstm.store.files import FormerLayout, Identity
 
+# Followed by the name of the state's owner, so that each service has its own; a state of 0.1 has none.
+# With it 20 characters: every broker must allow 23 (3.1.3.1).
+CLIENT_ID = "stream-lstm"
+
 
 def load_model(path: Path | None) -> LstmModel:
     """Load a model file.
@@ -89,11 +93,12 @@ def credentials(mqtt: MqttSettings) -> Credentials:
     return Credentials(mqtt.username, mqtt.read_password(), context)
 
 
-def client_options(settings: Settings, *, session_expected: bool = False) -> ClientOptions:
+def client_options(settings: Settings, *, name: str = "", session_expected: bool = False) -> ClientOptions:
     """Build the options of the MQTT client.
 
     Args:
         settings: all settings.
+        name: of the state's owner, part of the default client id; empty: none.
         session_expected: True if there is state, so that the broker should have kept a session.
 
     Raises:
@@ -104,7 +109,7 @@ def client_options(settings: Settings, *, session_expected: bool = False) -> Cli
     return ClientOptions(
         host=mqtt.host,
         port=mqtt.port,
-        client_id=mqtt.client_id,
+        client_id=mqtt.client_id or (f"{CLIENT_ID}-{name}" if name else CLIENT_ID),
         credentials=partial(credentials, mqtt),
         server_name=mqtt.server_name,
         keep_alive_seconds=mqtt.keep_alive_seconds,

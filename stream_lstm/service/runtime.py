@@ -17,7 +17,7 @@ from stream_lstm.service.log import logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.metrics.exporter import Gauges
 from stream_lstm.service.metrics.quality import stream_quality
-from stream_lstm.service.mqtt import Granted, MqttClient
+from stream_lstm.service.mqtt import ClientSignature, Granted, MqttClient
 from stream_lstm.service.pipeline.admission import Admission
 from stream_lstm.service.pipeline.apply import Applier
 from stream_lstm.service.pipeline.batch_size import events_max
@@ -35,6 +35,7 @@ from stream_lstm.service.state.silence import SilenceClock
 from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
+from stream_lstm.store.meta import Owner
 
 # A broker that waits for acknowledgements of messages that are no longer received may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
@@ -67,11 +68,15 @@ class Runtime:
         stop_requested: set by `stop`.
     """
 
-    def __init__(self, database: Database, recovered: RecoveredState, tools: Tools) -> None:
+    def __init__(self, database: Database, owner: Owner, recovered: RecoveredState, tools: Tools) -> None:
         settings, counters = tools.settings, tools.counters
         self._tools = tools
-        self._subscriptions = _Subscriptions(settings, database.filters, resumed=recovered.number > 0)
-        self._client = MqttClient(self._subscriptions.options, observer=self, clock=tools.wall_clock)
+        self._subscriptions = _Subscriptions(
+            settings, owner.name, database.filters, resumed=recovered.number > 0
+        )
+        options = self._subscriptions.options
+        signature = ClientSignature.of(options.client_id, started_ms=owner.started_ms, key=owner.key)
+        self._client = MqttClient(options, observer=self, signature=signature, clock=tools.wall_clock)
         self._client.resume(
             recovered.published_through,
             acked_through=recovered.acked_through,
@@ -236,7 +241,8 @@ class Runtime:
         url = self._tools.settings.mqtt.url
         for finding in granted.findings:
             logger.warning("broker: %s", finding)
-        logger.info("connected", extra={"about": {"broker": url}})
+        about = {"broker": url, "client_id": self._subscriptions.options.client_id}
+        logger.info("connected", extra={"about": about})
         self._tools.systemd.status(f"connected to {url}")
         self._not_connected = ""
         if self._subscriptions.removed:
@@ -296,8 +302,8 @@ class _Subscriptions:
         added: wanted now, and not noted yet.
     """
 
-    def __init__(self, settings: Settings, noted: Sequence[str], *, resumed: bool) -> None:
-        options = client_options(settings, session_expected=resumed)
+    def __init__(self, settings: Settings, name: str, noted: Sequence[str], *, resumed: bool) -> None:
+        options = client_options(settings, name=name, session_expected=resumed)
         patterns = [entry.pattern for entry in (*options.filters, *options.watched)]
         self.filters = sorted({*patterns, options.status_topic, options.dropped_topic} - {""})
         self.removed = [pattern for pattern in noted if pattern not in self.filters]

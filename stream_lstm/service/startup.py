@@ -18,11 +18,12 @@ from stream_lstm.service.runtime import Runtime, Tools
 from stream_lstm.service.state.disk_thread import DiskThread
 from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.store.database import Database
+from stream_lstm.store.meta import Owner
 
 COMPILED_SECONDS_LOGGED = 1.0  # reading machine code from the cache takes less
 COMPILING = "compiling the engine, once for this release, model and kind of CPU"
 RECOVERING = "memory is being recovered"
-_Recovered = tuple[Database, RecoveredState]
+_Recovered = tuple[Database, Owner, RecoveredState]
 
 
 class Startup:
@@ -89,7 +90,7 @@ class Startup:
         if self.stop_requested:
             self._steps.cancel()
         try:
-            database, recovered = await self._steps
+            database, owner, recovered = await self._steps
         except asyncio.CancelledError:
             self._awaited = False
             if not self.stop_requested:
@@ -97,7 +98,7 @@ class Startup:
             logger.info("stopped", extra={"about": {"while": self.step}})
             return None
         thread.end()
-        return Runtime(database, recovered, self._tools)
+        return Runtime(database, owner, recovered, self._tools)
 
     def _take(self) -> _Recovered:
         self._compile()
@@ -105,12 +106,13 @@ class Startup:
         database = self._open()
         try:
             recovered = self._recover(database)
+            owner = database.start_run(self._tools.wall_clock())
         except BaseException:
             database.close()
             raise
         if not self._awaited:
             database.close()
-        return database, recovered
+        return database, owner, recovered
 
     def _compile(self) -> None:
         """Compile the engine for this model, or read its machine code from the cache."""

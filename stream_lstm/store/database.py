@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from stream_lstm.errors import StateMismatch
 from stream_lstm.store import meta, wal
 from stream_lstm.store.checkpoint import Checkpoint, Rows, StoredRecord
 from stream_lstm.store.entry import Entry
@@ -29,9 +28,10 @@ from stream_lstm.store.files import (
     FormerLayout,
     Identity,
     connect_owner,
+    connect_reader,
     create_or_verify,
     lock_file,
-    uri_path,
+    require,
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
@@ -45,6 +45,7 @@ class Database:
         identity: the model and record layout it belongs to.
         converted: how many records of an earlier layout were converted at opening.
         filters: topic filters that our session at the broker is known to subscribe to, sorted.
+        owner: what tells the file's service from others; None in a file that version 0.1 used last.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
@@ -54,7 +55,7 @@ class Database:
         self.converted = 0
         with self._translated("read"):
             noted = meta.read(self._connection, str(self.path))
-            self.identity, self.filters = noted.identity, noted.filters
+            self.identity, self.filters, self.owner = noted.identity, noted.filters, noted.owner
             self._journal = Journal(connection, str(path), horizon=noted.horizon, closed_after=noted.clean)
             if noted.horizon > self._journal.last_entry + 1 or (noted.clean or 0) > self._journal.last_entry:
                 raise corrupt(str(path), "its table meta names entries that the journal never had")
@@ -105,7 +106,7 @@ class Database:
                     database = cls(path, connection, lock)
                     database._complete()
                     database._convert(identity, former)
-                    database._require(identity)
+                    require(identity, database.identity, path)
                     database._journal.read_window(window_messages)
                 except BaseException:
                     connection.close()
@@ -127,9 +128,7 @@ class Database:
             DiskFailed: it cannot be read.
         """
         with translated("open", path):
-            connection = sqlite3.connect(
-                f"file:{uri_path(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
+            connection = connect_reader(path)
             try:
                 verify(connection, path)
                 return cls(path, connection, None)
@@ -143,6 +142,16 @@ class Database:
             with self._transaction("convert"):
                 meta.write(self._connection)
                 self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+    def start_run(self, now: float) -> meta.Owner:
+        """Write the start of a run, epoch seconds; returns what its service signs with.
+
+        Raises:
+            DiskFull, DiskFailed: as for `commit`.
+        """
+        with self._transaction("start"):
+            self.owner = meta.start_run(self._connection, self.owner, now)
+        return self.owner
 
     def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
         """Convert all records if they have one of these layouts."""
@@ -159,14 +168,6 @@ class Database:
             meta.write(self._connection, ("row", identity.row), ("row_bytes", identity.row_bytes))
         self.identity, self.converted = identity, converted
         self._checkpoint.row_bytes = identity.row_bytes
-
-    def _require(self, identity: Identity) -> None:
-        for name in ("model", "row", "row_bytes"):
-            ours, theirs = getattr(identity, name), getattr(self.identity, name)
-            if ours != theirs:
-                problem = f"holds memories of {name} {theirs!r}, but {ours!r} is in use"
-                hint = "use that model again (model.path), or set another state.path"
-                raise StateMismatch("open", str(self.path), problem, hint)
 
     @property
     def last_entry(self) -> int:
@@ -373,9 +374,8 @@ class Database:
         """
         assert not self._connection.in_transaction, "a transaction is open"
         noted = meta.read(self._connection, str(self.path))
-        assert self.identity == noted.identity, f"meta holds {noted.identity}, memory {self.identity}"
-        assert self.horizon == noted.horizon, f"meta holds horizon {noted.horizon}, memory {self.horizon}"
-        assert self.filters == noted.filters, "meta holds other filters than memory"
+        for name in ("identity", "horizon", "filters", "owner"):
+            assert getattr(self, name) == getattr(noted, name), f"meta holds another {name} than memory"
         next_id = noted.next_stream
         assert self.next_stream_id >= next_id, f"next stream {self.next_stream_id} is below meta's {next_id}"
         if self.closed_cleanly:

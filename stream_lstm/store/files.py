@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ APPLICATION_ID = 0x534C5354  # "SLST": tells a state file from other databases, 
 BUSY_SECONDS_MAX = 5.0
 # To this the write-ahead log is cut when it begins anew: it may have grown while a program read the file.
 WAL_KEPT_BYTES = 67_108_864
+NAME_BYTES, KEY_BYTES = 4, 32  # of the service that owns a new file (`meta.Owner`)
 HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
 # Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
@@ -114,6 +116,12 @@ def connect_owner(
     return connection
 
 
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write."""
+    uri = f"file:{uri_path(path)}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
 def create_or_verify(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
     """Create the tables in an empty file; verify any other.
 
@@ -129,8 +137,23 @@ def create_or_verify(connection: sqlite3.Connection, path: Path, identity: Ident
     for table in TABLES:
         connection.execute(table)
     meta = {"model": identity.model, "row": identity.row, "row_bytes": identity.row_bytes, "horizon": 1}
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    owner = {"name": secrets.token_hex(NAME_BYTES), "key": secrets.token_hex(KEY_BYTES), "started_ms": 0}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", (meta | owner).items())
     connection.execute("COMMIT")
+
+
+def require(wanted: Identity, found: Identity, path: Path) -> None:
+    """Check that a file belongs to a model and record layout.
+
+    Raises:
+        StateMismatch: it belongs to others.
+    """
+    for name in ("model", "row", "row_bytes"):
+        ours, theirs = getattr(wanted, name), getattr(found, name)
+        if ours != theirs:
+            problem = f"holds memories of {name} {theirs!r}, but {ours!r} is in use"
+            hint = "use that model again (model.path), or set another state.path"
+            raise StateMismatch("open", str(path), problem, hint)
 
 
 def verify(connection: sqlite3.Connection, path: Path) -> None:

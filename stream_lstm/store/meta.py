@@ -8,6 +8,7 @@ by anyone.
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,14 +17,29 @@ import xxhash
 
 from stream_lstm.store.entry import STREAM_NUMBER_MAX
 from stream_lstm.store.faults import corrupt
-from stream_lstm.store.files import FORMAT_VERSION, Identity
+from stream_lstm.store.files import FORMAT_VERSION, KEY_BYTES, Identity
 
 CHECKSUM = "checksum"
+MILLISECONDS_MAX = 10**15 - 1  # of a start, since 1970
 NUMBER_MAX = 2**62  # of entries: beyond what a service can reach, below SQLite's largest integer
 ROW_BYTES_MAX = 2**30
 FILTERS_MAX = 100_000
 
 Row = tuple[str, str | int]
+
+
+class Owner(NamedTuple):
+    """The file's service, told from all others; a copy of the file has the same.
+
+    Attributes:
+        name: of the service, random; empty in a file that version 0.1 made.
+        key: secret that signs the service's messages.
+        started_ms: start of the last run, milliseconds since 1970; rises, whatever the clock does.
+    """
+
+    name: str
+    key: bytes
+    started_ms: int
 
 
 class Meta(NamedTuple):
@@ -35,6 +51,7 @@ class Meta(NamedTuple):
         next_stream: the smallest number allowed for a new stream.
         filters: topic filters that our session at the broker is known to subscribe to, sorted.
         clean: the last entry when the last owner closed with nothing in flight; None: it never did.
+        owner: None in a file that its owner has not opened since version 0.1.
     """
 
     identity: Identity
@@ -42,6 +59,7 @@ class Meta(NamedTuple):
     next_stream: int
     filters: list[str]
     clean: int | None
+    owner: Owner | None
 
 
 def read(connection: sqlite3.Connection, path: str) -> Meta:
@@ -65,6 +83,7 @@ def read(connection: sqlite3.Connection, path: str) -> Meta:
             next_stream=_number(rows.get("next_stream", 1), STREAM_NUMBER_MAX + 1),
             filters=_filters(rows.get("filters", "[]")),
             clean=None if clean is None else _number(clean, NUMBER_MAX, least=0),
+            owner=_owner(rows) if "key" in rows else None,
         )
     except (KeyError, ValueError, RecursionError) as error:
         raise corrupt(path, f"its table meta is incomplete or damaged: {error}") from None
@@ -80,6 +99,27 @@ def write(connection: sqlite3.Connection, *rows: Row) -> None:
 def filters_row(filters: Sequence[str]) -> Row:
     """The row of `Meta.filters`."""
     return "filters", json.dumps(sorted(filters))
+
+
+def start_run(connection: sqlite3.Connection, last: Owner | None, now: float) -> Owner:
+    """Set the start of a run, and a key where there is none; within a transaction of the caller's.
+
+    Args:
+        last: the owner until now; None in a file of version 0.1.
+        now: epoch seconds.
+    """
+    last = last or Owner("", secrets.token_bytes(KEY_BYTES), 0)
+    started_ms = min(max(last.started_ms + 1, int(now * 1e3)), MILLISECONDS_MAX)
+    owner = last._replace(started_ms=started_ms)
+    write(connection, ("name", owner.name), ("key", owner.key.hex()), ("started_ms", started_ms))
+    return owner
+
+
+def _owner(rows: dict[str, object]) -> Owner:
+    key = bytes.fromhex(_text(rows["key"]))
+    if len(key) != KEY_BYTES:
+        raise ValueError("its key is too short or too long")
+    return Owner(_text(rows["name"]), key, _number(rows["started_ms"], MILLISECONDS_MAX, least=0))
 
 
 def _checksum(rows: dict[str, object]) -> int:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
 from tests.brokers import Mosquitto
 from tests.service.end_to_end import SETTINGS, UNLIMITED, client, subscribing
-from tests.service.running import Running, until
+from tests.service.running import Running, command, until
 
 
 async def test_events_of_an_unknown_sensor_are_predicted_and_counted(
@@ -150,22 +153,84 @@ async def test_removed_topic_filters_are_unsubscribed(
     assert set(subscriber.predictions) == {"house/room"}
 
 
-async def test_of_two_services_with_one_client_id_the_later_one_stays(
+async def test_of_two_services_with_one_client_id_and_state_the_later_one_stays(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto(*UNLIMITED)
     settings = SETTINGS.format(port=broker.port)
+    with Running(tmp_path / "a", settings) as first:
+        (tmp_path / "b").mkdir()
+        assert (
+            command("snapshot", str(tmp_path / "b" / "state.db"), "--state", str(first.state)).returncode == 0
+        )
+        with Running(tmp_path / "b", settings) as second:
+            assert await asyncio.to_thread(first.wait) == 1
+            # mosquitto reports it since 2.0.15; before, the signatures on the status topic do.
+            assert re.search("another (client connected with our|service .* uses our client id)", first.log)
+            async with subscribing(broker) as subscriber:
+                broker.publish("home/room", "20.5")
+                await subscriber.complete(1)
+            await asyncio.to_thread(until, lambda: second.get("/readyz")[0] == 200, second)
+            with Running(tmp_path / "a", settings) as third:  # what was left on the topic does not count
+                assert await asyncio.to_thread(second.wait) == 1
+                await asyncio.to_thread(until, lambda: third.get("/readyz")[0] == 200, third)
+
+
+async def test_two_services_with_one_client_id_and_two_states_are_told(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    settings = SETTINGS.format(port=broker.port)
+    with Running(tmp_path / "a", settings) as first, Running(tmp_path / "b", settings):
+        # mosquitto before 2.0.15 does not report it, and nobody's word on the topic can end a service.
+        known = "another client connected with our mqtt.client_id|does another client use 'under-test'"
+        await asyncio.to_thread(until, lambda: re.search(known, first.log) or first.ended)
+        assert re.search(known, first.log)
+
+
+async def test_a_message_on_the_status_topic_cannot_end_the_service(
+    broker: Mosquitto, service: Running
+) -> None:
+    """A stranger reads the retained signature, and claims a later start, after a reconnect too."""
+    for n in range(2):
+        async with client(broker) as stranger, subscribing(broker) as subscriber:
+            await stranger.subscribe("stream_lstm/status")
+            status = await anext(aiter(stranger.messages))
+            ((name, owner),) = status.properties.UserProperty  # type: ignore[union-attr]
+            started, _, rest = owner.partition(" ")
+            forged = Properties(PacketTypes.PUBLISH)
+            forged.UserProperty = (name, f"{int(started) + 60_000} {rest}")
+            await stranger.publish("stream_lstm/status", "online", properties=forged)
+            await stranger.publish("home/attic", str(n), qos=1)
+            await subscriber.complete(1)
+        if not n:
+            broker.kill()
+            await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 503, service)
+            broker.start()
+        await asyncio.to_thread(until, lambda: service.get("/readyz")[0] == 200, service)
+
+
+async def test_two_services_without_a_client_id_do_not_end_each_other(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    settings = SETTINGS.format(port=broker.port).replace('client_id = "under-test"\n', "")
     with Running(tmp_path / "a", settings) as first, Running(tmp_path / "b", settings) as second:
-        assert await asyncio.to_thread(first.wait) == 1
-        # mosquitto reports it since 2.0.15; before, the signs on the status topic do.
-        assert re.search("another (client connected with our|service .* uses our client id)", first.log)
         async with subscribing(broker) as subscriber:
             broker.publish("home/room", "20.5")
             await subscriber.complete(1)
-        await asyncio.to_thread(until, lambda: second.get("/readyz")[0] == 200, second)
-        with Running(tmp_path / "a", settings) as third:  # what was left on the status topic does not count
-            assert await asyncio.to_thread(second.wait) == 1
-            await asyncio.to_thread(until, lambda: third.get("/readyz")[0] == 200, third)
+        for service in (first, second):
+            await asyncio.to_thread(
+                until, lambda s=service: s.metrics()["stream_lstm_predictions_published_total"] == 1, service
+            )
+        ids = [
+            line["client_id"] for s in (first, second) for line in s.lines if line["message"] == "connected"
+        ]
+        first.kill()
+        first.start()
+        again = [line["client_id"] for line in first.lines if line["message"] == "connected"]
+    assert len(set(ids)) == 2
+    assert again == [ids[0]] * 2
+    assert all(re.fullmatch("stream-lstm-[0-9a-f]{8}", client_id) for client_id in ids)
 
 
 async def test_a_retained_freeze_request_holds_over_a_restart_until_it_is_removed(

@@ -289,8 +289,8 @@ def test_a_killed_process_loses_no_entry_whose_commit_returned(tmp_path: Path, f
     ("statement", "problem"),
     [
         ("BEGIN", "a transaction is open"),
-        ("UPDATE meta SET value = 'm:2' WHERE name = 'model'", "meta holds Identity"),
-        ("UPDATE meta SET value = 2 WHERE name = 'horizon'", "meta holds horizon 2, memory 1"),
+        ("UPDATE meta SET value = 'm:2' WHERE name = 'model'", "meta holds another identity"),
+        ("UPDATE meta SET value = 2 WHERE name = 'horizon'", "meta holds another horizon"),
         ("INSERT INTO meta VALUES ('filters', '[\"a\"]')", "other filters"),
         ("INSERT INTO meta VALUES ('next_stream', 5)", "next stream 4 is below meta's 5"),
         ("DELETE FROM journal WHERE number = 3", "journal entries"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_lstm.errors import StateCorrupt, StateError
+from stream_lstm.store import meta, snapshot
 from stream_lstm.store.database import Database
 from tests.store.entries import alter, filled, opened
 
@@ -27,6 +28,10 @@ from tests.store.entries import alter, filled, opened
         ("INSERT INTO meta VALUES ('filters', '{}')", "filters are not a list"),
         (f"INSERT INTO meta VALUES ('filters', '{'[' * 9_000}')", "incomplete or damaged"),
         ("INSERT INTO meta VALUES ('filters', 5)", "5 is not text"),
+        ("UPDATE meta SET value = 'ab' WHERE name = 'key'", "its key is too short"),
+        ("UPDATE meta SET value = 'x' WHERE name = 'key'", "non-hexadecimal"),
+        ("UPDATE meta SET value = -1 WHERE name = 'started_ms'", "is not a number from 0"),
+        ("DELETE FROM meta WHERE name = 'name'", "incomplete or damaged: 'name'"),
     ],
 )
 def test_damage_to_the_table_meta_is_found(tmp_path: Path, statement: str, problem: str) -> None:
@@ -94,3 +99,42 @@ def test_a_file_of_format_1_gets_its_checksum_from_its_owner(tmp_path: Path) -> 
     alter(tmp_path / "s.db", "UPDATE meta SET value = 5 WHERE name = 'horizon'", signed=False)
     with pytest.raises(StateCorrupt, match="does not match its checksum"):
         opened(tmp_path / "s.db")
+
+
+def test_starts_rise_whatever_the_clock_does_and_keep_name_and_key(tmp_path: Path) -> None:
+    starts = []
+    for now in (1.5, 1.5, 1.0, 2.0, 1e300):
+        with closing(opened(tmp_path / "s.db")) as database:
+            before = database.owner
+            owner = database.start_run(now)
+            database.validate()
+            assert before is not None
+            assert owner._replace(started_ms=0) == before._replace(started_ms=0)
+            starts.append(owner.started_ms)
+    assert starts == [1_500, 1_501, 1_502, 2_000, meta.MILLISECONDS_MAX]
+    assert len(owner.name) == 8
+
+
+def test_a_file_that_was_never_started_gets_a_key_and_keeps_its_client_id(tmp_path: Path) -> None:
+    """As one of version 0.1, whose service had a client id without a name."""
+    opened(tmp_path / "s.db").close()
+    alter(tmp_path / "s.db", "DELETE FROM meta WHERE name IN ('name', 'key', 'started_ms')")
+    with closing(opened(tmp_path / "s.db")) as database:
+        assert database.owner is None
+        owner = database.start_run(5.0)
+        assert (owner.name, len(owner.key), owner.started_ms) == ("", 32, 5_000)
+    with closing(opened(tmp_path / "s.db")) as database:
+        assert database.owner == owner
+
+
+def test_two_files_have_two_names_and_keys_and_a_snapshot_has_its_files(tmp_path: Path) -> None:
+    owners = []
+    for name in "ab":
+        with closing(opened(tmp_path / name)) as database:
+            owners.append(database.start_run(1.0))
+    assert owners[0].name != owners[1].name
+    assert owners[0].key != owners[1].key
+    snapshot.take(tmp_path / "a", tmp_path / "copy")
+    snapshot.restore(tmp_path / "copy", tmp_path / "c", replace=False)
+    with closing(opened(tmp_path / "c")) as database:
+        assert database.owner == owners[0]

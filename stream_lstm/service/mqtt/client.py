@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -45,6 +44,7 @@ class MqttClient:
     Args:
         options: broker, filters and limits.
         observer: receives connections and disconnections.
+        signature: of this run; None: of a run without state.
         clock: epoch seconds, for arrival times.
         random: draws the jitter of the back-off.
 
@@ -59,12 +59,13 @@ class MqttClient:
         options: ClientOptions,
         *,
         observer: Observer,
+        signature: ClientSignature | None = None,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
         self._options = options
         self._observer = observer
-        self._signature = ClientSignature(int(clock() * 1e3), secrets.token_hex(4), options.client_id)
+        self._signature = signature or ClientSignature.of(options.client_id, started_ms=int(clock() * 1e3))
         self._session = Session(options, signature=self._signature, clock=clock)
         self._handshake = Handshake(options, self._signature)
         self._backoff = Backoff(
@@ -94,7 +95,8 @@ class MqttClient:
             if not self._stopping.is_set():
                 lasting = isinstance(reason, BrokerRefused) and reason.lasting
                 seconds = self._backoff.failed(lasting=lasting)
-                self._observer.disconnected(f"{reason}{self._drops.ended(reason)}", seconds)
+                hint = self._drops.ended(reason, suspected=self._session.takeover_suspected)
+                self._observer.disconnected(f"{reason}{hint}", seconds)
                 await self._wait(seconds)
 
     def resume(self, confirmed: int, *, acked_through: int = 0, last_fresh: int = 0) -> None:

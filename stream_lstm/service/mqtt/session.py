@@ -90,6 +90,11 @@ class Session:
         self.outbound.progressed()
 
     @property
+    def takeover_suspected(self) -> bool:
+        """True if somebody has signed with our client id, but not with our key, on the last connection."""
+        return self._takeover.suspected
+
+    @property
     def stats(self) -> TransportStats:
         """Counters since the start, and levels now."""
         inbound, window = self.inbound, self.outbound.window

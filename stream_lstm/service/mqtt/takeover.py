@@ -4,12 +4,21 @@ A broker that accepts another client with the same id must send the first one DI
 (MQTT 5.0, section 3.1.4, "Session taken over"). mosquitto before 2.0.15 closes the connection without it, and
 two services that share an id would disconnect each other endlessly. So every message on the status topic
 carries a signature as a user property (3.3.2.3.7), which the other service reads: of two services that share
-an id the one that started later stays.
+an id and a state, one file and a copy of it, the one that started later stays.
+
+The signature is keyed (HMAC, RFC 2104) with a key that only the state file holds, and the times of starts
+only rise, so nobody else can make a signature, and none that was seen before has an effect. One that is not
+ours, from a service with another state or from anyone who may publish to the topic, ends nothing: it is
+named as a possible cause when the broker closes a connection without a reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mqtt5 import PublishPacket
@@ -19,63 +28,102 @@ from stream_lstm.service.broker import Message
 
 PROPERTY = "owner"
 DIGITS_MAX = 15  # of milliseconds since 1970
+MAC_DIGITS = 32  # 128 bits
+KEY_BYTES = 32
+TOKEN_BYTES = 4
 
-# Without a readable signature, repeated drops are the only sign. They may also come from a broker that
+# Without a verified signature, repeated drops are the only sign. They may also come from a broker that
 # restarts repeatedly, so the log only asks. Trade-off: higher limits delay the question, lower ones ask it
 # after ordinary disturbances.
 TAKEOVER_DROPS_MIN = 5
 TAKEOVER_SECONDS_MAX = 60.0
 
 
-class ClientSignature(NamedTuple):
-    """Signature of one run of a client; orders runs by their start, as far as their clocks agree."""
+class Run(NamedTuple):
+    """One run of a client; runs are ordered by their starts."""
 
     started_ms: int
     token: str
     client_id: str
 
+
+@dataclass(frozen=True, slots=True)
+class ClientSignature:
+    """Signature of one run of a client.
+
+    Attributes:
+        run: the run.
+        key: secret of the state file.
+    """
+
+    run: Run
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, client_id: str, *, started_ms: int, key: bytes = b"") -> ClientSignature:
+        """Sign a run that begins; without a key, as one that has no state."""
+        run = Run(started_ms, secrets.token_hex(TOKEN_BYTES), client_id)
+        return cls(run, key or secrets.token_bytes(KEY_BYTES))
+
     def __str__(self) -> str:
-        return f"{self.started_ms} {self.token} {self.client_id}"
+        started_ms, token, client_id = self.run
+        return f"{started_ms} {token} {self._mac(self.run)} {client_id}"
 
     @property
     def properties(self) -> list[tuple[str, str]]:
         """The user properties that sign a message."""
         return [(PROPERTY, str(self))]
 
+    def is_valid(self, run: Run, mac: str) -> bool:
+        """True if a run was signed with our key."""
+        return hmac.compare_digest(self._mac(run).encode(), mac.encode())
+
+    def _mac(self, run: Run) -> str:
+        content = "\0".join(map(str, run)).encode()
+        return hmac.new(self.key, content, hashlib.sha256).hexdigest()[:MAC_DIGITS]
+
 
 class TakeoverDetector:
-    """Reads the status topic for signatures of a later client with the same id.
+    """Reads the status topic for signatures of a later run with the same id.
 
     Args:
         topic: the status topic; empty: nothing is read.
         signature: of this client.
+
+    Attributes:
+        suspected: True if a signature with our id, but not with our key, has come on this connection.
     """
 
     def __init__(self, topic: str, signature: ClientSignature) -> None:
         self._topic = topic
-        self._latest = signature  # of this client and those before it, whatever their clocks were
+        self._signature = signature
+        self._latest = signature.run  # of this run and those before it, whatever their clocks were
         self._served = False
-        self.signature = signature
+        self.suspected = False
 
     def begin(self, *, served_before: bool) -> None:
-        """Begin a connection; before the first one that serves, signatures are those of earlier clients."""
-        self._served = served_before
+        """Begin a connection; before the first one that serves, signatures are those of earlier runs."""
+        self._served, self.suspected = served_before, False
 
     def check(self, messages: Iterable[Message]) -> None:
         """Check the signatures among these messages.
 
         Raises:
-            SessionTaken: a client with the same id started later.
+            SessionTaken: a run with the same id and state started later.
         """
-        for signature in _signatures(message for message in messages if message.topic == self._topic):
-            if signature.client_id != self.signature.client_id or signature <= self._latest:
+        client_id = self._signature.run.client_id
+        for run, mac in _signed(message for message in messages if message.topic == self._topic):
+            if run.client_id != client_id or run <= self._latest:
                 continue
-            if self._served:
+            if not self._signature.is_valid(run, mac):
+                self.suspected = True
+            elif self._served:
                 raise SessionTaken(
-                    f"another service that started later uses our client id {signature.client_id!r}: "
-                    "give each service its own mqtt.client_id"
+                    f"another service that started later uses our client id {client_id!r} and a copy of our "
+                    "state: give each service its own state.path and mqtt.client_id"
                 )
-            self._latest = signature
+            else:
+                self._latest = run
 
 
 class RepeatedDrops:
@@ -96,8 +144,11 @@ class RepeatedDrops:
         """Note that a connection serves."""
         self._connected = self._clock()
 
-    def ended(self, reason: BrokerError) -> str:
+    def ended(self, reason: BrokerError, *, suspected: bool) -> str:
         """Note the end of a connection or a failed attempt.
+
+        Args:
+            suspected: True if another client has signed with our id meanwhile; the first drop then counts.
 
         Returns:
             A hint for the log if a takeover is suspected (section 4.13.1), otherwise an empty string.
@@ -107,19 +158,20 @@ class RepeatedDrops:
             self._count += 1
         else:  # also a refused connection, as from a broker while it restarts
             self._count = 0
-        if self._count < TAKEOVER_DROPS_MIN:
+        if self._count < (1 if suspected else TAKEOVER_DROPS_MIN):
             return ""
+        times = "once" if self._count == 1 else f"{self._count} times in a row"
         return (
-            f", {TAKEOVER_DROPS_MIN} times or more in a row within {TAKEOVER_SECONDS_MAX:g} s of connecting: "
+            f", {times} within {TAKEOVER_SECONDS_MAX:g} s of connecting: "
             f"does another client use {self._client_id!r}? Give each service its own mqtt.client_id"
         )
 
 
-def _signatures(messages: Iterable[Message]) -> Iterable[ClientSignature]:
+def _signed(messages: Iterable[Message]) -> Iterator[tuple[Run, str]]:
+    """Runs that sign messages, each with the code that should prove it."""
     for message in messages:
         if isinstance(message, PublishPacket):
             for name, value in message.user_properties:
-                started, _, rest = value.partition(" ")
-                token, _, client_id = rest.partition(" ")
+                started, token, mac, client_id = (value.split(" ", 3) + [""] * 3)[:4]
                 if name == PROPERTY and started.isdecimal() and len(started) <= DIGITS_MAX:
-                    yield ClientSignature(int(started), token, client_id)
+                    yield Run(int(started), token, client_id), mac

@@ -21,8 +21,10 @@ class MqttSettings(Section):
         "mqtt://127.0.0.1:1883",
         description="broker address, mqtt://host[:port] (MQTT 5); mqtts:// for TLS",
     )
-    client_id: str = Field(
-        "stream-lstm", min_length=1, description="client id, the name of the session; unique to each service"
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        description="client id, names the session; unset: stream-lstm- and a name from the state file",
     )
     username: str | None = Field(None, description="user name at the broker")
     password: SecretStr | None = Field(None, description="password at the broker")

@@ -12,10 +12,10 @@ from mqtt5 import DisconnectReasonCode, PubAckPacket, PublishPacket, PubRecPacke
 from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter, packets
 from stream_lstm.service.mqtt.framing import Unreadable
 from stream_lstm.service.mqtt.packets import Requested
-from stream_lstm.service.mqtt.takeover import ClientSignature
+from stream_lstm.service.mqtt.takeover import ClientSignature, Run
 from tests.service.mqtt.peers import Q0, Q1, Q2
 
-SIGNATURE = ClientSignature(12, "ab", "stream")
+SIGNATURE = ClientSignature(Run(12, "ab", "stream"), b"key")
 OPTIONS = ClientOptions(host="h", client_id="stream", status_topic="s/status")
 CREDENTIALS = Credentials("u", b"\0secret\xff")
 
@@ -69,7 +69,7 @@ def test_connect_sets_every_field_with_an_unsuitable_default() -> None:
     assert (connect.client_id, connect.username, connect.password) == ("stream", "u", b"\0secret\xff")
     will = connect.will
     assert (will.topic, will.payload, will.qos, will.retain) == ("s/status", b"offline", 1, True)
-    assert will.user_properties == [("owner", "12 ab stream")]
+    assert will.user_properties == SIGNATURE.properties
 
 
 def test_connect_leaves_out_features_that_the_broker_lacks() -> None:
@@ -113,7 +113,7 @@ def test_small_packets_are_encoded_correctly() -> None:
     assert read(packets.disconnect()) == mqtt5.DisconnectPacket()
     assert read(packets.disconnect(DisconnectReasonCode.PROTOCOL_ERROR)).reason_code == 0x82
     assert read(packets.status("s", packets.ONLINE, retain=True, signature=SIGNATURE)) == PublishPacket(
-        "s", b"online", retain=True, user_properties=[("owner", "12 ab stream")]
+        "s", b"online", retain=True, user_properties=SIGNATURE.properties
     )
     assert read(packets.publication("t", b"x", packet_id=5, retain=True, duplicate=True)) == PublishPacket(
         "t", b"x", qos=Q1, packet_id=5, retain=True, duplicate=True
