@@ -63,6 +63,9 @@ class NoObserver:
     def connected(self, granted: Any) -> None:
         """Ignore."""
 
+    def settled(self) -> None:
+        """Of no interest here."""
+
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """Ignore."""
 

@@ -18,6 +18,9 @@ class ReadyObserver:
         """Called after the connection is made."""
         print("ready", flush=True)
 
+    def settled(self) -> None:
+        """Of no interest here."""
+
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """Called after the connection is lost."""
         print(reason, file=sys.stderr, flush=True)

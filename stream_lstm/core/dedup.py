@@ -103,6 +103,11 @@ class DedupWindow:
             return False
         return True
 
+    def is_timed(self, topic: int, digest: int) -> bool:
+        """True if a duplicate has a time, which tells it from an equal reading."""
+        found = self._open.get(topic)
+        return found is not None and digest & ~TIMED in found.timed
+
     def remember(self, messages: Iterable[Committed]) -> None:
         """Add messages that are about to be committed, in order."""
         self._committed.extend(messages)

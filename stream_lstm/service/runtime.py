@@ -36,6 +36,7 @@ from stream_lstm.service.state.writer import StateWriter
 from stream_lstm.service.systemd import Notifier
 from stream_lstm.store.database import Database
 from stream_lstm.store.meta import Owner
+from stream_lstm.store.progress import Progress
 
 # A broker that waits for acknowledgements of messages that are no longer received may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
@@ -255,6 +256,11 @@ class Runtime:
         self._not_connected = f"not connected to the broker: {reason}"
         logger.warning("%s; trying again in %.1f s", self._not_connected, retry_seconds)
         self._tools.systemd.status(self._not_connected)
+
+    def settled(self) -> None:
+        """The client knows of more that the broker has."""
+        client = self._client
+        self.state_writer.note_progress(lambda: Progress(client.confirmed, client.acked_through))
 
     async def _note_filters(self, filters: Sequence[str]) -> None:
         """Note the topic filters of the session, so that a later start can unsubscribe from the rest."""

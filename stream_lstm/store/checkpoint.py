@@ -116,8 +116,20 @@ class Checkpoint:
         """Note that the deletion of streams is durable."""
         self.streams -= len(streams)
 
-    def convert(self, rows: Rows, function: Callable[[bytes], bytes], row_bytes: int) -> int:
-        """Write these streams' records anew, converted; returns how many there are.
+    def convert_all(self, function: Callable[[bytes], bytes], row_bytes: int) -> int:
+        """Write all records anew, converted; returns how many there are.
+
+        Args:
+            function: from N records to N of another size.
+            row_bytes: that size.
+        """
+        # Reading goes along the table of streams, and writing changes only the records read so far.
+        converted = sum(self._convert(rows, function, row_bytes) for rows in self.rows())
+        self.row_bytes = row_bytes
+        return converted
+
+    def _convert(self, rows: Rows, function: Callable[[bytes], bytes], row_bytes: int) -> int:
+        """The same for these streams.
 
         Args:
             function: from N records to N of another size.

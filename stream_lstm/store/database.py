@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from stream_lstm.store import meta, wal
+from stream_lstm.store import meta, progress, wal
 from stream_lstm.store.checkpoint import Checkpoint, Rows, StoredRecord
 from stream_lstm.store.entry import Entry
 from stream_lstm.store.faults import corrupt, translated
@@ -35,6 +35,7 @@ from stream_lstm.store.files import (
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
+from stream_lstm.store.progress import Progress
 
 
 class Database:
@@ -108,6 +109,8 @@ class Database:
                     database._convert(identity, former)
                     require(identity, database.identity, path)
                     database._journal.read_window(window_messages)
+                    if database.owner:
+                        database._journal.resume(progress.read(lock, database.owner.started_ms))
                 except BaseException:
                     connection.close()
                     raise
@@ -151,7 +154,13 @@ class Database:
         """
         with self._transaction("start"):
             self.owner = meta.start_run(self._connection, self.owner, now)
+        self.note_progress(Progress(self.published_through, self.acked_through))
         return self.owner
+
+    def note_progress(self, known: Progress) -> None:
+        """Write what the broker is known to have; costs microseconds, and waits for no disk that works."""
+        if self.owner and self._lock is not None:
+            progress.write(self._lock, self.owner.started_ms, known)
 
     def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
         """Convert all records if they have one of these layouts."""
@@ -160,14 +169,9 @@ class Database:
         if layout is None:
             return
         with self._transaction("convert"):
-            # Reading goes along the table of streams, and writing changes only the records read so far.
-            converted = sum(
-                self._checkpoint.convert(rows, layout.convert, identity.row_bytes)
-                for rows in self._checkpoint.rows()
-            )
+            converted = self._checkpoint.convert_all(layout.convert, identity.row_bytes)
             meta.write(self._connection, ("row", identity.row), ("row_bytes", identity.row_bytes))
         self.identity, self.converted = identity, converted
-        self._checkpoint.row_bytes = identity.row_bytes
 
     @property
     def last_entry(self) -> int:
@@ -237,8 +241,7 @@ class Database:
         """Write streams' records.
 
         Raises:
-            DiskFull: nothing has changed.
-            DiskFailed: as for `commit`.
+            DiskFull, DiskFailed: as for `commit`.
         """
         with self._transaction("checkpoint"):
             self._checkpoint.write(records)
@@ -272,8 +275,7 @@ class Database:
         """Write the topic filters that our session at the broker subscribes to.
 
         Raises:
-            DiskFull: nothing has changed.
-            DiskFailed: as for `commit`.
+            DiskFull, DiskFailed: as for `commit`.
         """
         with self._transaction("note"):
             meta.write(self._connection, meta.filters_row(filters))
@@ -294,8 +296,7 @@ class Database:
         """Write that every prediction was published and every message acknowledged; then call `close`.
 
         Raises:
-            DiskFull: nothing has changed.
-            DiskFailed: as for `commit`.
+            DiskFull, DiskFailed: as for `commit`.
         """
         with self._transaction("close"):
             meta.write(self._connection, ("clean", self.last_entry))
@@ -349,8 +350,7 @@ class Database:
         """Delete streams and their records; their numbers are not used again.
 
         Raises:
-            DiskFull: nothing has changed.
-            DiskFailed: as for `commit`.
+            DiskFull, DiskFailed: as for `commit`.
         """
         with self._transaction("forget"):
             meta.write(self._connection, ("next_stream", self.next_stream_id))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from stream_lstm.store.entry import Entry, decode, encode
 from stream_lstm.store.faults import corrupt
+from stream_lstm.store.progress import Progress
 
 # Messages that the dedup window needs. A broker holds at most 65,535 unacknowledged messages of a connection:
 # packet ids have 16 bits, and 0 is not one (MQTT 5.0, 2.2.1).
@@ -117,6 +118,11 @@ class Journal:
             self.published_through, self.acked_through = last.published_through, last.acked_through
         # Entries are trimmed only after their predictions have reached the broker.
         self.published_through = max(self.published_through, horizon - 1)
+
+    def resume(self, progress: Progress) -> None:
+        """Take what was known at the end of the last run, after its last commit."""
+        self.published_through = max(self.published_through, min(progress.published_through, self.last_entry))
+        self.acked_through = max(self.acked_through, min(progress.acked_through, self.last_entry))
 
     def read_window(self, messages_min: int) -> None:
         """Read which entries the dedup window needs; `removable` keeps these from then on."""

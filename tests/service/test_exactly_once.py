@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 from collections.abc import Callable
@@ -249,3 +250,42 @@ async def test_poison_messages_never_stall_the_good_ones(
     assert sum(rejections(counts).values()) == count
     assert counts["stream_lstm_messages_received_total"] == count + 1
     assert list(subscriber.predictions) == ["sensors/good/telemetry:v"]
+
+
+async def test_constant_readings_without_a_time_survive_a_kill_in_quiet(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """All were settled before the kill, so none of the next ones can be taken for a duplicate."""
+    broker, rooms = mosquitto(*UNLIMITED), 50
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
+        async with client(broker) as publisher, subscribing(broker) as subscriber:
+            for turn in range(1, 5):
+                for room in range(rooms):
+                    await publisher.publish(f"home/{room}", "21.5", qos=1)
+                await subscriber.complete(turn * rooms)
+                await asyncio.sleep(0.3)
+                running.kill()
+                running.start()
+        assert running.metrics()["stream_lstm_messages_redelivered_uncertain_total"] == 0
+        assert running.metrics()["stream_lstm_predictions_resent_total"] == 0
+
+
+async def test_equal_readings_in_flight_at_a_kill_are_counted_as_uncertain(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """Killed before the broker's answer is known: the next equal reading may be the last one, sent again."""
+    broker = mosquitto(*UNLIMITED)
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as running:
+        async with subscribing(broker) as subscriber:
+            broker.publish("home/room", "21.5")
+            await subscriber.complete(1)
+            await asyncio.sleep(0.3)
+            running.kill()
+            os.truncate(f"{running.state}.lock", 0)  # as if the kill had come before the answer
+            running.start()
+            broker.publish("home/room", "21.5")
+            broker.publish("home/room", "21.5")
+            await subscriber.complete(2)
+        found = running.metrics()
+        assert found["stream_lstm_messages_redelivered_total"] == 1
+        assert found["stream_lstm_messages_redelivered_uncertain_total"] == 1

@@ -41,6 +41,9 @@ class FirstAttempt:
     def connected(self, granted: Granted) -> None:
         self._record("connected")
 
+    def settled(self) -> None:
+        """Of no interest here."""
+
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         self._record(reason)
 

@@ -92,6 +92,10 @@ def _counters(m: Counters) -> Iterator[Metric]:
         "events_frozen": ("Events applied while their stream was frozen.", m.frozen_total),
         "events_late": ("Events applied that are older than the newest of their stream.", m.late_total),
         "messages_redelivered": ("Messages recognised as duplicates of committed ones.", m.duplicates_total),
+        "messages_redelivered_uncertain": (
+            "Of these, without a time and without the broker's mark: perhaps equal readings.",
+            m.uncertain_duplicates_total,
+        ),
         "messages_own": ("Messages on the service's own output topics, ignored.", m.own_messages_total),
         "predictions_published": ("Predictions handed to the broker, one per event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),

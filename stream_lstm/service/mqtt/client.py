@@ -34,6 +34,9 @@ class Observer(Protocol):
     def connected(self, granted: Granted) -> None:
         """A connection is established and subscribed, with these features."""
 
+    def settled(self) -> None:
+        """The broker has more publications or acknowledgements than was known before."""
+
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """An attempt failed or a connection ended; the next attempt follows after `retry_seconds`."""
 
@@ -66,7 +69,7 @@ class MqttClient:
         self._options = options
         self._observer = observer
         self._signature = signature or ClientSignature.of(options.client_id, started_ms=int(clock() * 1e3))
-        self._session = Session(options, signature=self._signature, clock=clock)
+        self._session = Session(options, signature=self._signature, settled=observer.settled, clock=clock)
         self._handshake = Handshake(options, self._signature)
         self._backoff = Backoff(
             seconds_min=options.backoff_seconds_min,

@@ -64,7 +64,8 @@ class ClientOptions:
         inbox_messages_max: messages received and not yet taken, from which on the socket is not read.
         inbox_bytes_max: likewise, in bytes on the wire.
         unconfirmed_bytes_max: publications kept until confirmed, from which on deliveries wait.
-        barrier_seconds_min: shortest time between two PINGREQs that confirm publications of QoS 0.
+        barrier_seconds_min: shortest time between two PINGREQs that confirm publications of QoS 0 and
+            acknowledgements.
         stop_seconds_max: time that `stop` waits for confirmations.
     """
 
@@ -93,7 +94,7 @@ class ClientOptions:
     inbox_messages_max: int = 65_536
     inbox_bytes_max: int = 67_108_864
     unconfirmed_bytes_max: int = 67_108_864
-    barrier_seconds_min: float = 0.1
+    barrier_seconds_min: float = 0.01
     stop_seconds_max: float = 2.0
 
     def __post_init__(self) -> None:

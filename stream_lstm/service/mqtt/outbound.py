@@ -43,6 +43,7 @@ class Outbound:
     Args:
         options: of the client.
         inbound: encodes acknowledgements, and reads on while an answer is awaited.
+        settled: called when the broker is known to have more than before.
 
     Attributes:
         connection: the present one once it serves; None if there is none.
@@ -52,8 +53,9 @@ class Outbound:
         last_fresh: highest number with an arrival that the broker sends again unless it is acknowledged.
     """
 
-    def __init__(self, options: ClientOptions, inbound: Inbound) -> None:
+    def __init__(self, options: ClientOptions, inbound: Inbound, *, settled: Callable[[], None]) -> None:
         self._options = options
+        self._settled = settled
         self._inbound = inbound
         self._progress = asyncio.Event()  # set for a moment to make waiting calls check their conditions
         self._barrier: Barrier | None = None
@@ -146,6 +148,7 @@ class Outbound:
             self._barrier = None
             self.window.confirm(barrier.published)
             self.acked_through = max(self.acked_through, barrier.acknowledged)
+            self._settled()
             self._request_barrier()
         if connection and connection.writable:
             connection.send(self.window.outgoing())

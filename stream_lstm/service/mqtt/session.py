@@ -27,6 +27,7 @@ class Session:
     Args:
         options: of the client.
         signature: of this client, to tell its status messages from another's.
+        settled: called when the broker is known to have more than before.
         clock: epoch seconds, for arrival times.
 
     Attributes:
@@ -35,10 +36,15 @@ class Session:
     """
 
     def __init__(
-        self, options: ClientOptions, *, signature: ClientSignature, clock: Callable[[], float]
+        self,
+        options: ClientOptions,
+        *,
+        signature: ClientSignature,
+        settled: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         self.inbound = Inbound(options, clock=clock)
-        self.outbound = Outbound(options, self.inbound)
+        self.outbound = Outbound(options, self.inbound, settled=settled)
         self._takeover = TakeoverDetector(options.status_topic, signature)
         self._broker_stats = BrokerStats(options.dropped_topic)
         # Messages of QoS 0 on these topics are for the client itself, not events; # is not a topic.

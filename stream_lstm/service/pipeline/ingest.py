@@ -179,6 +179,8 @@ class Ingest:
             topic_digest, payload_digest = digest(topic.encode()), digest(payload)
             if self._dedup.is_open and self._dedup.is_duplicate(topic_digest, payload_digest):
                 self._counters.duplicates_total += 1
+                if not (message.duplicate or self._dedup.is_timed(topic_digest, payload_digest)):
+                    self._counters.uncertain_duplicates_total += 1
                 return
         before = len(events.keys)
         try:

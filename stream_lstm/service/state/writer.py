@@ -26,6 +26,7 @@ from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Rows, StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry, encode
+from stream_lstm.store.progress import Progress
 
 FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within milliseconds
 WAL_BYTES_MAX = 33_554_432  # from here on it is checkpointed early: a long WAL makes reads and starts slow
@@ -71,6 +72,7 @@ class StateWriter:
         self._closing = threading.Event()
         self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
         self._throttle = Throttle(clock)
+        self._noting = False  # progress, soon
         self._call_started: float | None = None  # of the call that the thread is in
         self.number = recovered.number
         self.disk_error: StateError | None = None
@@ -186,6 +188,16 @@ class StateWriter:
     async def note_filters(self, filters: Sequence[str]) -> None:
         """Note the topic filters that our session at the broker subscribes to."""
         await self._run(self._database.note_filters, filters)
+
+    def note_progress(self, progress: Callable[[], Progress]) -> None:
+        """Have written what the broker is known to have, when the thread comes to it; nobody waits for it."""
+        if not self._noting:
+            self._noting = True
+            self._submit(self._note_progress, progress).add_done_callback(_retrieve_exception)
+
+    def _note_progress(self, progress: Callable[[], Progress]) -> None:
+        self._noting = False
+        self._database.note_progress(progress())
 
     def _trim(self, horizon: int) -> int:
         history = self._settings.history_seconds

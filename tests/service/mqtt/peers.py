@@ -44,6 +44,9 @@ class RecordingObserver:
     def connected(self, granted: Granted) -> None:
         self.grants.append(granted)
 
+    def settled(self) -> None:
+        """Of no interest here."""
+
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         self.losses.append((reason, retry_seconds))
 

@@ -13,7 +13,17 @@ from mqtt5 import ConnAckPacket, DisconnectPacket, DisconnectReasonCode, PingReq
 
 from stream_lstm.service.mqtt import MqttClient
 from tests.brokers import free_port
-from tests.service.mqtt.peers import ScriptedServer, message, options, payloads, running, take, until, welcome
+from tests.service.mqtt.peers import (
+    RecordingObserver,
+    ScriptedServer,
+    message,
+    options,
+    payloads,
+    running,
+    take,
+    until,
+    welcome,
+)
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -119,7 +129,7 @@ async def test_stop_during_the_handshake_disconnects() -> None:
 
 async def test_a_client_that_never_ran_can_be_stopped() -> None:
     async with ScriptedServer() as broker:
-        client = MqttClient(options(broker), observer=None)  # type: ignore[arg-type]  # never called
+        client = MqttClient(options(broker), observer=RecordingObserver())
         await client.stop()
         await client.run()
         assert broker.connections == 0
