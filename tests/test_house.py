@@ -144,7 +144,12 @@ def test_a_test_file_fits_in_one_head(path: Path) -> None:
 ACROSS = {
     *("test_browsers", "test_deploy", "test_docs", "test_grafana", "test_house", "test_pinned"),
     *("service/test_contract", "service/test_disk", "service/test_exactly_once", "service/test_examples"),
-    *("service/test_access_rules", "service/test_hostile", "service/test_operations"),
+    *(
+        "service/test_access_rules",
+        "service/test_subscriptions",
+        "service/test_hostile",
+        "service/test_operations",
+    ),
     *("service/test_prometheus", "service/test_tls"),
     *("service/http/test_http_process", "sim/test_sim", "train/test_training"),
 }

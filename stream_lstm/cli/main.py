@@ -110,6 +110,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     import json
 
     from stream_lstm.cli.estimate import estimate
+    from stream_lstm.core.overlap import overlapping
     from stream_lstm.service import assembly
     from stream_lstm.service.settings import load, masked
 
@@ -129,6 +130,10 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     click.echo(f"settings are valid; model {model.id}")
     for subscription in subscriptions:
         click.echo("  subscribes to {filter} (QoS {qos})".format_map(subscription))
+    for one, other in overlapping([subscription["filter"] for subscription in subscriptions]):
+        click.echo(
+            f"  warning: {one} and {other} overlap: a topic that both match is read by the first, once"
+        )
     for line in needs.lines():
         click.echo(f"  {line}")
 

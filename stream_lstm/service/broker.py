@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 Publication = tuple[str, bytes]  # topic, payload
+MARK = ("by", "stream_lstm")  # user property of all that the service publishes
 
 
 class Message(Protocol):
@@ -42,6 +43,14 @@ class Message(Protocol):
     @property
     def retain(self) -> bool:
         """True if it is a retained message, sent because of the subscription."""
+
+    @property
+    def user_properties(self) -> Sequence[tuple[str, str]]:
+        """Names and values that its publisher has added."""
+
+    @property
+    def subscription_ids(self) -> Sequence[int]:
+        """Identifiers of the subscriptions for which it was sent, of those that have one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _BYTES = _NOTE.size + _CHECKSUM.size
 
 
 class Progress(NamedTuple):
-    """What the broker is known to have.
+    """How far the broker is known to be.
 
     Attributes:
         published_through: the predictions of entries up to this one.

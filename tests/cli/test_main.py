@@ -53,6 +53,17 @@ def test_check_prints_the_effective_settings() -> None:
     assert printed["mqtt"]["url"] == "mqtt://127.0.0.1:1883"
 
 
+def test_check_names_filters_that_overlap(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[[subscribe]]\ntopic = "a/#"\n[[subscribe]]\ntopic = "b"\n[[subscribe]]\ntopic = "+/c"\n'
+    )
+    found = call("check", "--config", tmp_path / "s.toml")
+    assert found.exit_code == 0
+    assert [line for line in found.output.splitlines() if "warning" in line] == [
+        "  warning: a/# and +/c overlap: a topic that both match is read by the first, once"
+    ]
+
+
 def test_check_as_json(tmp_path: Path) -> None:
     config = tmp_path / "settings.toml"
     config.write_text('[[subscribe]]\ntopic = "a/{b}"\nqos = 2\n[http]\nrecent_events_max = 0\n')

@@ -21,6 +21,8 @@ class SentMessage:
     packet_id: int | None = 1
     duplicate: bool = False
     retain: bool = False
+    user_properties: tuple[tuple[str, str], ...] = ()
+    subscription_ids: tuple[int, ...] = ()
 
 
 class ScriptedBroker:

@@ -60,6 +60,7 @@ class Counters:
     applied_total: int = 0
     rejected_total: Counter[str] = field(default_factory=Counter)  # by reason
     duplicates_total: int = 0  # messages redelivered by the broker, dropped
+    copies_total: int = 0  # messages for another subscription of ours, dropped
     uncertain_duplicates_total: int = 0  # of these, without a time and without the broker's mark
     own_messages_total: int = 0  # messages on our own output topics, ignored
     late_total: int = 0  # events older than the last of their stream

@@ -96,7 +96,11 @@ def _counters(m: Counters) -> Iterator[Metric]:
             "Of these, without a time and without the broker's mark: perhaps equal readings.",
             m.uncertain_duplicates_total,
         ),
-        "messages_own": ("Messages on the service's own output topics, ignored.", m.own_messages_total),
+        "messages_overlapping": (
+            "Copies of a message that several subscriptions match, dropped.",
+            m.copies_total,
+        ),
+        "messages_own": ("Messages that a stream_lstm service has published, ignored.", m.own_messages_total),
         "predictions_published": ("Predictions handed to the broker, one per event.", m.predictions_total),
         "predictions_resent": ("Predictions published again after a restart.", m.resent_total),
         "anomalies": (f"Events with an anomaly score of {ALERT_THRESHOLD} or more.", m.anomalies_total),

@@ -49,6 +49,8 @@ class Unreadable:
     duplicate: bool
     retain: bool
     topic: str = ""
+    user_properties: tuple[tuple[str, str], ...] = ()
+    subscription_ids: tuple[int, ...] = ()
 
 
 class Framing:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mqtt5 import ConnAckPacket
 
+from stream_lstm.core.overlap import overlapping
 from stream_lstm.service.mqtt.options import ClientOptions
 from stream_lstm.service.mqtt.packets import Requested
 
@@ -31,6 +32,7 @@ class Granted:
         keep_alive_seconds: the requested one, or a shorter one that the broker asks for.
         wildcard_available: True if filters may hold + and #.
         shared_available: True if filters may begin with $share.
+        identifiers_available: True if subscriptions may have identifiers.
         subscriptions: filters and the QoS granted to each.
         findings: warnings for the operator, one sentence each.
     """
@@ -45,6 +47,7 @@ class Granted:
     keep_alive_seconds: int
     wildcard_available: bool
     shared_available: bool
+    identifiers_available: bool
     subscriptions: tuple[tuple[str, int], ...]
     findings: list[str] = field(default_factory=list)
 
@@ -81,6 +84,7 @@ def evaluate(
         keep_alive_seconds=min(options.keep_alive_seconds, keep_alive or options.keep_alive_seconds),
         wildcard_available=connack.wildcard_subscription_available,
         shared_available=connack.shared_subscription_available,
+        identifiers_available=connack.subscription_id_available,
         subscriptions=tuple((entry.pattern, code) for entry, code in zip(options.filters, qos, strict=True)),
     )
     granted.findings.extend(_findings(options, granted, session_expected=session_expected))
@@ -103,6 +107,12 @@ def _findings(options: ClientOptions, granted: Granted, *, session_expected: boo
     for entry, (pattern, qos) in zip(options.filters, granted.subscriptions, strict=True):
         if qos < entry.qos:
             yield f"the broker grants QoS {qos} to {pattern!r}, not {entry.qos}: {_LOSS[qos]}"
+    pairs = [] if granted.identifiers_available else overlapping([entry.pattern for entry in options.filters])
+    for one, other in pairs:
+        yield (
+            f"{one!r} and {other!r} overlap, and the broker has no subscription identifiers:"
+            " if it sends a copy for each, events on topics that both match count twice"
+        )
     yield from _missing_features(options, granted)
 
 

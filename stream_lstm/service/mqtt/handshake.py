@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mqtt5 import ConnAckPacket, SubAckPacket
 
+from stream_lstm.core.overlap import overlapping
 from stream_lstm.errors import BrokerError, ProtocolError, SessionTaken, SettingsError
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
 from stream_lstm.service.mqtt.connection import HINT, Connection, ConnectionListener
@@ -44,6 +45,9 @@ class Handshake:
         sources = {entry.pattern for entry in options.filters}
         own = [Filter(topic, 0) for topic in (options.status_topic, options.dropped_topic) if topic]
         self._watched = [entry for entry in (*own, *options.watched) if entry.pattern not in sources]
+        # Filters that overlap have a SUBSCRIBE and an identifier of their own, to tell copies apart.
+        pairs = overlapping([entry.pattern for entry in options.filters])
+        self._overlapping = sorted({pattern for pair in pairs for pattern in pair})
         self._subscribes_dropped_topic = True
         self._requested = Requested()
         self._credentials = Credentials()
@@ -108,7 +112,8 @@ class Handshake:
             packets.connect(options, self._credentials, self._requested, self._signature)
         )
         self._check(connack)
-        subscribing = asyncio.ensure_future(self._subscribe(connection))
+        identified = connack.subscription_id_available
+        subscribing = asyncio.ensure_future(self._subscribe(connection, identified=identified))
         try:
             await asyncio.sleep(0)  # SUBSCRIBE is written before the publications of `resumed`
             if connack.session_present:
@@ -152,25 +157,32 @@ class Handshake:
         if self._options.publish_qos > int(connack.max_qos):
             raise reason_codes.publish_qos_not_supported()
 
-    async def _subscribe(self, connection: Connection) -> list[int]:
-        """Send UNSUBSCRIBE and SUBSCRIBE as needed; returns the QoS granted to each filter."""
+    async def _subscribe(self, connection: Connection, *, identified: bool) -> list[int]:
+        """Send UNSUBSCRIBE and SUBSCRIBE as needed; returns the QoS granted to each filter.
+
+        Args:
+            identified: True if the broker supports subscription identifiers.
+        """
         filters = self._options.filters
         if self._options.unsubscribe:
             await connection.unsubscribe(packets.unsubscribe(self._options.unsubscribe))
         if not filters:
             return []
-        suback, requested = await self._send_subscribe(connection)
-        codes = list(suback.reason_codes)
-        if suback.packet_id != packets.SUBSCRIBE_ID or len(codes) != requested:
-            raise ProtocolError("the broker violated MQTT 5: its SUBACK does not match the SUBSCRIBE")
-        del codes[len(filters) :]  # the service works without the watched topics
-        for entry, code in zip(filters, codes, strict=True):
-            if int(code) >= reason_codes.FAILURE:
-                raise reason_codes.subscription_refused(entry, code)
-        return [int(code) for code in codes]
+        alone = self._overlapping if identified else []
+        granted: dict[str, int] = {}
+        for number, pattern in enumerate(alone, 1):
+            own = [entry for entry in filters if entry.pattern == pattern]
+            packet = packets.subscribe(own, retained=self._options.retained, identifier=number)
+            granted |= _granted(await connection.subscribe(packet), own, len(own))
+        together = [entry for entry in filters if entry.pattern not in alone]
+        if together or self._watched:
+            granted |= _granted(*await self._send_subscribe(connection, together))
+        return [granted[entry.pattern] for entry in filters]
 
-    async def _send_subscribe(self, connection: Connection) -> tuple[SubAckPacket, int]:
-        """Send SUBSCRIBE; returns the SUBACK and the number of filters requested.
+    async def _send_subscribe(
+        self, connection: Connection, filters: Sequence[Filter]
+    ) -> tuple[SubAckPacket, Sequence[Filter], int]:
+        """Subscribe to these and to the watched topics; returns the SUBACK, and what was requested.
 
         Some brokers (rumqttd) close the connection over a filter that begins with $. So the attempt after one
         that ends here leaves out `dropped_topic`.
@@ -178,9 +190,9 @@ class Handshake:
         options, watched = self._options, self._watched
         if not self._subscribes_dropped_topic:
             watched = [entry for entry in watched if entry.pattern != options.dropped_topic]
-        packet = packets.subscribe(options.filters, retained=options.retained, watched=watched)
+        packet = packets.subscribe(filters, retained=options.retained, watched=watched)
         try:
-            return await connection.subscribe(packet), len(options.filters) + len(watched)
+            return await connection.subscribe(packet), filters, len(filters) + len(watched)
         except SessionTaken:
             raise
         except BrokerError as error:
@@ -191,3 +203,19 @@ class Handshake:
                 raise
             hint = f"the next attempt does not subscribe to {options.dropped_topic} (mqtt.dropped_topic)"
             raise BrokerError(f"{error}; {hint}") from None
+
+
+def _granted(suback: SubAckPacket, filters: Sequence[Filter], requested: int) -> dict[str, int]:
+    """The QoS granted to each of these filters; the service works without the watched topics after them.
+
+    Raises:
+        BrokerError: the broker refuses one, or its answer does not match.
+    """
+    if suback.packet_id != packets.SUBSCRIBE_ID or len(suback.reason_codes) != requested:
+        raise ProtocolError("the broker violated MQTT 5: its SUBACK does not match the SUBSCRIBE")
+    granted: dict[str, int] = {}
+    for entry, code in zip(filters, suback.reason_codes, strict=False):
+        if int(code) >= reason_codes.FAILURE:
+            raise reason_codes.subscription_refused(entry, code)
+        granted[entry.pattern] = int(code)
+    return granted

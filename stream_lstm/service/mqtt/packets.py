@@ -25,7 +25,7 @@ from mqtt5 import (
     Will,
 )
 
-from stream_lstm.service.broker import Message
+from stream_lstm.service.broker import MARK, Message
 from stream_lstm.service.mqtt.framing import frame_bytes
 from stream_lstm.service.mqtt.options import ClientOptions, Credentials, Filter
 from stream_lstm.service.mqtt.takeover import ClientSignature
@@ -39,7 +39,8 @@ _PUBACK, _PUBREC = 0x4002_0000, 0x5002_0000  # header, two more bytes, the packe
 _RETAIN = 1  # flag of PUBLISH (3.3.1.3)
 # Most predictions are shorter: their headers are looked up. At most 16,383, two bytes of length (1.5.5).
 _SHORT_BYTES = 2_048
-_NO_PROPERTIES = b"\0"
+# The properties of a PUBLISH with the mark: what follows two bytes of header and a topic of one character.
+_MARKED = PublishPacket("t", b"", user_properties=[MARK]).write()[5:]
 _LENGTHS = [n.to_bytes(2, "big") for n in range(_SHORT_BYTES)]
 
 
@@ -77,12 +78,19 @@ def connect(
     ).write()
 
 
-def subscribe(filters: Iterable[Filter], *, retained: bool, watched: Sequence[Filter] = ()) -> bytes:
+def subscribe(
+    filters: Iterable[Filter],
+    *,
+    retained: bool,
+    watched: Sequence[Filter] = (),
+    identifier: int | None = None,
+) -> bytes:
     """SUBSCRIBE (3.8); harmless where the session holds the subscriptions already (3.8.4).
 
     Args:
         retained: also receive messages retained before the first subscription.
         watched: further filters, after the others, with the retained message each time.
+        identifier: of all these subscriptions, in each message that comes for them (3.8.2.1.2); None: none.
     """
     handling = RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS if retained else RetainHandling.SEND_NEVER
     topic_filters = [
@@ -98,7 +106,7 @@ def subscribe(filters: Iterable[Filter], *, retained: bool, watched: Sequence[Fi
         for entry in filters
     ]
     topic_filters += [TopicFilter(entry.pattern, max_qos=QoS(entry.qos)) for entry in watched]
-    return SubscribePacket(SUBSCRIBE_ID, topic_filters).write()
+    return SubscribePacket(SUBSCRIBE_ID, topic_filters, subscription_id=identifier).write()
 
 
 def unsubscribe(patterns: Sequence[str]) -> bytes:
@@ -138,11 +146,11 @@ def publications(entries: Iterable[tuple[str, bytes]], *, retain: bool) -> bytes
     for topic, payload in entries:
         name = topic.encode()
         size = len(name)
-        remaining = size + len(payload) + 3
+        remaining = size + len(payload) + 2 + len(_MARKED)
         if remaining < _SHORT_BYTES:
-            parts += heads[remaining], _LENGTHS[size], name, _NO_PROPERTIES, payload
+            parts += heads[remaining], _LENGTHS[size], name, _MARKED, payload
         else:
-            parts.append(PublishPacket(topic, payload, retain=retain).write())
+            parts.append(PublishPacket(topic, payload, retain=retain, user_properties=[MARK]).write())
     return b"".join(parts)
 
 
@@ -155,6 +163,7 @@ def publication(topic: str, payload: bytes, *, packet_id: int, retain: bool, dup
         packet_id=packet_id,
         retain=retain,
         duplicate=duplicate,
+        user_properties=[MARK],
     ).write()
 
 

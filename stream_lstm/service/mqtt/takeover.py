@@ -24,7 +24,7 @@ from typing import NamedTuple
 from mqtt5 import PublishPacket
 
 from stream_lstm.errors import BrokerError, ConnectionDropped, SessionTaken
-from stream_lstm.service.broker import Message
+from stream_lstm.service.broker import MARK, Message
 
 PROPERTY = "owner"
 DIGITS_MAX = 15  # of milliseconds since 1970
@@ -71,8 +71,8 @@ class ClientSignature:
 
     @property
     def properties(self) -> list[tuple[str, str]]:
-        """The user properties that sign a message."""
-        return [(PROPERTY, str(self))]
+        """The user properties that sign a message of ours."""
+        return [MARK, (PROPERTY, str(self))]
 
     def is_valid(self, run: Run, mac: str) -> bool:
         """True if a run was signed with our key."""

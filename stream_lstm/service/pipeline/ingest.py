@@ -1,8 +1,8 @@
 """Ingest: messages to events. Own publications, control messages, deduplication, decoding, in this order.
 
-A message ends here in one of four ways: it gives events; it is rejected, whole or in single fields; it is a
-duplicate of a committed one; or it is not an event at all (the service's own publications, a freeze
-request). Each is counted.
+A message ends here in one of five ways: it gives events; it is rejected, whole or in single fields; it is a
+duplicate of a committed one; it is a copy for another subscription; or it is not an event at all (a
+publication of a stream_lstm service, a freeze request). Each is counted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from itertools import repeat
 import numpy as np
 from xxhash import xxh3_64_intdigest as digest
 
+from stream_lstm.core.codec import own_messages
 from stream_lstm.core.codec.decoder import Decoder
 from stream_lstm.core.dedup import DedupWindow, content, contents
+from stream_lstm.core.overlap import CopyCounter
 from stream_lstm.errors import PayloadError
 from stream_lstm.events import Clock, Events
-from stream_lstm.service.broker import Arrival, Message
+from stream_lstm.service.broker import MARK, Arrival, Message
 from stream_lstm.service.log import logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.pipeline.freeze import Freezer
@@ -92,6 +94,7 @@ class Ingest:
         self._freezer = freezer
         self._is_own_topic = is_own_topic
         self._counters = counters
+        self._copies = CopyCounter()
         self._connection = -1
 
     def read(
@@ -138,9 +141,11 @@ class Ingest:
         repeatable = all(assured)
         if arrival.late or self._dedup.is_open or (not repeatable and any(assured)):
             return False
-        if any(message.retain for message in messages):
+        if any(m.retain or m.user_properties or m.subscription_ids for m in messages):
             return False
         topics, payloads = [m.topic for m in messages], [m.payload for m in messages]
+        if own_messages.may_be_own(payloads):
+            return False
         before = len(events)
         each = self._decoder.decode_all(topics, payloads, arrival.time, events)  # knows no own topic
         if not each:
@@ -164,7 +169,7 @@ class Ingest:
                 arrival, rest = arrival.split(n)
                 out.rest.append(rest)
                 break
-            if self._is_own_topic(message.topic):
+            if self._is_own(message):
                 self._counters.own_messages_total += 1
             elif message.topic == self._freezer.topic:
                 self._freeze(message, arrival.time, out)
@@ -172,17 +177,29 @@ class Ingest:
                 self._read_one(message, arrival, out)
         out.taken.append(arrival)
 
+    def _is_own(self, message: Message) -> bool:
+        """True if a service like this one has published it, on whatever topic."""
+        return (
+            self._is_own_topic(message.topic)
+            or MARK in message.user_properties
+            or own_messages.is_own(message.payload)
+        )
+
     def _read_one(self, message: Message, arrival: Arrival, out: Ingested) -> None:
         topic, payload, events = message.topic, message.payload, out.events
-        repeatable = message.qos != 0
-        if repeatable:
-            topic_digest, payload_digest = digest(topic.encode()), digest(payload)
-            if self._dedup.is_open and self._dedup.is_duplicate(topic_digest, payload_digest):
-                self._counters.duplicates_total += 1
-                if not (message.duplicate or self._dedup.is_timed(topic_digest, payload_digest)):
-                    self._counters.uncertain_duplicates_total += 1
-                return
-        before = len(events.keys)
+        repeatable, before = message.qos != 0, len(events.keys)
+        digests = digest(topic.encode()), digest(payload)
+        if repeatable and self._dedup.is_open and self._dedup.is_duplicate(*digests):
+            self._counters.duplicates_total += 1
+            if not (message.duplicate or self._dedup.is_timed(*digests)):
+                self._counters.uncertain_duplicates_total += 1
+            return
+        if message.subscription_ids and self._copies.is_copy(*digests, message.subscription_ids):
+            self._counters.copies_total += 1
+            if repeatable:  # remembered, so that it is recognised if the broker sends it again
+                out.topics.append(digests[0])
+                out.contents.append(content(digests[1], timed=False))
+            return
         try:
             problems = self._decoder.decode(topic, payload, arrival.time, events)
         except PayloadError as error:
@@ -191,8 +208,8 @@ class Ingest:
             out.rejected.append(Rejection(topic, payload, problem.reason, problem.detail, arrival.time))
         if repeatable:
             timed = before < len(events.marks) and events.marks[before] == EVENT
-            out.topics.append(topic_digest)
-            out.contents.append(content(payload_digest, timed=timed))
+            out.topics.append(digests[0])
+            out.contents.append(content(digests[1], timed=timed))
         if len(events.keys) > before:
             if message.retain or (arrival.late and message.qos != 0):
                 events.mark_uncertain(before)

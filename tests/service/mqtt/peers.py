@@ -11,6 +11,7 @@ from typing import Any
 import mqtt5
 from mqtt5 import ConnAckPacket, PublishPacket, QoS, SubAckPacket, SubAckReasonCode
 
+from stream_lstm.service.broker import MARK
 from stream_lstm.service.mqtt import ClientOptions, Filter, Granted, MqttClient
 from stream_lstm.service.mqtt.framing import frame_bytes
 
@@ -49,6 +50,11 @@ class RecordingObserver:
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         self.losses.append((reason, retry_seconds))
+
+
+def published(topic: str, payload: bytes, **more: Any) -> PublishPacket:
+    """A publication of the client's."""
+    return PublishPacket(topic, payload, user_properties=[MARK], **more)
 
 
 def options(where: Any, **changes: Any) -> ClientOptions:

@@ -21,7 +21,17 @@ from mqtt5 import (
 
 from stream_lstm.service.mqtt import Filter
 from tests.brokers import free_port
-from tests.service.mqtt.peers import Q0, ScriptedServer, message, options, running, take, until, welcome
+from tests.service.mqtt.peers import (
+    Q0,
+    Peer,
+    ScriptedServer,
+    message,
+    options,
+    running,
+    take,
+    until,
+    welcome,
+)
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -246,4 +256,44 @@ async def test_messages_of_a_kept_session_are_acknowledged_before_suback() -> No
         assert await peer.expect(PubAckPacket) == PubAckPacket(2)
         assert not client.connected
         peer.send(SubAckPacket(1, [SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]))
+        await until(lambda: client.connected)
+
+
+async def answer_subscribe(peer: Peer) -> mqtt5.SubscribePacket:
+    subscribe: mqtt5.SubscribePacket = await peer.expect(mqtt5.SubscribePacket)
+    codes = [mqtt5.SubAckReasonCode(1)] * len(subscribe.topic_filters)
+    peer.send(mqtt5.SubAckPacket(subscribe.packet_id, codes))
+    return subscribe
+
+
+@pytest.mark.parametrize("available", [True, False])
+async def test_filters_that_overlap_have_identifiers_where_the_broker_knows_any(available: bool) -> None:
+    filters = [Filter("a/#", 1), Filter("b", 0), Filter("a/+/c", 2)]
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, filters=filters, status_topic="s"), connect=False) as client,
+    ):
+        peer = await broker.peer()
+        await peer.expect(mqtt5.ConnectPacket)
+        peer.send(mqtt5.ConnAckPacket(subscription_id_available=available))
+        asked = [await answer_subscribe(peer) for _ in range(3 if available else 1)]
+        found = [
+            (packet.subscription_id, [entry.pattern for entry in packet.topic_filters]) for packet in asked
+        ]
+        apart = [(1, ["a/#"]), (2, ["a/+/c"]), (None, ["b", "s"])]
+        assert found == (apart if available else [(None, ["a/#", "b", "a/+/c", "s"])])
+        await until(lambda: client.connected)
+        assert client.granted.subscriptions == (("a/#", 1), ("b", 1), ("a/+/c", 1))
+
+
+async def test_filters_that_all_overlap_need_no_other_subscription() -> None:
+    filters = [Filter("a/#", 1), Filter("a/b", 1)]
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, filters=filters), connect=False) as client,
+    ):
+        peer = await broker.peer()
+        await peer.expect(mqtt5.ConnectPacket)
+        peer.send(mqtt5.ConnAckPacket())
+        assert [(await answer_subscribe(peer)).subscription_id for _ in filters] == [1, 2]
         await until(lambda: client.connected)

@@ -16,7 +16,17 @@ from mqtt5 import (
 )
 
 from stream_lstm.service.mqtt import MqttClient
-from tests.service.mqtt.peers import Peer, ScriptedServer, message, options, running, take, until, welcome
+from tests.service.mqtt.peers import (
+    Peer,
+    ScriptedServer,
+    message,
+    options,
+    published,
+    running,
+    take,
+    until,
+    welcome,
+)
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -80,7 +90,7 @@ async def test_unconfirmed_publications_are_written_again_unchanged_after_a_reco
         peer = await welcome(broker)
         assert client.stats.unconfirmed_bytes == kept
         again = [await peer.expect(PublishPacket) for _ in range(3)]
-        assert again == [PublishPacket("p", b"2"), PublishPacket("q", b"3"), PublishPacket("p", b"4")]
+        assert again == [published("p", b"2"), published("q", b"3"), published("p", b"4")]
         assert type(await peer.packet()) is PingReqPacket
         peer.send(PingRespPacket())
         await client.confirm(3)

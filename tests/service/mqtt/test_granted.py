@@ -19,7 +19,7 @@ FILTERS = [Filter("sensors/#", 1), Filter("$share/g/plant/+", 2)]
 
 
 def made(
-    qos: tuple[int, int] = (1, 2),
+    qos: tuple[int, ...] = (1, 2),
     *,
     expected: bool = False,
     requested: Requested | None = None,
@@ -52,6 +52,7 @@ def test_a_broker_that_grants_everything_gives_no_findings() -> None:
         keep_alive_seconds=30,
         wildcard_available=True,
         shared_available=True,
+        identifiers_available=True,
         subscriptions=(("sensors/#", 1), ("$share/g/plant/+", 2)),
         findings=[],
     )
@@ -105,3 +106,11 @@ def test_the_shorter_keep_alive_is_used(theirs: int | None, used: int) -> None:
 def test_limits_of_the_broker_are_taken_over() -> None:
     found = made(max_qos=Q0, wildcard_subscription_available=False, shared_subscription_available=False)
     assert (found.max_qos, found.wildcard_available, found.shared_available) == (0, False, False)
+
+
+def test_overlapping_filters_without_identifiers_are_told() -> None:
+    filters = [Filter("sensors/#", 1), Filter("home/+", 1), Filter("sensors/+/v", 1)]
+    asked = {"filters": filters}
+    assert made(asked=asked, qos=(1, 1, 1)).findings == []
+    (told,) = made(asked=asked, qos=(1, 1, 1), subscription_id_available=False).findings
+    assert "'sensors/#' and 'sensors/+/v' overlap" in told

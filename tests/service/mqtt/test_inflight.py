@@ -78,8 +78,8 @@ class TestBoth:
         assert window.bytes == 0
 
     def test_only_packets_that_are_too_large_are_dropped(self, kind: type[Any]) -> None:
-        window = opened(kind, replace(GRANTED, packet_bytes_max=20))
-        window.add(1, [("t", b"small"), ("t", b"x" * 20), ("t", b"large" * 10), ("t", b"end")])
+        window = opened(kind, replace(GRANTED, packet_bytes_max=40))
+        window.add(1, [("t", b"small"), ("t", b"x" * 40), ("t", b"large" * 10), ("t", b"end")])
         out = decoded(window.outgoing())
         assert [p.payload for p in out] == [b"small", b"end"]
         assert window.refused_total == 2

@@ -13,7 +13,7 @@ from stream_lstm.service.mqtt import ClientOptions, Credentials, Filter, packets
 from stream_lstm.service.mqtt.framing import Unreadable
 from stream_lstm.service.mqtt.packets import Requested
 from stream_lstm.service.mqtt.takeover import ClientSignature, Run
-from tests.service.mqtt.peers import Q0, Q1, Q2
+from tests.service.mqtt.peers import Q0, Q1, Q2, published
 
 SIGNATURE = ClientSignature(Run(12, "ab", "stream"), b"key")
 OPTIONS = ClientOptions(host="h", client_id="stream", status_topic="s/status")
@@ -36,7 +36,7 @@ topics = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 def test_many_publications_are_encoded_as_mqtt5_encodes_each(
     entries: list[tuple[str, bytes]], retain: bool
 ) -> None:
-    expected = b"".join(PublishPacket(topic, payload, retain=retain).write() for topic, payload in entries)
+    expected = b"".join(published(topic, payload, retain=retain).write() for topic, payload in entries)
     assert packets.publications(entries, retain=retain) == expected
 
 
@@ -115,7 +115,7 @@ def test_small_packets_are_encoded_correctly() -> None:
     assert read(packets.status("s", packets.ONLINE, retain=True, signature=SIGNATURE)) == PublishPacket(
         "s", b"online", retain=True, user_properties=SIGNATURE.properties
     )
-    assert read(packets.publication("t", b"x", packet_id=5, retain=True, duplicate=True)) == PublishPacket(
+    assert read(packets.publication("t", b"x", packet_id=5, retain=True, duplicate=True)) == published(
         "t", b"x", qos=Q1, packet_id=5, retain=True, duplicate=True
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stream_lstm.errors import PayloadError
+from stream_lstm.service.broker import MARK
 from stream_lstm.service.pipeline.ingest import Ingested
 from stream_lstm.service.state import recovery
 from tests.service.harness import reading, running_pipeline
@@ -258,3 +259,46 @@ async def test_wrong_fields_of_one_message_are_rejected_a_hundred_at_most(tmp_pa
         await running.link.until_acknowledged(1)
         assert running.counters.rejected_total == {"out_of_range": 100}
         assert [p["stream"] for p in running.predictions()] == ["a:f0"]
+
+
+def copy(t: float, *identifiers: int, **more: Any) -> SentMessage:
+    return reading("a", 1.0, t, subscription_ids=identifiers, **more)
+
+
+async def test_one_publication_is_one_event_whatever_our_filters(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(copy(0, 1), copy(0, 2), copy(1, 2), copy(1, 1), copy(2, 1, 2))
+        await running.link.until_delivered(1)
+        assert [p["seq"] for p in running.predictions()] == [1, 2, 3]
+        assert running.counters.copies_total == 2
+        assert len(running.link.acknowledged) == 5
+
+
+async def test_a_copy_that_is_sent_again_after_a_reconnect_is_no_event(tmp_path: Path) -> None:
+    plain: dict[str, Any] = {"topic": "s/a", "payload": b'{"v": 1.5}'}
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(
+            SentMessage(**plain, subscription_ids=(1,)), SentMessage(**plain, subscription_ids=(2,))
+        )
+        await running.link.until_delivered(1)
+        running.link.feed(SentMessage(**plain, subscription_ids=(2,), duplicate=True), connection=2)
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1]
+        assert len(running.link.acknowledged) == 3
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_what_a_service_like_this_one_has_published_is_no_event(tmp_path: Path, qos: int) -> None:
+    """Whatever topic a bridge brings it back on, with the mark or without."""
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), SentMessage("s/a", b"online"))
+        await running.link.until_delivered(1)
+        said = [payload for _, payload in running.link.publications]
+        assert len(said) == 2
+        back = [SentMessage(f"s/{n}", payload, qos) for n, payload in enumerate(said * 2)]
+        marked = SentMessage("s/a", b'{"v": 5, "t": 5}', qos, user_properties=(MARK,))
+        running.link.feed(*back, marked, reading("a", 2.0, 1))
+        await running.link.until_delivered(2)
+        assert [p["seq"] for p in running.predictions()] == [1, 2]
+        assert running.counters.own_messages_total == 5
+        assert running.counters.rejected_total.total() == 1
