@@ -130,7 +130,7 @@ def check(config: Path | None, show: bool, streams: int | None, as_json: bool) -
     click.echo(f"settings are valid; model {model.id}")
     for subscription in subscriptions:
         click.echo("  subscribes to {filter} (QoS {qos})".format_map(subscription))
-    for one, other in overlapping([subscription["filter"] for subscription in subscriptions]):
+    for one, other in overlapping([str(subscription["filter"]) for subscription in subscriptions]):
         click.echo(
             f"  warning: {one} and {other} overlap: a topic that both match is read by the first, once"
         )
