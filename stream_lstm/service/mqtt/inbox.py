@@ -9,7 +9,7 @@ from collections import deque
 
 from stream_lstm.service.broker import Arrival
 
-TAKEN_BYTES = 4_194_304  # at once: bounds for how long decoding a batch blocks the event loop
+TAKEN_BYTES = 1_048_576  # at once: bounds for how long decoding a batch blocks the event loop
 
 
 class Inbox:
