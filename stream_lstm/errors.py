@@ -12,6 +12,7 @@ StreamLstmError
 └── StateError               the disk's or the state file's
     ├── DiskFull             hold the batch until it can be committed
     ├── DiskFailed           never retried: stop, and recover from what is on disk
+    ├── StateLost            deleted, replaced or cut while it was open: acknowledge nothing more, stop
     ├── StateLocked          another service owns the file
     ├── StateMismatch        written in another format or for another model
     └── StateCorrupt         damaged: never replaced silently
@@ -119,6 +120,10 @@ class DiskFull(StateError):
 
 class DiskFailed(StateError):
     """The disk failed or became read-only; its content is uncertain until it is read again."""
+
+
+class StateLost(StateError):
+    """The state file was deleted, moved, replaced or cut while the service had it open."""
 
 
 class StateLocked(StateError):

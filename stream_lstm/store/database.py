@@ -12,10 +12,9 @@ SQLite's rules: https://sqlite.org/wal.html, https://sqlite.org/pragma.html.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +31,11 @@ from stream_lstm.store.files import (
     create_or_verify,
     lock_file,
     require,
+    require_folder,
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
+from stream_lstm.store.open_files import OpenFiles, close_all, written_to
 from stream_lstm.store.progress import Progress
 
 
@@ -49,10 +50,11 @@ class Database:
         owner: what tells the file's service from others; None in a file that version 0.1 used last.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None) -> None:
         self.path = path
         self._connection = connection
-        self._lock = lock
+        self._closing = ExitStack()
+        self._files = files  # the owner's
         self.converted = 0
         with self._translated("read"):
             noted = meta.read(self._connection, str(self.path))
@@ -88,36 +90,31 @@ class Database:
             connect: opens a connection; a test may inject faults.
 
         Raises:
+            SettingsError: its folder does not exist.
             StateLocked: another process owns it.
             StateMismatch: it is of another format, model or record layout.
-            StateCorrupt: it is damaged, or not a database.
+            StateCorrupt: it is damaged, not a database, or missing beside its log.
             DiskFull: there is no space to create it.
             DiskFailed: it cannot be read or written.
         """
-        with translated("open", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = lock_file(path)
-        try:
-            with translated("open", path):
-                if fsync:
-                    wal.verify_wal(path)
-                connection = connect_owner(path, connect, fsync=fsync)
-                try:
-                    create_or_verify(connection, path, identity)
-                    database = cls(path, connection, lock)
-                    database._complete()
-                    database._convert(identity, former)
-                    require(identity, database.identity, path)
-                    database._journal.read_window(window_messages)
-                    if database.owner:
-                        database._journal.resume(progress.read(lock, database.owner.started_ms))
-                except BaseException:
-                    connection.close()
-                    raise
-                return database
-        except BaseException:
-            os.close(lock)
-            raise
+        require_folder(path)
+        with translated("open", path), ExitStack() as opened:
+            descriptors = [lock_file(path)]
+            opened.callback(close_all, descriptors)  # after the connection, see `OpenFiles`
+            wal.verify_wal(path, synced=fsync)
+            connection = connect_owner(path, connect, fsync=fsync)
+            opened.callback(connection.close)
+            create_or_verify(connection, path, identity)
+            files = OpenFiles(path, descriptors)
+            database = cls(path, connection, files)
+            database._complete()
+            database._convert(identity, former)
+            require(identity, database.identity, path)
+            database._journal.read_window(window_messages)
+            if database.owner:
+                database._journal.resume(progress.read(files.lock, database.owner.started_ms))
+            database._closing = opened.pop_all()
+            return database
 
     @classmethod
     def open_read_only(cls, path: Path) -> Database:
@@ -130,14 +127,13 @@ class Database:
             StateCorrupt: it is damaged, or not a database.
             DiskFailed: it cannot be read.
         """
-        with translated("open", path):
+        with translated("open", path), ExitStack() as opened:
             connection = connect_reader(path)
-            try:
-                verify(connection, path)
-                return cls(path, connection, None)
-            except BaseException:
-                connection.close()
-                raise
+            opened.callback(connection.close)
+            verify(connection, path)
+            database = cls(path, connection, None)
+            database._closing = opened.pop_all()
+            return database
 
     def _complete(self) -> None:
         """Add the checksum of table `meta` to a file of format 1."""
@@ -159,8 +155,8 @@ class Database:
 
     def note_progress(self, known: Progress) -> None:
         """Write what the broker is known to have; costs microseconds, and waits for no disk that works."""
-        if self.owner and self._lock is not None:
-            progress.write(self._lock, self.owner.started_ms, known)
+        if self.owner and self._files:
+            progress.write(self._files.lock, self.owner.started_ms, known)
 
     def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
         """Convert all records if they have one of these layouts."""
@@ -225,6 +221,7 @@ class Database:
             ValueError: its number does not follow the last one's.
             DiskFull: nothing has changed; the same entry may be committed later.
             DiskFailed: what is on disk is uncertain; close the file and open it again.
+            StateLost: no later start would find the entry.
         """
         row = self._journal.next_row(entry, encoded)
         if entry.new_streams:
@@ -233,7 +230,7 @@ class Database:
                 self._journal.insert(row)
             self._checkpoint.note_inserted(entry.new_streams)
         else:  # one statement is a transaction by itself: this thread waits for one call instead of three
-            with self._translated("commit"):
+            with self._translated("commit"), written_to(self._files, "commit"):
                 self._journal.insert(row)
         self._journal.advance(entry)
 
@@ -288,9 +285,21 @@ class Database:
         which copies most of it, then once between two commits, which copies the rest.
 
         Raises:
-            DiskFull, DiskFailed: the log stays as it is; nothing is lost.
+            DiskFull, DiskFailed, StateLost: the log stays as it is.
         """
+        self.verify_files()
         wal.checkpoint_wal(self.path)
+
+    def verify_files(self) -> None:
+        """Check that the paths still lead to the files that are open; for the owner, from any thread.
+
+        Raises:
+            StateLost: one was deleted, moved, replaced or cut.
+            DiskFailed: a path cannot be read.
+        """
+        if self._files:
+            with self._translated("check"):
+                self._files.verify_all("check")
 
     def close_cleanly(self) -> None:
         """Write that every prediction was published and every message acknowledged; then call `close`.
@@ -303,10 +312,10 @@ class Database:
 
     def close(self) -> None:
         """Close the file and release its lock; a second call does nothing."""
-        self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        damaged = self._files is not None and self._files.damaged()
+        with wal.checkpoint_prevented(self.path) if damaged else nullcontext():
+            self._closing.close()
+        self._files = None
 
     def rows(self) -> Iterator[Rows]:
         """Read all streams and their records in the order of their numbers, in chunks.
@@ -389,7 +398,7 @@ class Database:
     @contextmanager
     def _transaction(self, operation: str) -> Iterator[None]:
         """A transaction: on disk at the end of the block, rolled back if the block raises."""
-        with self._translated(operation):
+        with self._translated(operation), written_to(self._files, operation):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from stream_lstm.errors import StateLocked, StateMismatch
+from stream_lstm.errors import SettingsError, StateLocked, StateMismatch
 from stream_lstm.store.faults import corrupt
 
 # Of the tables; `verify` rejects any other. Format 1 has no checksum of table `meta`; its owner adds that.
@@ -70,6 +70,22 @@ class FormerLayout(NamedTuple):
     row: str
     row_bytes: int
     convert: Callable[[bytes], bytes]
+
+
+def require_folder(path: Path) -> None:
+    """Check that the folder of a state file exists: it is not made, because its path may be mistyped.
+
+    Raises:
+        SettingsError: it does not exist.
+    """
+    folder = path.absolute().parent
+    try:
+        os.stat(f"{folder}/.")
+    except (FileNotFoundError, NotADirectoryError):
+        problem = f"there is no folder {folder}; create it, or correct the path"
+        raise SettingsError("state.path", problem) from None
+    except OSError:
+        pass  # opening the file says why
 
 
 def lock_file(path: Path) -> int:

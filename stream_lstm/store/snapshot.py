@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.faults import translated
-from stream_lstm.store.files import is_state_file, lock_file, uri_path
+from stream_lstm.store.files import is_state_file, lock_file, require_folder, uri_path
 
 SUFFIXES = ("", "-wal", "-shm")  # of a database's files
 
@@ -65,15 +65,16 @@ def restore(snapshot: Path, state: Path, *, replace: bool) -> Content:
     """Copy a snapshot to a state file without an owner; returns a summary of the copy.
 
     Args:
-        replace: rename an existing state file, to a name that ends with the time in UTC.
+        replace: rename an existing state file, to a name that ends with the time in UTC. A write-ahead log
+            without its state file is renamed in any case.
 
     Raises:
-        SettingsError: the state file exists already.
+        SettingsError: the state file exists already, or its folder does not exist.
         StateError: the snapshot is damaged, the state file has an owner, or it cannot be written.
     """
     Database.open_read_only(snapshot).close()
+    require_folder(state)
     with translated("restore", state):
-        state.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_file(state)
     try:
         if state.exists() and not replace:
@@ -81,11 +82,10 @@ def restore(snapshot: Path, state: Path, *, replace: bool) -> Content:
         fresh = state.with_name(f"{state.name}.restored")
         content = _copy(snapshot, fresh)
         with translated("restore", state):
-            if state.exists():
-                aside = f"{state}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-                for suffix in SUFFIXES:
-                    if os.path.exists(f"{state}{suffix}"):
-                        os.replace(f"{state}{suffix}", f"{aside}{suffix}")
+            aside = f"{state}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+            for suffix in SUFFIXES:  # a log without its file, too: SQLite would apply it to the copy
+                if os.path.exists(f"{state}{suffix}"):
+                    os.replace(f"{state}{suffix}", f"{aside}{suffix}")
             os.replace(fresh, state)
             _sync(state.parent)
         return content

@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from stream_lstm.errors import StateCorrupt
 from stream_lstm.store.faults import translated
-from stream_lstm.store.files import BUSY_SECONDS_MAX, uri_path
+from stream_lstm.store.files import BUSY_SECONDS_MAX, connect_reader, uri_path
 
 _FRAMES = struct.Struct("=16xL")  # mxFrame, in the index beside the log: how many frames are valid
 _HEADER = struct.Struct(">4L8s8s")  # magic, version, page size, sequence number; salts; checksum
@@ -40,24 +41,48 @@ def checkpoint_wal(path: Path) -> None:
         DiskFull, DiskFailed: the log stays as it is; nothing is lost.
     """
     with translated("flush", path):
-        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS_MAX)
+        # Mode rw: SQLite would create a file that is gone, readable by all users.
+        uri = f"file:{uri_path(path)}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS_MAX)
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             connection.close()
 
 
-def verify_wal(path: Path) -> None:
-    """Check that a state file's log is not damaged before its end; changes nothing.
+@contextmanager
+def checkpoint_prevented(path: Path) -> Iterator[None]:
+    """Keep SQLite from copying the log into the state file when the owner's connection closes in this block.
+
+    Only the last connection does so; one that was opened to read cannot.
+    """
+    with closing(connect_reader(path)) as connection:
+        with suppress(sqlite3.Error):  # the file is damaged; by then it is open
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield
+
+
+def verify_wal(path: Path, *, synced: bool = True) -> None:
+    """Check that a log has its state file and is not damaged before its end; changes nothing.
+
+    Args:
+        synced: commits waited for the disk; otherwise a power cut may have damaged any part.
 
     Raises:
-        StateCorrupt: commits follow the damage.
+        StateCorrupt: the file is missing or empty, or commits follow the damage.
     """
     log, index = _log(path), Path(f"{path}-shm")
     if not log.exists() or log.stat().st_size <= _HEADER.size:
         return
+    if not path.exists() or not path.stat().st_size:  # SQLite would remove the log
+        problem = f"is missing or empty, but its write-ahead log {log} is there"
+        hint = "move the file back or restore a snapshot; remove the log to start without memory"
+        raise StateCorrupt("open", str(path), problem, hint)
+    if not synced:
+        return
     # Read-only: the last connection to close would otherwise empty the log and remove it.
-    with closing(sqlite3.connect(f"file:{uri_path(path)}?mode=ro", uri=True)) as connection:
+    with closing(connect_reader(path)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master")
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()

@@ -19,7 +19,7 @@ def _invariants_hold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
     def validate_and_close(database: Database) -> None:
         try:
-            if database._lock is not None:  # an owner that is still open; a reader may be behind
+            if database._files is not None:  # an owner that is still open; a reader may be behind
                 database.validate()
         finally:
             close(database)

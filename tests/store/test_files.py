@@ -10,16 +10,39 @@ from typing import Any
 
 import pytest
 
-from stream_lstm.errors import StateCorrupt, StateLocked, StateMismatch
+from stream_lstm.errors import DiskFailed, SettingsError, StateCorrupt, StateLocked, StateMismatch
 from stream_lstm.store.database import Database
 from stream_lstm.store.files import APPLICATION_ID, FORMAT_VERSION, TABLES, lock_file, uri_path
 from tests.store.entries import alter, filled, opened, read_all
 
 
 def test_a_new_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    with closing(opened(tmp_path / "deep" / "s.db")):
+    with closing(opened(tmp_path / "s.db")):
         for suffix in ("", "-wal", "-shm", ".lock"):
-            assert (tmp_path / "deep" / f"s.db{suffix}").stat().st_mode & 0o777 == 0o600
+            assert (tmp_path / f"s.db{suffix}").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("folder", ["missing", "missing/deep", "file"])
+def test_a_folder_that_does_not_exist_is_a_settings_error(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        SettingsError, match=rf"^state\.path: there is no folder {tmp_path}/{folder}; create it"
+    ):
+        opened(tmp_path / folder / "s.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_searched_is_a_failed_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stream_lstm.store.files.os.stat", denied)
+        patched.setattr("stream_lstm.store.files.os.open", denied)
+        with pytest.raises(DiskFailed, match="Permission denied"):
+            opened(tmp_path / "s.db")
 
 
 def test_a_new_file_says_what_it_is(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_snapshots_taken_while_the_owner_commits_are_undamaged(tmp_path: Path) -
 def test_a_snapshot_is_restored_where_there_is_no_state_file(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
     snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    with pytest.raises(SettingsError, match=r"there is no folder .*/new; create it"):
+        snapshot.restore(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
+    (tmp_path / "new").mkdir()
     content = snapshot.restore(tmp_path / "copy.db", tmp_path / "new" / "s.db", replace=False)
     assert content == (3, "m:1", 5, 5)
     database = opened(tmp_path / "new" / "s.db")
@@ -90,6 +94,20 @@ def test_a_state_file_is_replaced_only_on_request_and_renamed(tmp_path: Path) ->
     database = opened(aside)
     assert database.last_entry == 6
     database.close()
+
+
+@pytest.mark.damaged
+def test_a_log_whose_state_file_was_deleted_is_not_applied_to_the_restored_copy(tmp_path: Path) -> None:
+    database = filled(tmp_path / "s.db")
+    snapshot.take(tmp_path / "s.db", tmp_path / "copy.db")
+    database.commit(entry(6))
+    (tmp_path / "s.db").unlink()
+    database.close()
+    assert (tmp_path / "s.db-wal").exists()
+    snapshot.restore(tmp_path / "copy.db", tmp_path / "s.db", replace=False)
+    with closing(opened(tmp_path / "s.db")) as restored:
+        assert restored.last_entry == 5
+    assert len(list(tmp_path.glob("s.db.2*Z-wal"))) == 1
 
 
 def test_a_damaged_state_file_is_neither_copied_nor_restored(tmp_path: Path) -> None:
