@@ -29,6 +29,7 @@ from stream_lstm.service.runtime import Runtime, Tools
 from stream_lstm.service.settings import Settings
 from stream_lstm.service.startup import Startup
 from stream_lstm.service.systemd import Notifier
+from stream_lstm.store.files import require_folder
 
 CONNECTIONS_BESIDE_VIEWERS = 64  # scrapes, health checks and single requests
 COLLECTED_OBJECTS_MIN = 100_000  # measured: the default, 700, costs 6 % of throughput
@@ -68,6 +69,7 @@ class Service:
         self._settings = settings
         self._on_ready = on_ready
         model = load_model(settings.model.path)
+        require_folder(settings.state.path)
         credentials(settings.mqtt)  # a file that cannot be read is reported before anything is opened
         publish = settings.publish
         encoder = Encoder(model.id, model.spec, details=publish.details, forecast=publish.forecast)

@@ -40,6 +40,11 @@ from stream_lstm.store.progress import Progress
 
 # A broker that waits for acknowledgements of messages that are no longer received may answer nothing more.
 CONFIRM_SECONDS_MAX = 3.0
+UNKNOWN_SESSION = (
+    "the broker has a session of our client id, but the state is new and empty: events that it delivered "
+    "before are not in memory; check state.path, that the file was not lost, and that no other service uses "
+    "this mqtt.client_id"
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Runtime:
     def __init__(self, database: Database, owner: Owner, recovered: RecoveredState, tools: Tools) -> None:
         settings, counters = tools.settings, tools.counters
         self._tools = tools
+        # Its filters are noted before the first connection.
+        self._new_state = recovered.number == 0 and not database.filters
         self._subscriptions = _Subscriptions(
             settings, owner.name, database.filters, resumed=recovered.number > 0
         )
@@ -166,6 +173,7 @@ class Runtime:
             pipeline,
             asyncio.create_task(self._client.run(), name="mqtt-client"),
             checkpoints,
+            asyncio.create_task(self.state_writer.verify_files_periodically(), name="state-files"),
             asyncio.create_task(self._check_staleness(), name="staleness"),
             stop,
         }
@@ -242,8 +250,12 @@ class Runtime:
         url = self._tools.settings.mqtt.url
         for finding in granted.findings:
             logger.warning("broker: %s", finding)
-        about = {"broker": url, "client_id": self._subscriptions.options.client_id}
-        logger.info("connected", extra={"about": about})
+        client_id = self._subscriptions.options.client_id
+        if self._new_state and granted.session_present:
+            about = {"path": str(self._tools.settings.state.path), "client_id": client_id}
+            logger.warning(UNKNOWN_SESSION, extra={"about": about})
+        self._new_state = False
+        logger.info("connected", extra={"about": {"broker": url, "client_id": client_id}})
         self._tools.systemd.status(f"connected to {url}")
         self._not_connected = ""
         if self._subscriptions.removed:

@@ -141,8 +141,8 @@ class Running:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The log as an object a line."""
-        return [json.loads(line) for line in self.log.splitlines()]
+        """The log as an object a line, without the error that ends a process."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
     @property
     def pid(self) -> int:

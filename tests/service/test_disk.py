@@ -17,7 +17,7 @@ import pytest
 
 from tests.brokers import Mosquitto
 from tests.service.end_to_end import SETTINGS, UNLIMITED, subscribing
-from tests.service.running import Running, until
+from tests.service.running import Running, command, until
 
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -174,3 +174,109 @@ async def test_a_disk_that_stalls_makes_the_service_not_ready_until_it_continues
         assert subscriber.values("home/a:v") == [float(n) for n in range(2_050)]
         assert subscriber.copies == 0
         assert service.stop() == 0
+
+
+def lose(service: Running) -> None:
+    service.state.unlink()
+
+
+def replace(service: Running) -> None:
+    command("snapshot", str(service.folder / "copy.db"), "--state", str(service.state))
+    (service.folder / "copy.db").rename(service.state)
+
+
+def overwrite(service: Running) -> None:
+    command("snapshot", str(service.folder / "copy.db"), "--state", str(service.state))
+    shutil.copyfile(service.folder / "copy.db", service.state)
+
+
+def cut(service: Running) -> None:
+    os.truncate(service.state, 0)
+
+
+def move(service: Running) -> None:
+    service.state.parent.rename(service.state.parent.with_name("moved"))
+
+
+LOSSES = [
+    (lose, "was deleted or moved"),
+    (replace, "was replaced by another file"),
+    (overwrite, "was overwritten"),
+    (cut, "was cut from"),
+    (move, "was deleted or moved"),
+]
+
+
+@pytest.mark.parametrize(("harm", "told"), LOSSES, ids=[harm.__name__ for harm, _ in LOSSES])
+async def test_a_state_file_lost_while_nothing_happens_ends_the_service_within_two_seconds(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, harm: Callable[[Running], None], told: str
+) -> None:
+    broker, place = mosquitto(*UNLIMITED), tmp_path / "state"
+    place.mkdir()
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port), place=place) as service:
+        async with subscribing(broker) as subscriber:
+            broker.publish_lines("home/a", events(0, 50))
+            await subscriber.complete(50)
+        await asyncio.to_thread(until, lambda: service.metrics()["stream_lstm_wal_bytes"] > 0, service)
+        harm(service)
+        begun = time.monotonic()
+        assert await asyncio.to_thread(service.wait) == 1
+        assert time.monotonic() - begun < 2.0
+        last = service.log.splitlines()[-1]
+        assert last.startswith("error: ")
+        assert f" {service.state}: {told}" in last
+
+
+async def test_no_event_is_acknowledged_after_the_state_file_was_deleted(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
+        async with subscribing(broker) as subscriber:
+            broker.publish_lines("home/a", events(0, 50))
+            await subscriber.complete(50)
+            service.state.unlink()
+            broker.publish_lines("home/a", events(50, 2_000))
+            assert await asyncio.to_thread(service.wait) == 1
+            assert "was deleted or moved while the service had it open; move it back" in service.log
+            assert subscriber.distinct == 50
+        assert not service.state.exists()
+        service.launch()
+        assert await asyncio.to_thread(service.wait) == 1  # its log is there: nothing starts anew unasked
+        assert f"is missing or empty, but its write-ahead log {service.state}-wal is there" in service.log
+        os.unlink(f"{service.state}-wal")
+        async with subscribing(broker) as subscriber:
+            await asyncio.to_thread(service.start)
+            await subscriber.complete(2_000)
+        assert subscriber.values("home/a:v") == [float(n) for n in range(50, 2_050)]
+        (warning,) = [line for line in service.lines if "a session of our client id" in line["message"]]
+        assert (warning["path"], warning["client_id"]) == (str(service.state), "under-test")
+        assert service.stop() == 0
+
+
+async def test_a_deleted_log_ends_the_service_and_loses_nothing(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(*UNLIMITED)
+    with Running(tmp_path / "service", SETTINGS.format(port=broker.port)) as service:
+        async with subscribing(broker) as subscriber:
+            broker.publish_lines("home/a", events(0, 50))
+            await subscriber.complete(50)
+            os.unlink(f"{service.state}-wal")
+            broker.publish_lines("home/a", events(50, 2_000))
+            assert await asyncio.to_thread(service.wait) == 1
+            assert f"{service.state}-wal: was deleted or moved" in service.log
+            await asyncio.to_thread(service.start)
+            await subscriber.complete(2_050)
+        assert subscriber.values("home/a:v") == [float(n) for n in range(2_050)]
+        assert subscriber.different == 0
+        assert service.stop() == 0
+
+
+def test_a_folder_that_does_not_exist_is_a_wrong_setting(tmp_path: Path) -> None:
+    found = command("run", STREAM_LSTM__STATE__PATH=str(tmp_path / "no" / "s.db"))
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1] == (
+        f"error: state.path: there is no folder {tmp_path}/no; create it, or correct the path"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -38,8 +38,13 @@ async def test_a_stop_leaves_the_step_to_its_thread_and_the_next_start_finds_not
     await running  # though the step has not ended
     may_end.set()
     monkeypatch.undo()
+    await until_started(tmp_path)
+
+
+async def until_started(folder: Path) -> None:
+    """Start and stop a service as soon as no step of an earlier one has the state open."""
     for _ in range(ATTEMPTS_MAX):
-        if await started(tmp_path):
+        if await started(folder):
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the state file was not closed")
@@ -63,6 +68,7 @@ async def test_a_start_that_is_cancelled_says_so(tmp_path: Path) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    await until_started(tmp_path)
 
 
 def test_sigterm_while_the_engine_is_compiled_ends_the_process(

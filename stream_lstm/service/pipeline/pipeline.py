@@ -204,6 +204,7 @@ class Pipeline:
         admitted = await stages.admission.admit(ingested)
         self._count_ingested(ingested)
         if not (len(admitted.rows) or ingested.rejected or ingested.has_fresh):
+            stages.state_writer.verify_files()  # which holds what is acknowledged again
             return PendingBatch(stages.state_writer.number, None, [], 0, arrivals, fresh=False)
         now = self._clock()
         self._mark_frozen(ingested, now)

@@ -32,6 +32,7 @@ FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within m
 WAL_BYTES_MAX = 33_554_432  # from here on it is checkpointed early: a long WAL makes reads and starts slow
 WAL_CHECK_SECONDS = 1.0  # often enough to keep it near that limit at full load
 WAL_LARGE_BYTES = 8 * WAL_BYTES_MAX  # something that reads the file holds the log back: worth a warning
+FILES_CHECK_SECONDS = 1.0  # each commit checks the files, too; without one, a loss is noticed this soon
 SLOW_SECONDS = 2.0  # an fsync takes milliseconds; a disk that needs longer is reported on /readyz
 
 R = TypeVar("R")
@@ -236,6 +237,28 @@ class StateWriter:
                     logger.error("checkpoint not written: %s", error)
                 continue
             logger.debug("checkpoint of %d records written", count)
+
+    def verify_files(self) -> None:
+        """Check that the state file is still the one that is open.
+
+        Raises:
+            StateError: it was deleted, moved, replaced or cut, or its path cannot be read.
+        """
+        try:
+            self._database.verify_files()
+        except StateError as error:
+            self.disk_error = error
+            raise
+
+    async def verify_files_periodically(self) -> None:
+        """Check it also while nothing is committed.
+
+        Raises:
+            StateError: as for `verify_files`.
+        """
+        while True:
+            await asyncio.sleep(FILES_CHECK_SECONDS)
+            await self._run(self.verify_files)
 
     @property
     def wal_bytes(self) -> int:
