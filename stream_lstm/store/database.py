@@ -31,7 +31,6 @@ from stream_lstm.store.files import (
     create_or_verify,
     lock_file,
     require,
-    require_folder,
     verify,
 )
 from stream_lstm.store.journal import WINDOW_MESSAGES, Journal
@@ -63,10 +62,7 @@ class Database:
             if noted.horizon > self._journal.last_entry + 1 or (noted.clean or 0) > self._journal.last_entry:
                 raise corrupt(str(path), "its table meta names entries that the journal never had")
             self._checkpoint = Checkpoint(
-                connection,
-                str(path),
-                row_bytes=self.identity.row_bytes,
-                next_stream_id=noted.next_stream,
+                connection, str(path), row_bytes=noted.identity.row_bytes, next_stream_id=noted.next_stream
             )
 
     @classmethod
@@ -94,10 +90,8 @@ class Database:
             StateLocked: another process owns it.
             StateMismatch: it is of another format, model or record layout.
             StateCorrupt: it is damaged, not a database, or missing beside its log.
-            DiskFull: there is no space to create it.
-            DiskFailed: it cannot be read or written.
+            DiskFull, DiskFailed: it cannot be created, read or written.
         """
-        require_folder(path)
         with translated("open", path), ExitStack() as opened:
             descriptors = [lock_file(path)]
             opened.callback(close_all, descriptors)  # after the connection, see `OpenFiles`
@@ -161,8 +155,7 @@ class Database:
     def _convert(self, identity: Identity, former: Sequence[FormerLayout]) -> None:
         """Convert all records if they have one of these layouts."""
         layouts = {replace(identity, row=each.row, row_bytes=each.row_bytes): each for each in former}
-        layout = layouts.get(self.identity)
-        if layout is None:
+        if (layout := layouts.get(self.identity)) is None:
             return
         with self._transaction("convert"):
             converted = self._checkpoint.convert_all(layout.convert, identity.row_bytes)
@@ -212,7 +205,7 @@ class Database:
     @property
     def size_bytes(self) -> int:
         """Size on disk, with the write-ahead log."""
-        return self.path.stat().st_size + self.wal_bytes
+        return wal.bytes_of(self.path) + self.wal_bytes
 
     def commit(self, entry: Entry, encoded: bytes | None = None) -> None:
         """Write an entry, perhaps encoded already, and its new streams; on disk when this returns.
@@ -221,7 +214,7 @@ class Database:
             ValueError: its number does not follow the last one's.
             DiskFull: nothing has changed; the same entry may be committed later.
             DiskFailed: what is on disk is uncertain; close the file and open it again.
-            StateLost: no later start would find the entry.
+            StateLost: no start would find the entry.
         """
         row = self._journal.next_row(entry, encoded)
         if entry.new_streams:
@@ -255,8 +248,7 @@ class Database:
             How many entries were removed, at most `journal.TRIM_ENTRIES_MAX`: call again until it is 0.
 
         Raises:
-            DiskFull: nothing has changed.
-            DiskFailed: as for `commit`.
+            DiskFull, DiskFailed: as for `commit`.
         """
         with self._translated("trim"):
             numbers = self._journal.removable(through, before=before, bytes_max=bytes_max)
@@ -294,8 +286,7 @@ class Database:
         """Check that the paths still lead to the files that are open; for the owner, from any thread.
 
         Raises:
-            StateLost: one was deleted, moved, replaced or cut.
-            DiskFailed: a path cannot be read.
+            DiskFailed, StateLost: a path cannot be read, or leads to another file or to none.
         """
         if self._files:
             with self._translated("check"):
@@ -385,8 +376,8 @@ class Database:
         noted = meta.read(self._connection, str(self.path))
         for name in ("identity", "horizon", "filters", "owner"):
             assert getattr(self, name) == getattr(noted, name), f"meta holds another {name} than memory"
-        next_id = noted.next_stream
-        assert self.next_stream_id >= next_id, f"next stream {self.next_stream_id} is below meta's {next_id}"
+        ours, theirs = self.next_stream_id, noted.next_stream
+        assert ours >= theirs, f"next stream {ours} is below meta's {theirs}"
         if self.closed_cleanly:
             assert noted.clean == self.last_entry, f"closed after {noted.clean}, not {self.last_entry}"
         self._journal.validate()

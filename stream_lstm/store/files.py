@@ -95,8 +95,10 @@ def lock_file(path: Path) -> int:
         The descriptor that holds the lock until it is closed.
 
     Raises:
+        SettingsError: its folder does not exist.
         StateLocked: another process holds it.
     """
+    require_folder(path)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

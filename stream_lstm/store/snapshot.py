@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream_lstm.errors import SettingsError
 from stream_lstm.store.database import Database
 from stream_lstm.store.faults import translated
-from stream_lstm.store.files import is_state_file, lock_file, require_folder, uri_path
+from stream_lstm.store.files import is_state_file, lock_file, uri_path
 
 SUFFIXES = ("", "-wal", "-shm")  # of a database's files
 
@@ -73,7 +73,6 @@ def restore(snapshot: Path, state: Path, *, replace: bool) -> Content:
         StateError: the snapshot is damaged, the state file has an owner, or it cannot be written.
     """
     Database.open_read_only(snapshot).close()
-    require_folder(state)
     with translated("restore", state):
         lock = lock_file(state)
     try:

@@ -28,8 +28,15 @@ _FRAME = struct.Struct(">2L8sQ")  # page, pages after a commit (0: no commit); s
 
 def wal_bytes(path: Path) -> int:
     """Size of a state file's write-ahead log, 0 if there is none."""
-    log = _log(path)
-    return log.stat().st_size if log.exists() else 0
+    return bytes_of(_log(path))
+
+
+def bytes_of(path: Path) -> int:
+    """Size of a file, 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def checkpoint_wal(path: Path) -> None:
