@@ -220,15 +220,15 @@ class written_to:
     """
 
     def __init__(self, files: OpenFiles | None, operation: str) -> None:
+        assert files, "opened to read only"
         self._files = files
         self._operation = operation
 
     def __enter__(self) -> None:
-        if self._files:
-            self._files.verify_log(self._operation)
+        self._files.verify_log(self._operation)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._files and (error is None or isinstance(error, sqlite3.Error)):  # that of a cut file
+        if error is None or isinstance(error, sqlite3.Error):  # SQLite's, if a cut file is damaged to it
             self._files.verify(self._operation)

@@ -14,6 +14,7 @@ import pytest
 from stream_lstm.errors import DiskFailed, StateCorrupt, StateLost
 from stream_lstm.store import snapshot
 from stream_lstm.store.database import Database
+from stream_lstm.store.open_files import OpenFiles, close_all, written_to
 from tests.store.entries import entry, filled, numbers, opened
 
 pytestmark = pytest.mark.damaged  # the invariants cannot be read from a file that is gone
@@ -224,6 +225,73 @@ def test_modes_that_only_another_user_may_change_stay(
             patched.setattr("stream_lstm.store.open_files.os.fchmod", denied)
             database.verify_files()
         assert log_of(database).stat().st_mode & 0o777 == 0o600
+
+
+def unowned(folder: Path) -> tuple[Path, OpenFiles, list[int]]:
+    """Files as a kill leaves them, which no connection has open."""
+    database = owned(folder)
+    database.commit(entry(6))
+    for end in ("", "-wal", "-shm"):
+        shutil.copyfile(f"{database.path}{end}", folder / f"t.db{end}")
+    database.close()
+    descriptors = [os.open(folder / "t.db", os.O_RDONLY)]
+    return folder / "t.db", OpenFiles(folder / "t.db", descriptors), descriptors
+
+
+def test_a_cut_index_is_noticed(tmp_path: Path) -> None:
+    path, files, descriptors = unowned(tmp_path)
+    files.verify_all("check")
+    os.truncate(f"{path}-shm", 0)
+    os.truncate(f"{path}-wal", 100)
+    with pytest.raises(StateLost, match=r"t\.db-shm: was cut"):
+        files.verify_log("check")
+    close_all(descriptors)
+
+
+def test_a_log_that_another_program_empties_between_two_reads_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, files, descriptors = unowned(tmp_path)
+    files.verify_all("check")
+    os.truncate(f"{path}-wal", 0)
+    found = iter([(4_096, 3, 7), (4_096, 0, 7)])
+    monkeypatch.setattr(files, "_read_index", lambda: next(found))
+    files.verify_log("check")
+    close_all(descriptors)
+
+
+def test_a_file_system_that_gives_an_open_file_another_number_is_no_fault(tmp_path: Path) -> None:
+    _, files, descriptors = unowned(tmp_path)
+    files._file = files._file._replace(identity=(0, 0))
+    files.verify("check")
+    close_all(descriptors)
+
+
+def test_a_file_replaced_together_with_its_log_keeps_that_log(tmp_path: Path) -> None:
+    path, files, descriptors = unowned(tmp_path)
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{path}{end}", tmp_path / "copy")
+        (tmp_path / "copy").rename(f"{path}{end}")
+    with pytest.raises(StateLost, match="was replaced by another file") as raised:
+        files.verify("check")
+    assert "former" not in str(raised.value)
+    assert Path(f"{path}-wal").exists()
+    close_all(descriptors)
+
+
+def test_an_error_that_is_not_sqlites_is_not_replaced(tmp_path: Path) -> None:
+    path, files, descriptors = unowned(tmp_path)
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt), written_to(files, "commit"):
+        raise KeyboardInterrupt
+    close_all(descriptors)
+
+
+def test_files_opened_to_read_are_not_verified(tmp_path: Path) -> None:
+    owned(tmp_path).close()
+    with closing(Database.open_read_only(tmp_path / "s.db")) as reader:
+        (tmp_path / "s.db").rename(tmp_path / "away")
+        reader.verify_files()
 
 
 def test_a_link_to_the_state_file_is_followed(tmp_path: Path) -> None:
