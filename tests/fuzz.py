@@ -1,7 +1,11 @@
-"""Fuzzing of MQTT framing and payload decoder with random and mutated bytes: `make fuzz`.
+"""Fuzzing of MQTT framing, payload decoder, state file and snapshot: `make fuzz`.
 
-Each input must end as an event, a counted rejection or a fault of the broker's. Any other exception stops the
-run and prints the bytes that caused it. At the end the process must not have grown.
+Each packet and payload, random or mutated, must end as an event, a counted rejection or a fault of the
+broker's. Any other exception stops the run and prints the bytes that caused it. At the end the process must
+not have grown.
+
+Each bit of a state file and of a snapshot, flipped alone, must be refused by the file's reader, or change
+nothing that it reads. That takes half an hour of processor time; `--every 7` flips every seventh.
 """
 
 from __future__ import annotations
@@ -9,9 +13,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import random
 import sys
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +30,8 @@ from stream_lstm.events import Events
 from stream_lstm.service.assembly import decoder, load_model
 from stream_lstm.service.mqtt.framing import Fault, Framing
 from stream_lstm.service.settings import Settings
+from tests.sim.world import FAST
+from tests.state_damage import flip_bits, restored, survey
 
 PACKET_BYTES_MAX = 4_096  # above the longest packet here; mutated length fields exceed it
 GROWTH_BYTES_MAX = 16_000_000  # after the first tenth; a leak of 20 bytes an input shows in a million
@@ -94,14 +104,8 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument(
-        "--count", type=int, default=1_000_000, help="number of packets and of payloads (1,000,000)"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    draw = random.Random(options.seed)
+def fuzz_messages(count: int, draw: random.Random) -> bool:
+    """Feed packets and payloads; true if the process has not grown."""
     settings = Settings(
         subscribe=[
             {"topic": "s/{d...}", "stream": "{d}", "time": ["t", "time", "ts"]},
@@ -112,7 +116,7 @@ def main() -> int:
     framing, outcomes = Framing(PACKET_BYTES_MAX), Counter[str]()
     packets = [packet.write() for packet in PACKETS]
     growth_bytes = 0
-    for n in range(options.count):
+    for n in range(count):
         packet = mutated(draw, draw.choice(packets)) if n % 8 else draw.randbytes(draw.randrange(40))
         payload = mutated(draw, draw.choice(PAYLOADS)) if n % 8 else draw.randbytes(draw.randrange(60))
         events = Events()
@@ -127,16 +131,38 @@ def main() -> int:
         except BaseException:
             print(f"packet {packet!r}\npayload {payload!r}", file=sys.stderr)
             raise
-        if n == options.count // 10:
+        if n == count // 10:
             gc.collect()
             growth_bytes = -resident_bytes()
     gc.collect()
     growth_bytes += resident_bytes()
     print(json.dumps(dict(sorted(outcomes.items())), indent=1))
-    print(
-        f"{options.count:,} packets and payloads; memory grew by {growth_bytes:,} bytes after the first tenth"
+    print(f"{count:,} packets and payloads; memory grew by {growth_bytes:,} bytes after the first tenth")
+    return growth_bytes <= GROWTH_BYTES_MAX
+
+
+def fuzz_files(every: int) -> None:
+    """Flip every N-th bit of a state file and of a snapshot."""
+    parts = os.cpu_count() or 1
+    slices = [slice(n * every, None, parts * every) for n in range(parts)]
+    for read in (survey, restored):
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            found = sum(pool.map(partial(flip_bits, read, FAST), slices), Counter[str]())
+        print(f"{found.total():,} flipped bits, {read.__name__}: {json.dumps(dict(sorted(found.items())))}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument(
+        "--count", type=int, default=1_000_000, help="number of packets and of payloads (1,000,000)"
     )
-    return 1 if growth_bytes > GROWTH_BYTES_MAX else 0
+    parser.add_argument("--every", type=int, default=1, help="flip every N-th bit of a file; 0: none (1)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    bounded = fuzz_messages(options.count, random.Random(options.seed))
+    if options.every:
+        fuzz_files(options.every)
+    return 0 if bounded else 1
 
 
 if __name__ == "__main__":

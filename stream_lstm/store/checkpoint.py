@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_lstm.store.checksum import checksum
+from stream_lstm.store.entry import STREAM_NUMBER_MAX
 from stream_lstm.store.faults import corrupt
 
 CHUNK_ROWS = 4_096  # bounds the memory of a read: 4 MiB with the default model's records of about 1 KiB
+SEEN_MAX = 2.0**32  # epoch seconds; the registry keeps whole ones in four bytes
 PARAMETERS_MAX = 512  # of one statement; SQLite before 3.32 allows 999 (https://sqlite.org/limits.html)
 _SEEN = struct.Struct("<d")
 
-_SELECT = (
-    "SELECT s.id, s.key, s.mark, c.entry, c.seen, c.mark, c.record"
-    " FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id"
-)
+_COLUMNS = "SELECT s.id, s.key, s.mark, c.entry, c.seen, c.mark, c.record"
+_SELECT = f"{_COLUMNS} FROM stream AS s LEFT JOIN checkpoint AS c ON c.id = s.id"
 _Selected = tuple[int, str, int, int | None, float | None, int | None, bytes | None]
 
 
@@ -189,13 +189,26 @@ class Checkpoint:
             entries.append(record.entry)
             times.append(record.seen)
             records.append(record.content)
-        return Rows(
+        rows = Rows(
             np.array(ids, np.int64),
             keys,
             np.array(entries, np.int64),
             np.array(times, np.float64),
             b"".join(records),
         )
+        self._require_ranges(rows)
+        return rows
+
+    def _require_ranges(self, rows: Rows) -> None:
+        """Compare values whose checksum matches with their ranges: a file can be made by anyone."""
+        (last_entry,) = self._connection.execute("SELECT max(number) FROM journal").fetchone()
+        wrong = (rows.ids < 1) | (rows.ids > STREAM_NUMBER_MAX)
+        wrong |= (rows.entries < 0) | (rows.entries > (last_entry or 0))
+        wrong |= ~((rows.seen >= 0.0) & (rows.seen < SEEN_MAX))
+        if wrong.any():
+            n = int(np.flatnonzero(wrong)[0])
+            values = f"number {rows.ids[n]}, entry {rows.entries[n]}, last seen {rows.seen[n]}"
+            raise corrupt(self._path, f"record of {rows.keys[n]!r} has a value out of range: {values}")
 
     def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Numbers and keys of streams without an event since this time, in no order.
@@ -203,12 +216,16 @@ class Checkpoint:
         Args:
             before: epoch seconds.
             limit: how many at most.
+
+        Raises:
+            StateCorrupt: one is damaged.
         """
-        return self._connection.execute(
-            "SELECT s.id, s.key FROM checkpoint AS c JOIN stream AS s ON s.id = c.id"
-            " WHERE c.seen < ? LIMIT ?",
+        selected = self._connection.execute(
+            f"{_COLUMNS} FROM checkpoint AS c JOIN stream AS s ON s.id = c.id WHERE c.seen < ? LIMIT ?",
             (before, limit),
         ).fetchall()
+        rows = self._verified(selected)
+        return list(zip(rows.ids.tolist(), rows.keys, strict=True))
 
     def newest_seen(self) -> float | None:
         """Arrival of the newest event in a record, epoch seconds; None without a record."""

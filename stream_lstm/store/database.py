@@ -59,11 +59,10 @@ class Database:
             noted = meta.read(self._connection, str(self.path))
             self.identity, self.filters, self.owner = noted.identity, noted.filters, noted.owner
             self._journal = Journal(connection, str(path), horizon=noted.horizon, closed_after=noted.clean)
-            if noted.horizon > self._journal.last_entry + 1 or (noted.clean or 0) > self._journal.last_entry:
-                raise corrupt(str(path), "its table meta names entries that the journal never had")
-            self._checkpoint = Checkpoint(
-                connection, str(path), row_bytes=noted.identity.row_bytes, next_stream_id=noted.next_stream
-            )
+            if (noted.clean or 0) > self._journal.last_entry:
+                raise corrupt(str(path), f"it was closed after entry {noted.clean}, which its journal lacks")
+            row_bytes, next_id = noted.identity.row_bytes, noted.next_stream
+            self._checkpoint = Checkpoint(connection, str(path), row_bytes=row_bytes, next_stream_id=next_id)
 
     @classmethod
     def open(
@@ -124,8 +123,10 @@ class Database:
         with translated("open", path), ExitStack() as opened:
             connection = connect_reader(path)
             opened.callback(connection.close)
+            connection.execute("BEGIN")  # all of one moment: the owner may commit and trim
             verify(connection, path)
             database = cls(path, connection, None)
+            connection.execute("COMMIT")
             database._closing = opened.pop_all()
             return database
 
@@ -337,12 +338,7 @@ class Database:
             return self._checkpoint.newest_seen()
 
     def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
-        """Read numbers and keys of streams without an event since this time.
-
-        Args:
-            before: epoch seconds.
-            limit: how many at most.
-        """
+        """Read numbers and keys of `limit` streams at most without an event since then, epoch seconds."""
         with self._translated("read"):
             return self._checkpoint.last_seen_before(before, limit)
 

@@ -102,13 +102,25 @@ def decode(number: int, blob: bytes, *, path: str) -> Entry:
         path: of the file, for the error.
 
     Raises:
-        StateCorrupt: the blob does not match its checksum, or is another entry's.
+        StateCorrupt: the blob does not match its checksum, is another entry's, or cannot be decoded.
     """
     body = blob[_CHECKSUM.size :]
     short = len(blob) < _CHECKSUM.size + _HEADER.size
     if short or _CHECKSUM.unpack_from(blob)[0] != xxhash.xxh3_64_intdigest(body, number):
         raise corrupt(path, f"journal entry {number} does not match its checksum")
-    _, count, features, digests, published_through, acked_through = _HEADER.unpack_from(body)
+    try:
+        entry = _decoded(number, body)
+    except (ValueError, msgspec.MsgspecError) as error:  # a file can be made by anyone
+        raise corrupt(path, f"journal entry {number} cannot be decoded: {error}") from None
+    if max(entry.published_through, entry.acked_through) > number:
+        raise corrupt(path, f"journal entry {number} names entries after it")
+    return entry
+
+
+def _decoded(number: int, body: bytes) -> Entry:
+    version, count, features, digests, published_through, acked_through = _HEADER.unpack_from(body)
+    if version != VERSION:
+        raise ValueError(f"it has version {version}")
     columns = _Columns(body, _HEADER.size)
     batch = Batch(
         streams=columns.take("<u4", count).astype(np.intp),

@@ -15,6 +15,8 @@ from stream_lstm.errors import DiskFailed, DiskFull, StateCorrupt, StateError, S
 _PRIMARY_BITS = 0xFF  # the low byte of an extended result code
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Damage without a code of its own: found by Python's module, and by SQLite in the file's header.
+_CORRUPT_TEXTS = ("decode to UTF-8", "unsupported file format")
 
 
 def corrupt(path: str, problem: str) -> StateCorrupt:
@@ -63,7 +65,7 @@ class translated:
         problem = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"
         if code == sqlite3.SQLITE_FULL:
             return self._full(problem)
-        if code in _CORRUPT or "decode to UTF-8" in problem:  # the latter comes from Python and has no code
+        if code in _CORRUPT or any(text in problem for text in _CORRUPT_TEXTS):
             return corrupt(self._path, problem)
         if code in _LOCKED:
             hint = "stop the other program that writes to it"

@@ -27,6 +27,7 @@ BUSY_SECONDS_MAX = 5.0
 # To this the write-ahead log is cut when it begins anew: it may have grown while a program read the file.
 WAL_KEPT_BYTES = 67_108_864
 NAME_BYTES, KEY_BYTES = 4, 32  # of the service that owns a new file (`meta.Owner`)
+_PREAMBLE = "*** in database main ***\n"  # of what SQLite reports about pages
 HEADER_BYTES = 100  # of any database (https://sqlite.org/fileformat2.html#the_database_header)
 
 # Compared as text when a file is opened, so names cannot change without a new format: columns `mark` are
@@ -193,9 +194,11 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
     if sorted(sql for (sql,) in tables) != sorted(TABLES):  # VACUUM changes their order
         raise corrupt(str(path), f"its tables are not those of format {FORMAT_VERSION}")
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()  # ends at the first error
+    # Not `quick_check`: it compares no index with its table, so a name that its index has lost would be taken
+    # for a new stream's. Measured: 3.3 s more per million streams. It ends at the first error.
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
-        raise corrupt(str(path), verdict)
+        raise corrupt(str(path), f"integrity check: {verdict.removeprefix(_PREAMBLE)}")
 
 
 def is_state_file(path: Path) -> bool:

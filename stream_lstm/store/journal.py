@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from stream_lstm.store.entry import Entry, decode, encode
 from stream_lstm.store.faults import corrupt
+from stream_lstm.store.meta import NUMBER_MAX
 from stream_lstm.store.progress import Progress
 
 # Messages that the dedup window needs. A broker holds at most 65,535 unacknowledged messages of a connection:
 # packet ids have 16 bits, and 0 is not one (MQTT 5.0, 2.2.1).
 WINDOW_MESSAGES = 65_536
 TRIM_ENTRIES_MAX = 512  # of one transaction: the next commit waits for no more than this
+_SELECT = "SELECT number, time, messages, blob FROM journal"
 
 
 class JournalRow(NamedTuple):
@@ -35,6 +37,11 @@ class JournalRow(NamedTuple):
     time: float
     messages: int
     blob: bytes
+
+
+def _row(entry: Entry, encoded: bytes) -> JournalRow:
+    newest = float(entry.batch.times.max(initial=0.0))
+    return JournalRow(entry.number, newest, len(entry.digests), encoded)
 
 
 class WindowEntries:
@@ -109,9 +116,13 @@ class Journal:
         self._path = path
         self._window = WindowEntries(0)  # a reader trims nothing; an owner calls `read_window`
         self.horizon = horizon
-        row = connection.execute("SELECT number, blob FROM journal ORDER BY number DESC LIMIT 1").fetchone()
-        last = decode(*row, path=path) if row else None
-        self.last_entry = last.number if last else horizon - 1
+        row = connection.execute(f"{_SELECT} ORDER BY number DESC LIMIT 1").fetchone()
+        last = self._verified(JournalRow(*row)) if row else None
+        self.last_entry = last.number if last else 0
+        (first,) = connection.execute("SELECT min(number) FROM journal").fetchone()
+        if not 1 <= (first or 1) <= horizon <= self.last_entry + 1 <= NUMBER_MAX:
+            held = f"entries {first} to {self.last_entry}" if last else "no entry"
+            raise corrupt(path, f"its journal has {held}, and recovery needs those from {horizon} on")
         self.closed_cleanly = closed_after == self.last_entry
         self.published_through = self.acked_through = self.last_entry
         if last and not self.closed_cleanly:
@@ -142,9 +153,7 @@ class Journal:
         """
         if entry.number != self.last_entry + 1:
             raise ValueError(f"entry {entry.number} does not follow entry {self.last_entry}")
-        blob = encode(entry) if encoded is None else encoded
-        newest = float(entry.batch.times.max(initial=0.0))
-        return JournalRow(entry.number, newest, len(entry.digests), blob)
+        return _row(entry, encode(entry) if encoded is None else encoded)
 
     def insert(self, row: JournalRow) -> None:
         """Write a row, in one statement."""
@@ -194,15 +203,20 @@ class Journal:
         Raises:
             StateCorrupt: one is missing or damaged.
         """
-        found = self._connection.execute(
-            "SELECT number, blob FROM journal WHERE number > ? ORDER BY number", (after,)
-        )
+        found = self._connection.execute(f"{_SELECT} WHERE number > ? ORDER BY number", (after,))
         expected = None
-        for number, blob in found:
-            if expected is not None and number != expected:
+        for row in map(JournalRow._make, found):
+            if expected is not None and row.number != expected:
                 raise corrupt(self._path, f"journal entry {expected} is missing")
-            expected = number + 1
-            yield decode(number, blob, path=self._path)
+            expected = row.number + 1
+            yield self._verified(row)
+
+    def _verified(self, row: JournalRow) -> Entry:
+        """The entry of a row, whose other columns repeat what its blob holds."""
+        entry = decode(row.number, row.blob, path=self._path)
+        if row != _row(entry, row.blob):
+            raise corrupt(self._path, f"journal entry {row.number} does not match its columns")
+        return entry
 
     def validate(self) -> None:
         """Check the invariants.

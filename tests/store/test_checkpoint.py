@@ -10,6 +10,7 @@ import pytest
 
 from stream_lstm.errors import StateCorrupt
 from stream_lstm.store.checkpoint import CHUNK_ROWS, PARAMETERS_MAX, StoredRecord
+from stream_lstm.store.checksum import checksum
 from tests.store.entries import alter, entry, filled, opened, read_all, record
 
 
@@ -90,6 +91,44 @@ def test_a_record_of_another_size_is_found_although_its_checksum_matches(tmp_pat
         database.checkpoint([StoredRecord(1, 5, 7.0, b"short")])
         with pytest.raises(StateCorrupt, match="record of 'a' does not match its checksum or size"):
             database.rows_of(["a"])
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        StoredRecord(1, 6, 7.0, record(1)),
+        StoredRecord(1, -1, 7.0, record(1)),
+        StoredRecord(1, 5, -1.0, record(1)),
+        StoredRecord(1, 5, 2.0**32, record(1)),
+        StoredRecord(1, 5, float("inf"), record(1)),
+    ],
+)
+def test_a_value_out_of_range_is_found_although_its_checksum_matches(
+    tmp_path: Path, damaged: StoredRecord
+) -> None:
+    with closing(filled(tmp_path / "s.db")) as database:
+        database.checkpoint([damaged])
+        with pytest.raises(StateCorrupt, match="record of 'a' has a value out of range: number 1, entry"):
+            database.rows_of(["a"])
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize("stream", [0, -1, 2**32])
+def test_a_number_of_a_stream_out_of_range_is_found(tmp_path: Path, stream: int) -> None:
+    filled(tmp_path / "s.db").close()
+    mark = checksum(b"a", stream)
+    alter(tmp_path / "s.db", f"UPDATE stream SET id = {stream}, mark = {mark} WHERE id = 1")
+    with pytest.raises(StateCorrupt, match=f"out of range: number {stream}, "):
+        read_all(tmp_path / "s.db")
+
+
+@pytest.mark.damaged
+def test_a_damaged_stream_is_not_forgotten(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "s.db")) as database:
+        database._connection.execute("UPDATE checkpoint SET seen = 1.0 WHERE id = 1")
+        with pytest.raises(StateCorrupt, match="record of 'a' does not match"):
+            database.last_seen_before(3.0, 10)
 
 
 @pytest.mark.damaged

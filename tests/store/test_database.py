@@ -171,7 +171,7 @@ STATEMENTS = {
     "rows_of": ["SELECT s.id"],
     "rows_by_id": ["SELECT s.id"],
     "last_seen_before": ["SELECT s.id"],
-    "entries": ["SELECT number, blob"],
+    "entries": ["SELECT number, time, messages"],
 }
 
 
@@ -225,7 +225,8 @@ def test_a_commit_without_new_streams_is_one_statement(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "start", ["PRAGMA journal_mode", "PRAGMA quick_check", "SELECT name, value", "SELECT number, messages"]
+    "start",
+    ["PRAGMA journal_mode", "PRAGMA integrity_check", "SELECT name, value", "SELECT number, messages"],
 )
 def test_a_failed_opening_releases_the_lock(tmp_path: Path, start: str) -> None:
     filled(tmp_path / "s.db").close()

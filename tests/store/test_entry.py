@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +74,25 @@ def test_an_entry_under_another_number_is_rejected() -> None:
 def test_an_event_of_one_feature_takes_37_bytes_with_its_digests() -> None:
     few, many = (len(encode(entry(1, events=n, digests=n))) for n in (100, 1_100))
     assert (many - few) / 1_000 == 37
+
+
+def signed(number: int, body: bytes) -> bytes:
+    """A body with the checksum that it must have."""
+    return xxhash.xxh3_64_intdigest(body, number).to_bytes(8, "little") + body
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda body: b"\x02" + body[1:], "cannot be decoded: it has version 2"),
+        (lambda body: body[:1] + b"\xff\xff\xff\x7f" + body[5:], "cannot be decoded"),  # more events
+        (lambda body: body[:-1], "cannot be decoded"),
+        (lambda body: body[:13] + (8).to_bytes(8, "little") + body[21:], "names entries after it"),
+        (lambda body: body[:21] + (8).to_bytes(8, "little") + body[29:], "names entries after it"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_found_although_its_checksum_matches(
+    change: Callable[[bytes], bytes], problem: str
+) -> None:
+    with pytest.raises(StateCorrupt, match=f"journal entry 7 {problem}"):
+        decode(7, signed(7, change(encode(entry(7))[8:])), path="x")

@@ -61,6 +61,11 @@ def test_an_error_of_sqlite_without_a_code_is_a_failed_disk() -> None:
     assert caught.value.hint == "check that the disk is sound and the folder writable, then start again"
 
 
+def test_a_header_that_sqlite_cannot_read_is_damage() -> None:
+    with pytest.raises(StateCorrupt), translated("open", Path("s.db")):
+        raise sqlite_error(sqlite3.SQLITE_ERROR, "unsupported file format")
+
+
 def test_text_that_is_not_utf8_is_damage() -> None:
     with pytest.raises(StateCorrupt), translated("read", Path("s.db")):
         raise sqlite3.OperationalError("Could not decode to UTF-8 column 'key'")

@@ -110,17 +110,35 @@ def test_a_schema_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
         read_all(tmp_path / "s.db")
 
 
-def test_damage_that_quick_check_reports_is_in_the_error(tmp_path: Path) -> None:
+def test_damage_that_integrity_check_reports_is_in_the_error(tmp_path: Path) -> None:
     filled(tmp_path / "s.db").close()
 
     class Damaged(sqlite3.Connection):
         def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-            if statement.startswith("PRAGMA quick_check"):
-                statement = "SELECT 'row 3 is missing'"
+            if statement.startswith("PRAGMA integrity_check"):
+                statement = "SELECT '*** in database main ***' || char(10) || 'row 3 is missing'"
             return super().execute(statement, *parameters)
 
-    with pytest.raises(StateCorrupt, match="row 3 is missing"):
+    with pytest.raises(StateCorrupt, match=r"s\.db: integrity check: row 3 is missing; restore a snapshot"):
         opened(tmp_path / "s.db", connect=lambda *a, **k: sqlite3.connect(*a, factory=Damaged, **k))
+
+
+def test_an_index_that_has_lost_a_name_is_found(tmp_path: Path) -> None:
+    """By its index, a stream on disk is found again; `quick_check` does not compare the two."""
+    filled(tmp_path / "s.db").close()
+    content = bytearray((tmp_path / "s.db").read_bytes())
+    name = "c/ü".encode()
+    places = [at for at in range(len(content)) if content.startswith(name, at)]
+    changed = []
+    for at in places:
+        content[at] ^= 1
+        (tmp_path / "s.db").write_bytes(content)
+        with pytest.raises(StateCorrupt) as caught:
+            read_all(tmp_path / "s.db")
+        changed.append(str(caught.value))
+        content[at] ^= 1
+    assert any("integrity check: row 3 missing from index" in problem for problem in changed)
+    assert len(changed) >= 2  # in the table, and in its index
 
 
 @pytest.mark.parametrize("name", ["s #1?%.db", "%3f", "a b&c=d"])

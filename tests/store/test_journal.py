@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_lstm.errors import StateCorrupt
+from stream_lstm.store import meta
 from stream_lstm.store.database import Database
 from stream_lstm.store.journal import TRIM_ENTRIES_MAX, WindowEntries
 from tests.store.entries import alter, entry, filled, numbers, opened, read_all
@@ -115,6 +116,11 @@ def test_a_long_journal_is_trimmed_in_parts(tmp_path: Path) -> None:
         ("UPDATE journal SET blob = zeroblob(99) WHERE number = 2", "journal entry 2 does not match"),
         ("UPDATE journal SET number = 9 WHERE number = 5", "journal entry 9 does not match"),
         ("DELETE FROM journal WHERE number = 3", "journal entry 3 is missing"),
+        ("DELETE FROM journal WHERE number < 3", "has entries 3 to 5, and recovery needs those from 1 on"),
+        ("UPDATE journal SET number = number - 2", "journal entry 3 does not match"),
+        ("UPDATE journal SET time = time + 1 WHERE number = 2", "entry 2 does not match its columns"),
+        ("UPDATE journal SET messages = 3 WHERE number = 4", "entry 4 does not match its columns"),
+        ("UPDATE journal SET messages = 0 WHERE number = 5", "entry 5 does not match its columns"),
     ],
 )
 def test_damage_to_an_entry_is_found(tmp_path: Path, statement: str, problem: str) -> None:
@@ -122,6 +128,38 @@ def test_damage_to_an_entry_is_found(tmp_path: Path, statement: str, problem: st
     alter(tmp_path / "s.db", statement)
     with pytest.raises(StateCorrupt, match=problem):
         read_all(tmp_path / "s.db")
+
+
+@pytest.mark.damaged
+def test_an_empty_journal_is_found_where_recovery_needs_entries(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "s.db")) as database:
+        database.trim(2)
+    alter(tmp_path / "s.db", "DELETE FROM journal")
+    with pytest.raises(StateCorrupt, match="has no entry, and recovery needs those from 3 on"):
+        opened(tmp_path / "s.db")
+
+
+def test_a_reader_opens_the_file_as_it_is_at_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trimmed between two reads, the journal seemed to lack the entries from the horizon on."""
+    with closing(opened(tmp_path / "s.db", window_messages=0)) as owner:
+        for number in range(1, 6):
+            owner.commit(entry(number))
+        read = meta.read
+
+        def slow(*arguments: Any) -> meta.Meta:
+            noted = read(*arguments)
+            if not owner.trim(4):
+                raise AssertionError("nothing was trimmed")
+            return noted
+
+        with monkeypatch.context() as patch:
+            patch.setattr("stream_lstm.store.meta.read", slow)
+            reader = Database.open_read_only(tmp_path / "s.db")
+        with closing(reader):
+            assert (reader.horizon, reader.last_entry) == (1, 5)
+            assert numbers(reader) == [5]
 
 
 @pytest.mark.damaged

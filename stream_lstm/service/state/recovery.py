@@ -26,6 +26,7 @@ from stream_lstm.service.state.registry import Registry
 from stream_lstm.store.checkpoint import Rows
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import STREAM_NUMBER_MAX, Entry
+from stream_lstm.store.faults import corrupt
 from stream_lstm.store.journal import WINDOW_MESSAGES
 
 SPARE_BATCHES = 4  # a batch's streams must be in memory before others can be evicted
@@ -110,9 +111,12 @@ def recover(
     replay.read(chunks)
     resend: list[tuple[int, list[Publication]]] = []
     for entry in database.entries(first - 1):
+        if (features := entry.batch.values.shape[1]) != len(model.spec.features):
+            raise corrupt(str(database.path), f"journal entry {entry.number} has {features} features")
         publications = replay.apply(entry)
         if entry.number > database.published_through:
             resend.append((entry.number, publications))
+    replay.require_memory(str(database.path))
     return RecoveredState(
         engine=engine,
         registry=replay.registry,
@@ -176,6 +180,16 @@ class _Replay:
         streams, places = np.concatenate(ids), np.concatenate(found)
         order = np.argsort(streams)
         self._streams, self._rows = streams[order], places[order]
+
+    def require_memory(self, path: str) -> None:
+        """Check that every stream has a record or events: its first event is in the entry that adds it.
+
+        Raises:
+            StateCorrupt: one has neither.
+        """
+        empty = self._streams[:-1][self.registry.applied[self._rows[:-1]] == 0]
+        if len(empty):
+            raise corrupt(path, f"the record of {self._keys[int(empty[0])]!r} is missing")
 
     def _rows_of(self, streams: NDArray[np.intp]) -> NDArray[np.intp]:
         """The row of each of these streams; the null row of one that was deleted since."""

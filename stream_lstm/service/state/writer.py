@@ -26,6 +26,7 @@ from stream_lstm.service.state.recovery import RecoveredState
 from stream_lstm.store.checkpoint import Rows, StoredRecord
 from stream_lstm.store.database import Database
 from stream_lstm.store.entry import Entry, encode
+from stream_lstm.store.faults import corrupt
 from stream_lstm.store.progress import Progress
 
 FULL_RETRY_SECONDS = 1.0  # space is freed by people and cron jobs, not within milliseconds
@@ -175,8 +176,16 @@ class StateWriter:
         return len(leaving)
 
     async def fetch(self, keys: Sequence[str]) -> Rows:
-        """The given streams that are on disk."""
-        return await self._run(self._database.rows_of, keys)
+        """The given streams that are on disk.
+
+        Raises:
+            StateCorrupt: one is damaged, or has no record: no stream leaves memory without.
+        """
+        rows = await self._run(self._database.rows_of, keys)
+        if not rows.entries.all():
+            missing = rows.keys[int(rows.entries.argmin())]
+            raise corrupt(str(self._database.path), f"the record of {missing!r} is missing")
+        return rows
 
     async def last_seen_before(self, before: float, limit: int) -> list[tuple[int, str]]:
         """Numbers and keys of streams on disk whose last event arrived before this, epoch seconds."""

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_lstm.service.state.recovery import committed_messages
+from stream_lstm.errors import StateCorrupt
+from stream_lstm.service.assembly import identity
+from stream_lstm.service.state.recovery import committed_messages, recover
 from stream_lstm.service.state.residency import NO_NUMBERS
 from stream_lstm.store import meta
-from tests.service.harness import PipelineHarness, reading, running_pipeline
+from stream_lstm.store.database import Database
+from tests.service.harness import MODEL, PipelineHarness, reading, running_pipeline
 from tests.service.scripted import SentMessage
-from tests.store.entries import entry, filled, opened
+from tests.store.entries import alter, entry, filled, opened
 
 
 @pytest.mark.parametrize("checkpointed", [0, 1, 2])
@@ -102,3 +105,35 @@ def test_the_messages_of_the_dedup_window_are_read_oldest_first(tmp_path: Path) 
 def test_a_new_state_file_has_no_messages(tmp_path: Path) -> None:
     with closing(opened(tmp_path / "s.db")) as database:
         assert committed_messages(database).shape == (0, 3)
+
+
+@pytest.mark.parametrize("streams_max", [100, 1])
+async def test_a_stream_whose_record_is_missing_is_not_taken_for_a_new_one(
+    tmp_path: Path, streams_max: int
+) -> None:
+    async with running_pipeline(tmp_path / "s.db") as first:
+        first.link.feed(reading("a", 1.0, 0), reading("b", 7.0, 0))
+        await first.link.until_delivered(1)
+        await first.state_writer.checkpoint(first.link.confirm)
+        first.link.feed(reading("b", 8.0, 1))
+        await first.link.until_delivered(2)
+    alter(tmp_path / "s.db", "DELETE FROM checkpoint WHERE id = 1")
+    if streams_max > 1:
+        with (
+            closing(Database.open(tmp_path / "s.db", identity(MODEL))) as database,
+            pytest.raises(StateCorrupt, match="the record of 'a:v' is missing; restore a snapshot"),
+        ):
+            recover(database, MODEL, first.builder, streams_max=100, now=0.0)
+        return
+    async with running_pipeline(tmp_path / "s.db", limits={"streams_max": streams_max}) as second:
+        with pytest.raises(StateCorrupt, match="the record of 'a:v' is missing; restore a snapshot"):
+            await second.state_writer.fetch(["a:v"])
+
+
+async def test_an_entry_of_another_width_is_rejected(tmp_path: Path) -> None:
+    async with running_pipeline(tmp_path / "s.db") as running:
+        builder = running.builder
+    with closing(Database.open(tmp_path / "s.db", identity(MODEL))) as database:
+        database.commit(entry(1, features=2))
+        with pytest.raises(StateCorrupt, match="journal entry 1 has 2 features"):
+            recover(database, MODEL, builder, streams_max=100, now=0.0)
