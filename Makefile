@@ -42,7 +42,7 @@ chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make 
 	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
 
 COUNT ?= 1000000
-fuzz: $(VENV)/.test ## feed random and mutated packets and payloads: make fuzz COUNT=1000000
+fuzz: $(VENV)/.test ## feed mutated packets and payloads, flip the bits of state files: make fuzz COUNT=1000000
 	@echo "panic messages of mqtt5 go to $(VENV)/fuzz.log"
 	$(BIN)/python -m tests.fuzz --count $(COUNT) $(ARGS) 2>$(VENV)/fuzz.log || { tail -n 30 $(VENV)/fuzz.log; exit 1; }
 

@@ -143,7 +143,13 @@ def test_a_test_file_fits_in_one_head(path: Path) -> None:
 # Tests of what no single module does.
 ACROSS = {
     *("test_browsers", "test_deploy", "test_docs", "test_grafana", "test_house", "test_pinned"),
-    *("service/test_contract", "service/test_disk", "service/test_exactly_once", "service/test_examples"),
+    *(
+        "service/test_contract",
+        "service/test_disk",
+        "service/test_disk_faults",
+        "service/test_exactly_once",
+        "service/test_examples",
+    ),
     *(
         "service/test_access_rules",
         "service/test_subscriptions",

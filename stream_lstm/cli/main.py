@@ -22,6 +22,7 @@ from stream_lstm.cli.options import (
     reports_errors,
     require_extra,
 )
+from stream_lstm.errors import SettingsError, StreamLstmError
 from stream_lstm.json_output import in_json
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -58,7 +59,14 @@ def run(config: Path | None) -> None:
 
     settings = load(config)
     log.configure(settings.log.level, settings.log.format)
-    asyncio.run(serve(settings))
+    try:
+        asyncio.run(serve(settings))
+    except SettingsError:
+        raise
+    except StreamLstmError as error:
+        click.echo(f"error: {error}", err=True)
+        end(1)  # the interpreter would wait for a call that the disk does not answer
+        sys.exit(1)
     end()
 
 

@@ -133,10 +133,10 @@ class Service:
     async def _serve(self, runtime: Runtime, port: int) -> None:
         """Run the pipeline, and show it."""
         try:
-            await runtime.prepare()
             self._status = runtime
             if self._startup.stop_requested:
                 runtime.stop()
+            await runtime.prepare()
             if self._routes:
                 self._routes.open(self._context(runtime))
             gc.collect()
@@ -186,8 +186,8 @@ def end_at_once(number: int, _: FrameType | None = None) -> None:
     os._exit(128 + number)
 
 
-def end() -> None:
-    """End this process, and what a stop has left behind in a thread (`Startup`)."""
+def end(code: int = 0) -> None:
+    """End this process, and what a stop has left behind in a thread: a step of `Startup`, or a disk call."""
     if threading.active_count() > 1:
         logging.shutdown()
-        os._exit(0)
+        os._exit(code)

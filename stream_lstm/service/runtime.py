@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stream_lstm.core.codec.decoder import Decoder
-from stream_lstm.errors import DiskFull, StateError
+from stream_lstm.errors import DiskFull, StateLocked
 from stream_lstm.service.assembly import client_options
 from stream_lstm.service.log import logger
 from stream_lstm.service.metrics.counters import Counters
@@ -45,6 +45,9 @@ UNKNOWN_SESSION = (
     "before are not in memory; check state.path, that the file was not lost, and that no other service uses "
     "this mqtt.client_id"
 )
+# To close the state file, which copies the log into it. Without that the next start reads the log, so nothing
+# is lost. With `shutdown_seconds_max`, 10 by default, a stop stays below the 30 s of systemd and compose.
+CLOSE_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,12 @@ class Runtime:
             StateError: the disk failed.
         """
         if self._subscriptions.added:
-            await self._note_filters(self._subscriptions.all_filters)
+            noting = asyncio.create_task(self._note_filters(self._subscriptions.all_filters))
+            stop = asyncio.create_task(self.stop_requested.wait())
+            await asyncio.wait({noting, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if noting.done():
+                noting.result()
 
     async def run(self) -> None:
         """Run until `stop`.
@@ -193,9 +201,13 @@ class Runtime:
 
     async def close(self) -> None:
         """Close the state file; a state left cleanly expects nothing again from the broker."""
-        if self._noting:
-            await asyncio.gather(*self._noting)
-        await self.state_writer.close(cleanly=self._cleanly)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await asyncio.gather(*self._noting, return_exceptions=True)
+                await self.state_writer.close(cleanly=self._cleanly)
+        except TimeoutError:
+            self._cleanly = False
+            logger.warning("disk does not answer: the state file is left as by a kill, which loses nothing")
         logger.info("stopped", extra={"about": {"cleanly": self._cleanly}})
 
     async def _run_pipeline(self) -> None:
@@ -240,7 +252,8 @@ class Runtime:
                     async with asyncio.timeout(min(most, CONFIRM_SECONDS_MAX)):
                         self._cleanly = await client.settle()
         except TimeoutError:
-            logger.warning("broker did not confirm in time: the next start expects and publishes the rest")
+            reason = self.state_writer.obstacle or "broker did not confirm in time"
+            logger.warning("%s: the next start expects and publishes the rest", reason)
         except DiskFull as error:
             logger.error("disk full: unacknowledged messages stay at the broker: %s", error)
         await client.stop()
@@ -278,7 +291,7 @@ class Runtime:
         """Note the topic filters of the session, so that a later start can unsubscribe from the rest."""
         try:
             await self.state_writer.note_filters(filters)
-        except StateError as error:
+        except (DiskFull, StateLocked) as error:
             logger.warning("topic filters not noted; removed ones stay subscribed: %s", error)
 
     def obstacles(self) -> list[str]:

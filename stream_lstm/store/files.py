@@ -5,10 +5,12 @@ Nothing here reads or writes a row of the tables but for `meta` of a new file.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +126,9 @@ def connect_owner(
         raise corrupt(str(path), "is too short for a database")
     connection = connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS_MAX)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":  # the disk failed; SQLite says so in no other way
+            raise OSError(errno.EIO, f"the write-ahead log cannot be used, but {mode!r}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint_wal` does it, so no commit waits
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
@@ -192,7 +196,7 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
             "open", str(path), problem, "use the release that wrote it, or another state.path"
         )
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
-    if sorted(sql for (sql,) in tables) != sorted(TABLES):  # VACUUM changes their order
+    if Counter(sql for (sql,) in tables) != Counter(TABLES):  # VACUUM changes their order
         raise corrupt(str(path), f"its tables are not those of format {FORMAT_VERSION}")
     # Not `quick_check`: it compares no index with its table, so a name that its index has lost would be taken
     # for a new stream's. Measured: 3.3 s more per million streams. It ends at the first error.

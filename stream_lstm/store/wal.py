@@ -1,9 +1,13 @@
-"""Write-ahead log: its size, its checkpoint, and a check that SQLite reads all of it.
+"""Write-ahead log: its size, its checkpoint, a check that SQLite reads all of it, and that the disk holds it.
 
 SQLite reads a log up to the first frame that does not verify, because a crash may have torn the last
 transaction there. So one flipped bit in the middle of a log would drop, without an error, all that was
 committed after it. But a crash tears only the last transaction, since a commit waits for the disk
 (`synchronous=FULL`). A commit that SQLite does not read, with more of the same log behind it, is damage.
+
+What SQLite reads may be in the kernel's memory alone: after a sync that failed, pages count as written and no
+later sync writes them (https://wiki.postgresql.org/wiki/Fsync_Errors). A commit after them would be lost with
+them in a power cut. So an owner writes the log again before it commits.
 
 Format: https://sqlite.org/fileformat2.html#the_write_ahead_log, https://sqlite.org/walformat.html
 """
@@ -21,6 +25,7 @@ from stream_lstm.errors import StateCorrupt
 from stream_lstm.store.faults import translated
 from stream_lstm.store.files import BUSY_SECONDS_MAX, connect_reader, uri_path
 
+COPY_BYTES = 1_048_576  # at once: bounds memory
 _FRAMES = struct.Struct("=16xL")  # mxFrame, in the index beside the log: how many frames are valid
 _HEADER = struct.Struct(">4L8s8s")  # magic, version, page size, sequence number; salts; checksum
 _FRAME = struct.Struct(">2L8sQ")  # page, pages after a commit (0: no commit); salts; checksum
@@ -71,13 +76,13 @@ def checkpoint_prevented(path: Path) -> Iterator[None]:
 
 
 def verify_wal(path: Path, *, synced: bool = True) -> None:
-    """Check that a log has its state file and is not damaged before its end; changes nothing.
+    """Check that a log has its state file and is not damaged before its end, and write it to the disk.
 
     Args:
         synced: commits waited for the disk; otherwise a power cut may have damaged any part.
 
     Raises:
-        StateCorrupt: the file is missing or empty, or commits follow the damage.
+        StateCorrupt: the file is missing or empty, or commits follow the damage; nothing has changed.
     """
     log, index = _log(path), Path(f"{path}-shm")
     if not log.exists() or log.stat().st_size <= _HEADER.size:
@@ -102,6 +107,19 @@ def verify_wal(path: Path, *, synced: bool = True) -> None:
             f"is damaged, and at least {unread} commits after the damage cannot be read",
             f"restore a snapshot, or move {log} away: events that only it holds are lost",
         )
+    _write_again(log, _HEADER.size + frames * (_FRAME.size + page_bytes))
+
+
+def _write_again(log: Path, size: int) -> None:
+    """Write the beginning of the log in its place, unchanged, and sync it; others may read it meanwhile."""
+    file = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        at = 0
+        while content := os.pread(file, min(COPY_BYTES, size - at), at):
+            at += os.pwrite(file, content, at)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _unread(log: Path, frames: int, page_bytes: int) -> int:

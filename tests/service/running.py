@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class Running:
         state: more lines of `[state]`.
         http: all lines of `[http]`.
         place: the folder of the state; default: `folder`.
+        program: arguments of Python that run the command line.
     """
 
     def __init__(
@@ -96,10 +97,12 @@ class Running:
         state: str = "checkpoint_seconds = 1.0",
         http: str = "port = 0",
         place: Path | None = None,
+        program: Sequence[str] = ("-m", "stream_lstm"),
     ) -> None:
         folder.mkdir(exist_ok=True, parents=True)
         self.folder = folder
         self.state = (place or folder) / "state.db"
+        self._program = program
         self._config = folder / "settings.toml"
         self._config.write_text(
             f'{settings}\n[state]\npath = "{self.state}"\n{state}\n[http]\n{http}\n[log]\nformat = "json"\n'
@@ -124,7 +127,7 @@ class Running:
         """Start it, and wait until HTTP listens."""
         self._log_from = len(self.log)
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "stream_lstm", "run", "--config", str(self._config)]
+            command = [sys.executable, *self._program, "run", "--config", str(self._config)]
             self._process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
         until(lambda: self._listening(), self)
 

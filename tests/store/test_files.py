@@ -123,6 +123,17 @@ def test_damage_that_integrity_check_reports_is_in_the_error(tmp_path: Path) -> 
         opened(tmp_path / "s.db", connect=lambda *a, **k: sqlite3.connect(*a, factory=Damaged, **k))
 
 
+def test_a_file_without_a_write_ahead_log_is_not_opened(tmp_path: Path) -> None:
+    """SQLite says in no other way that the disk failed in the change of modes."""
+
+    class Failing(sqlite3.Connection):
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            return super().execute(statement.replace("= WAL", "= DELETE"), *parameters)
+
+    with pytest.raises(DiskFailed, match="write-ahead log cannot be used, but 'delete'; check that the disk"):
+        opened(tmp_path / "s.db", connect=lambda *a, **k: sqlite3.connect(*a, factory=Failing, **k))
+
+
 def test_an_index_that_has_lost_a_name_is_found(tmp_path: Path) -> None:
     """By its index, a stream on disk is found again; `quick_check` does not compare the two."""
     filled(tmp_path / "s.db").close()

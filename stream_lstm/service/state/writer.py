@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.errors import DiskFull, StateError
+from stream_lstm.errors import DiskFailed, DiskFull, StateError
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings import StateSettings
@@ -71,6 +71,8 @@ class StateWriter:
         self._clock = clock
         self._wall_clock = wall_clock
         self._thread = DiskThread("state-writer")
+        # Not the event loop's executor: at its end the loop waits for that, however long the disk takes.
+        self._wal_thread = DiskThread("wal-checkpoint")
         self._closing = threading.Event()
         self._writing = asyncio.Lock()  # an older copy of a record must not follow a newer one
         self._throttle = Throttle(clock)
@@ -216,7 +218,7 @@ class StateWriter:
 
     async def _checkpoint_wal(self) -> None:
         """Checkpoint the WAL while commits go on, then its rest on the thread of the commits."""
-        await asyncio.to_thread(self._database.checkpoint_wal)
+        await self._wal_thread.submit(self._database.checkpoint_wal)
         await self._run(self._database.checkpoint_wal)
         self.state_bytes = self._database.size_bytes
         wal_bytes = self._database.wal_bytes
@@ -292,6 +294,9 @@ class StateWriter:
         self._call_started = self._clock()
         try:
             return call(*arguments)
+        except DiskFailed as error:
+            self.disk_error = error  # whoever asked for the call: no later commit may succeed
+            raise
         finally:
             self._call_started = None
 
@@ -302,9 +307,13 @@ class StateWriter:
             cleanly: everything was published and acknowledged, so the broker will send nothing again.
         """
         self._closing.set()
-        if cleanly:
-            await self._run(self._database.close_cleanly)
-        await self._run(self._database.close)
+        try:
+            if cleanly:
+                await self._run(self._database.close_cleanly)
+        finally:
+            await self._run(self._database.close)
+        await self._wal_thread.submit(int)  # `end` would block the loop until the disk has answered
+        self._wal_thread.end()
         self._thread.end()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
-from stream_lstm.errors import DiskFull
+from stream_lstm.errors import DiskFailed, DiskFull
 from stream_lstm.store.entry import Entry
-from tests.service.harness import reading, running_pipeline
+from tests.service.harness import PipelineHarness, reading, running_pipeline
+from tests.store.entries import entry
 
 
 async def test_a_full_disk_holds_the_batch_until_there_is_space(
@@ -31,6 +34,39 @@ async def test_a_full_disk_holds_the_batch_until_there_is_space(
         assert tries == [1, 1, 1, 1, 2]
         assert running.state_writer.disk_error is None
         assert [p["seq"] for p in running.predictions()] == [1, 2]
+
+
+async def test_after_a_failed_call_of_any_kind_nothing_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_pipeline(tmp_path / "s.db") as running:
+
+        def failing(*_: object) -> None:
+            raise DiskFailed("note", "s.db", "disk I/O error", "check that the disk is sound")
+
+        monkeypatch.setattr(running.database, "note_filters", failing)
+        with pytest.raises(DiskFailed):
+            await running.state_writer.note_filters(["a/#"])
+        assert running.state_writer.obstacle == str(running.state_writer.disk_error)
+        with pytest.raises(DiskFailed, match=r"note s\.db"):
+            await running.state_writer.commit(entry(1))
+        assert running.database.last_entry == 0
+
+
+async def test_closing_blocks_no_other_task_while_the_log_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = PipelineHarness(tmp_path / "s.db")
+    begun, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(running.database, "checkpoint_wal", lambda: (begun.set(), may_end.wait()))
+    copying = asyncio.create_task(running.state_writer.checkpoint(running.link.confirm))
+    await asyncio.to_thread(begun.wait)
+    copying.cancel()
+    closing = asyncio.create_task(running.state_writer.close(cleanly=False))
+    done, _ = await asyncio.wait({closing}, timeout=0.1)
+    assert not done
+    may_end.set()
+    await closing
 
 
 async def test_the_journal_is_trimmed_to_what_recovery_needs(tmp_path: Path) -> None:
