@@ -27,7 +27,7 @@ from mqtt5 import (
 from stream_lstm.errors import BrokerError, ConnectionDropped, ProtocolError
 from stream_lstm.service.broker import Message
 from stream_lstm.service.mqtt import packets, reason_codes, tls_errors
-from stream_lstm.service.mqtt.framing import Fault, Framing
+from stream_lstm.service.mqtt.framing import Fault, Framing, OlderProtocol
 
 # Above this, `writable` is False until a quarter is left. A trade-off: it bounds the memory for a slow broker
 # and exceeds asyncio's default of 64 KiB so that a large delivery does not stop the next one.
@@ -296,6 +296,9 @@ class Connection(asyncio.BufferedProtocol):
             self.ping()
 
     def _close_on_fault(self, fault: Fault) -> None:
+        if isinstance(fault, OlderProtocol) and not self._connack_received:
+            self.close(reason_codes.older_protocol(fault.return_code))  # it knows no DISCONNECT with a code
+            return
         name = fault.code.name.lower().replace("_", " ")
         hint = "" if self._connack_received else f"; {self._hint}"
         self.close(ProtocolError(f"the broker violated MQTT 5 ({name}): {fault}{hint}"), fault.code)

@@ -19,6 +19,8 @@ from stream_lstm.service.broker import Message
 READ_BYTES_MAX = 262_144  # one read of the socket: measured best from 128 KiB up
 HEADER_BYTES_MAX = 5  # type and flags, then a remaining length of 1 to 4 bytes
 PUBLISH = 3  # section 2.1.2
+# Header of MQTT 3.1.1's CONNACK, which has two more bytes; that of MQTT 5 has at least three (section 3.2).
+CONNACK_311 = b"\x20\x02"
 
 
 class Fault(ProtocolError):
@@ -31,6 +33,18 @@ class Fault(ProtocolError):
     def __init__(self, code: DisconnectReasonCode, problem: str) -> None:
         super().__init__(problem)
         self.code = code
+
+
+class OlderProtocol(Fault):
+    """CONNACK of MQTT 3.1.1.
+
+    Attributes:
+        return_code: see MQTT 3.1.1, section 3.2.2.3.
+    """
+
+    def __init__(self, return_code: int) -> None:
+        super().__init__(DisconnectReasonCode.MALFORMED_PACKET, f"CONNACK of MQTT 3.1.1, code {return_code}")
+        self.return_code = return_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,8 @@ class Framing:
                 self._wanted = self._incomplete(rest)
                 break
             except ValueError as error:
+                if bytes(rest[:2]) == CONNACK_311 and len(rest) > 3:
+                    raise OlderProtocol(int(rest[3])) from None
                 raise Fault(DisconnectReasonCode.MALFORMED_PACKET, str(error)) from None
             except BaseException as error:
                 packet, size = self._recover(rest, error)

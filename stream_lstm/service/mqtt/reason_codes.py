@@ -18,12 +18,24 @@ TEXT_CHARACTERS_MAX = (
 )
 RETAIN_NOT_SUPPORTED = int(ConnAckReasonCode.RETAIN_NOT_SUPPORTED)
 QOS_NOT_SUPPORTED = int(ConnAckReasonCode.QUALITY_NOT_SUPPORTED)
+UNSUPPORTED_PROTOCOL = int(ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION)
+
+USE_MQTT_5 = "use one that does (mosquitto from 1.6, EMQX, HiveMQ, VerneMQ)"
+# Return codes of MQTT 3.1.1 (its section 3.2.2.3).
+_RETURN_CODES = {
+    0: "connection accepted",
+    1: "unacceptable protocol version",
+    2: "identifier rejected",
+    3: "server unavailable",
+    4: "bad user name or password",
+    5: "not authorized",
+}
 
 # Advice where no retry helps until a setting, here or at the broker, changes.
 _LASTING = {
     0x81: "the broker cannot parse our packets: check that it speaks MQTT 5",
     0x82: "the broker does not accept our packets: check that it speaks MQTT 5",
-    0x84: "the broker does not speak MQTT 5: use one that does (mosquitto from 1.6, EMQX, HiveMQ, VerneMQ)",
+    0x84: f"the broker does not speak MQTT 5: {USE_MQTT_5}",
     0x85: "set mqtt.client_id to a name that the broker allows",
     0x86: "check mqtt.username and mqtt.password",
     0x87: "check mqtt.username, mqtt.password and the broker's access rules",
@@ -58,6 +70,15 @@ def connection_refused(packet: ConnAckPacket) -> BrokerRefused:
     """The error for a CONNACK with a failure code."""
     text = _described(packet.reason_code, packet.reason_str, packet.server_reference)
     return _error(f"the broker refused the connection: {text}", packet.reason_code)
+
+
+def older_protocol(return_code: int) -> BrokerRefused:
+    """The error for a CONNACK of MQTT 3.1.1."""
+    name = _RETURN_CODES.get(return_code, "unknown")
+    answer = f"it answered with MQTT 3.1.1's return code {return_code}, {name}"
+    return BrokerRefused(
+        f"the broker does not speak MQTT 5 ({answer}): {USE_MQTT_5}", code=UNSUPPORTED_PROTOCOL, lasting=True
+    )
 
 
 def subscription_refused(entry: Filter, code: SubAckReasonCode) -> BrokerRefused:

@@ -202,9 +202,13 @@ async def test_a_connection_closed_at_connect_hints_at_the_protocol() -> None:
         assert "check that the broker speaks MQTT 5" in client.seen.losses[0][0]
         peer = await broker.peer()
         await peer.expect(mqtt5.ConnectPacket)
-        peer.send(b"\x20\x02\x00\x01")  # MQTT 3.1.1: unacceptable protocol version
+        peer.send(b"\x20\x02\x00\x01")  # MQTT 3.1.1
+        peer.close()
         await until(lambda: len(client.seen.losses) == 2)
-        assert "check that the broker speaks MQTT 5" in client.seen.losses[1][0]
+        assert client.seen.losses[1][0] == (
+            "the broker does not speak MQTT 5 (it answered with MQTT 3.1.1's return code 1, unacceptable "
+            "protocol version): use one that does (mosquitto from 1.6, EMQX, HiveMQ, VerneMQ)"
+        )
 
 
 async def test_a_connack_that_does_not_come_times_out() -> None:
