@@ -1,6 +1,8 @@
 # Container image of stream_lstm. Build: docker build -t stream-lstm .
 # All packages are locked and checked by hash (requirements/*.txt).
-FROM python:3.13-slim-trixie AS build
+# docker/compose.pinned.yaml builds on the image of this digest.
+ARG PYTHON_IMAGE=python:3.13.15-slim-trixie
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements/run.txt requirements/replay.txt requirements/build.txt requirements/
@@ -19,7 +21,7 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
     && find /opt/stream-lstm -type d \( -name tests -o -name f2py -o -name _pyinstaller -o -path "*/_core/include" \) -prune -exec rm -rf {} + \
     && find /opt/stream-lstm -type f -regex ".*\.\(pyi\|pyx\|pxd\|c\|h\|a\|hash\)" -delete
 
-FROM python:3.13-slim-trixie
+FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="stream-lstm" \
       org.opencontainers.image.description="LSTM predictions for MQTT sensor streams, with exactly-once memory" \
       org.opencontainers.image.licenses="MIT"

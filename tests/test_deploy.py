@@ -62,6 +62,32 @@ def test_compose_drops_privileges_and_opens_ports_locally() -> None:
             assert port.startswith("127.0.0.1:")
 
 
+def images(path: str) -> dict[str, str]:
+    """Images that a compose file takes from a registry, by service; for `stream-lstm`, its base image."""
+    found = {}
+    for name, service in yaml.safe_load((ROOT / path).read_text())["services"].items():
+        if (
+            base := service.get("build")
+            and service["build"] != "."
+            and service["build"]["args"]["PYTHON_IMAGE"]
+        ):
+            found[name] = base
+        elif service.get("image", "stream-lstm") != "stream-lstm":
+            found[name] = service["image"]
+    return found
+
+
+def test_images_have_exact_versions_and_the_pinned_ones_a_digest() -> None:
+    (base,) = re.findall(r"(?m)^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text())
+    tagged = images("compose.yaml") | {"stream-lstm": base}
+    pinned = images("docker/compose.pinned.yaml")
+    assert pinned.keys() == tagged.keys()
+    for name, image in tagged.items():
+        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-slim-trixie)?", image)
+        assert re.fullmatch(re.escape(image) + r"@sha256:[0-9a-f]{64}", pinned[name])
+    assert f" {tagged['mosquitto']} " in (ROOT / "docker" / "make-secrets").read_text()
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_the_systemd_unit_is_valid(tmp_path: Path) -> None:
     text = (ROOT / "deploy" / "systemd" / "stream-lstm.service").read_text()
