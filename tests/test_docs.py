@@ -194,7 +194,8 @@ def test_the_documented_limits_of_the_api_match_the_code() -> None:
         f"{history.EVENTS_BYTES_MAX // 2**20} MB of events, "
         f"{history.KEYFRAMES_BYTES_MAX // 2**20} MB of records",
         f"There are {app.CONNECTIONS_BESIDE_VIEWERS} more connections",
-        f"after {server.IDLE_SECONDS_MAX:.0f} seconds without a complete request",
+        f"complete within {server.HEAD_SECONDS_MAX:.0f} seconds",
+        f"after {server.IDLE_SECONDS_MAX:.0f} seconds between two requests",
         f"or {server.STALL_SECONDS_MAX:.0f} in which the client reads nothing",
         f"headers have up to {server.HEADER_BYTES_MAX // 1024} kB",
         f"more than {live_feed.BUSY_MESSAGES} messages wait",

@@ -3,7 +3,7 @@
 If a token or a password is set, requests need it (RFC 6750, RFC 7617), except for health checks:
 orchestrators send none, and the answers say only that something is wrong. If none is set and the server
 listens on this machine only, requests must name an allowed host (`allowed_hosts`). The cost of connections is
-bounded: their number, and the time that one may send or read nothing.
+bounded (`connections`): their number, and the time that one may send or read nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -22,16 +23,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from stream_lstm.errors import SettingsError
 from stream_lstm.service.allowed_hosts import AllowedHosts
 from stream_lstm.service.http import WebRoutes
+from stream_lstm.service.http.connections import HEAD_SECONDS_MAX, HttpConnections
 from stream_lstm.service.log import Throttle, logger
 from stream_lstm.service.metrics import exporter
 
 SHUTDOWN_SECONDS_MAX = 1.0  # for requests under way; viewers are disconnected before
 HEADER_BYTES_MAX = 16_384  # request line or header: a stream's name of 4,096 bytes, each written as %xx
 CONNECTIONS_MAX = 128  # unless the caller sets another limit; each takes memory and a file descriptor
-IDLE_SECONDS_MAX = 75.0  # without a complete request; longer than the keep-alive of usual proxies
+IDLE_SECONDS_MAX = 75.0  # between two requests; longer than the keep-alive of usual proxies
 STALL_SECONDS_MAX = 20.0  # in which a client reads nothing; then the kernel closes the connection
-HANDSHAKE_SECONDS_MAX = 10.0  # of TLS: enough for a slow network; an unfinished one holds a place
 UNGUARDED = ("/healthz", "/readyz")
+# Connections that asyncio accepts before it reads from them: few, so that none is closed unread.
+ACCEPTED_AT_ONCE_MAX = 16
+# In the kernel's queue, see listen(2): without a place there, a client tries again after a second.
+QUEUE_CONNECTIONS_MAX = 4_096
+METRICS_SHARE = 0.25  # of the time, for the page of metrics: then many scrapes at once get the same page
 # The page loads its own files only, and no site may frame it (https://www.w3.org/TR/CSP3/).
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -61,7 +67,7 @@ class HttpServer:
         credentials: accepted values of the header `Authorization`; empty: no authentication.
         hosts: that requests may name; None: any.
         routes: the live page and its API; None: not served.
-        connections_max: at once; further ones are closed.
+        connections_max: at once; further ones take the place of those that have waited longest.
 
     Attributes:
         port: it listens on; 0 before `start`.
@@ -82,10 +88,12 @@ class HttpServer:
         self._obstacles = obstacles
         self._hosts = hosts
         self._routes = routes
-        self._connections_max = connections_max
+        self._connections = HttpConnections(self._protocol, most=connections_max)
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._throttle = Throttle(time.monotonic)
+        self._metrics_page = b""
+        self._metrics_until = 0.0  # it is up to date, on the monotonic clock
         self.port = 0
 
     async def start(self, host: str, port: int, *, context: ssl.SSLContext | None = None) -> None:
@@ -106,12 +114,14 @@ class HttpServer:
         if self._routes:
             app.router.add_routes(self._routes.routes())
         app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._note_streaming)
         runner = web.AppRunner(
             app,
             access_log=None,
             logger=SILENT,
             shutdown_timeout=SHUTDOWN_SECONDS_MAX,
             keepalive_timeout=IDLE_SECONDS_MAX,
+            lingering_time=HEAD_SECONDS_MAX,  # no request has a body; one that comes is read and ignored
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
         )
@@ -125,21 +135,20 @@ class HttpServer:
             raise SettingsError("http", f"cannot listen on {host}:{port}: {error.strerror}; {hint}") from None
 
     async def _listen(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        handshake = HANDSHAKE_SECONDS_MAX if context else None
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._protocol, host, port, ssl=context, ssl_handshake_timeout=handshake
-        )
+        accept = partial(self._connections.accept, context)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(accept, host, port, backlog=ACCEPTED_AT_ONCE_MAX)
         for listening in self._listener.sockets:
+            with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
+                same.listen(QUEUE_CONNECTIONS_MAX)  # for asyncio, `backlog` is both
             # Accepted connections inherit the option, see tcp(7).
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_SECONDS_MAX * 1e3))
         self.port = int(self._listener.sockets[0].getsockname()[1])
 
-    def _protocol(self) -> asyncio.Protocol:
-        """The protocol of an accepted connection."""
+    def _protocol(self) -> asyncio.Protocol | None:
+        """The HTTP protocol of a connection; None if the server is closed."""
         server = self._runner.server if self._runner else None
-        if server is None or len(server.connections) >= self._connections_max:
-            return _Close()
-        return server()
+        return server() if server else None
 
     async def close(self) -> None:
         """Disconnect viewers and stop listening; a closed server is left as it is."""
@@ -151,10 +160,25 @@ class HttpServer:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+        self._connections.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check host and credentials, and answer errors in JSON."""
+        """Count the connection as served, and answer errors in JSON."""
+        with self._connections.serving(request.transport):
+            try:
+                return self._rejection(request) or await handler(request)
+            except web.HTTPException as error:
+                return self._http_error(error)
+            except ConnectionError:
+                raise
+            except Exception:
+                if self._throttle.allow("request") is not None:
+                    logger.exception("HTTP request failed")
+                return web.json_response({"error": "internal error; see the log of the service"}, status=500)
+
+    def _rejection(self, request: web.Request) -> web.Response | None:
+        """The response to a request for another host, or without credentials."""
         if request.path not in UNGUARDED:
             if self._hosts and not self._hosts.allows(request.headers.get("Host")):
                 error = "this host name is not allowed; add it to http.names"
@@ -165,16 +189,11 @@ class HttpServer:
                 for challenge in CHALLENGES:  # a header each: browsers read only the first in a header
                     response.headers.add("WWW-Authenticate", challenge)
                 return response
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            return self._http_error(error)
-        except ConnectionError:
-            raise
-        except Exception:
-            if self._throttle.allow("request") is not None:
-                logger.exception("HTTP request failed")
-            return web.json_response({"error": "internal error; see the log of the service"}, status=500)
+        return None
+
+    async def _note_streaming(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if not isinstance(response, web.Response):  # the live feed, which goes on
+            self._connections.streaming(request.transport)
 
     def _authorized(self, request: web.Request) -> bool:
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")  # any case: RFC 9110, 11.1
@@ -190,7 +209,11 @@ class HttpServer:
         return web.json_response(body, status=error.status, headers=headers)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=exporter.page(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        begun = time.monotonic()
+        if begun >= self._metrics_until:
+            self._metrics_page = exporter.page(self._registry)
+            self._metrics_until = begun + (time.monotonic() - begun) / METRICS_SHARE
+        return web.Response(body=self._metrics_page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -199,13 +222,6 @@ class HttpServer:
         obstacles = self._obstacles()
         status = "ready" if not obstacles else "not ready"
         return web.json_response({"status": status, "obstacles": obstacles}, status=503 if obstacles else 200)
-
-
-class _Close(asyncio.Protocol):
-    """Closes its connection at once: there are too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 async def _add_headers(_: web.BaseRequest, response: web.StreamResponse) -> None:
