@@ -16,7 +16,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos fuzz cover lint bench quality example screenshots train lock clean
+.PHONY: help demo test test-train sim chaos attack fuzz cover lint bench quality example screenshots train lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make chaos KILLS=200 ARGS="--what service"
 	@tools/get-programs mosquitto
 	PATH="$(TEST_PATH)" $(BIN)/python -m tests.chaos --kills $(KILLS) $(ARGS)
+
+attack: $(VENV)/.test ## attack the delivery guarantees from outside: make attack KILLS=200 ARGS="--payload constant"
+	@tools/get-programs mosquitto
+	PATH="$(TEST_PATH)" $(BIN)/python -m tests.attack --kills $(KILLS) $(ARGS)
 
 COUNT ?= 1000000
 fuzz: $(VENV)/.test ## feed mutated packets and payloads, flip the bits of state files: make fuzz COUNT=1000000

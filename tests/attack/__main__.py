@@ -19,7 +19,7 @@ from tests.attack.scenario import BETWEEN, Report, Run, Scenario
 KINDS = ["service", "broker", "both", "twice", "stop", "cut"]
 COLUMNS = (
     *("scenario", "faults", "kills", "harms", "events", "missing", "unexp.", "doubled", "wrong", "early"),
-    *("memories", "dup.", "by sensor", "broker: lost", "saved", "pred.", "exit", "s"),
+    *("memories", "copies", "broker: lost", "saved", "doubled", "pred.", "exit", "s"),
 )
 DETAILS_MAX = 12
 
@@ -53,8 +53,8 @@ def row(report: Report) -> tuple[object, ...]:
     return (
         *(report.scenario.name, report.faults, report.kills, report.harms, report.events),
         *(verdict.missing, verdict.unexpected, verdict.doubled, verdict.wrong, report.early),
-        *(report.differing, report.copies, verdict.doubled_repeated),
-        *(verdict.broker_events, verdict.broker_saved, verdict.broker_predictions),
+        *(report.differing, report.copies),
+        *(verdict.broker_events, verdict.broker_saved, verdict.broker_doubled, verdict.broker_predictions),
         *(",".join(map(str, stops)), round(report.seconds)),
     )
 
@@ -79,8 +79,8 @@ def constant(report: Report) -> str:
     scenario = report.scenario
     about = f"{scenario.name}, {scenario.events_per_second:g}/s over {scenario.streams} streams"
     return (
-        f"{', '.join(filter(None, [about, scenario.more]))}: {report.faults} faults, {report.events:,} readings, "
-        f"{lost} lost, {doubled} doubled: {lost / faults:.2f} lost a fault, "
+        f"{', '.join(filter(None, [about, scenario.more]))}: {report.faults} faults, "
+        f"{report.events:,} readings, {lost} lost, {doubled} doubled: {lost / faults:.2f} lost a fault, "
         f"{lost / faults / scenario.streams:.4f} a fault and stream, at most {most} of one stream in all; "
         f"{clean} of {len(report.stops)} stops clean"
     )

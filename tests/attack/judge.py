@@ -1,8 +1,9 @@
 """The judge: compares what was published with what was predicted; pure.
 
 An event that the broker acknowledged to its sensor must have exactly one `seq`, in the order of publication,
-without a gap, and all copies of its prediction must be the same bytes. Not the service's fault, and counted
-apart: what a killed broker had acknowledged and then lost.
+without a gap, and all copies of its prediction must be the same bytes. Counted apart is what the service
+cannot help: what a killed broker had acknowledged and lost, and payloads without a time that such a broker
+delivered again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Evidence:
         confirmed: predictions that the broker is known to have read.
         acked: events that the service acknowledged.
         broker_killed: True if the broker was ever killed.
+        timed: True if payloads have a time.
     """
 
     published: Sequence[Reading]
@@ -40,18 +42,19 @@ class Evidence:
     confirmed: set[Key] = field(default_factory=set)
     acked: set[Reading] = field(default_factory=set)
     broker_killed: bool = False
+    timed: bool = True
 
 
 @dataclass
 class Verdict:
-    """Counts of a run; all but the broker's must be 0.
+    """Counts of a run; the first four must be 0.
 
     Attributes:
         missing: events without a prediction, or predictions that did not reach the broker.
         unexpected: predictions of values that nobody published.
-        doubled: events with more than one `seq` that were sent once.
-        doubled_repeated: events with more than one `seq` that the sensor sent again, as QoS 1 demands.
+        doubled: events with more than one `seq`.
         wrong: gaps in `seq`, events out of order, copies with other bytes.
+        broker_doubled: events with more than one `seq`, without a time, after a kill of the broker.
         broker_events: events that a killed broker lost: it had acknowledged and not saved them.
         broker_saved: events that a killed broker lost although its file holds them.
         broker_predictions: predictions that a killed broker had read and did not deliver.
@@ -61,8 +64,8 @@ class Verdict:
     missing: int = 0
     unexpected: int = 0
     doubled: int = 0
-    doubled_repeated: int = 0
     wrong: int = 0
+    broker_doubled: int = 0
     broker_events: int = 0
     broker_saved: int = 0
     broker_predictions: int = 0
@@ -123,8 +126,9 @@ def _judge_stream(
             verdict.details.append(f"{stream}: {value} was never published")
         elif count > 1:
             repeated = (stream, value) in evidence.repeated
-            verdict.doubled += not repeated
-            verdict.doubled_repeated += repeated
+            allowed = evidence.broker_killed and not evidence.timed
+            verdict.doubled += not allowed
+            verdict.broker_doubled += allowed
             places = [seq for seq, other in found if other == value]
             verdict.details.append(f"{stream}: event {value} has seq {places}; sent again: {repeated}")
     first = list(dict.fromkeys(order[value] for _, value in found if value in order))
