@@ -111,9 +111,15 @@ class Outbound:
         self._request_barrier()
 
     async def confirm(self, number: int) -> None:
-        """Wait until everything up to this number is confirmed."""
-        while self.window.confirmed < number:
-            await self._progress.wait()
+        """Wait until everything up to this number is confirmed.
+
+        An eviction waits here within a batch, so the inbox is not taken meanwhile: reading goes on.
+        """
+        if self.window.confirmed >= number:
+            return
+        with self._inbound.keep_reading(after_seconds=ANSWER_WAIT_SECONDS):
+            while self.window.confirmed < number:
+                await self._progress.wait()
 
     async def settle(self) -> bool:
         """Wait until the broker has read everything written so far, or the connection ends.

@@ -88,6 +88,26 @@ async def test_reading_continues_while_an_answer_is_awaited_and_qos_0_may_be_dro
             assert client.seen.losses == []
 
 
+async def test_reading_continues_while_a_confirmation_is_awaited() -> None:
+    """An eviction waits for it within a batch, and nothing takes the messages ahead of the PINGRESP."""
+    async with (
+        ScriptedServer() as broker,
+        running(options(broker, inbox_messages_max=5), connect=False) as client,
+    ):
+        peer = await welcome(broker)
+        await until(lambda: client.connected)
+        await client.deliver(1, [("p", b"x")], [])
+        peer.send(*[message(n) for n in range(1, 9)])
+        await peer.expect(PublishPacket)
+        assert type(await peer.packet()) is PingReqPacket
+        await until(lambda: client.stats.reading_paused)
+        peer.send(message(9), PingRespPacket())
+        await client.confirm(1)
+        assert client.stats.inbox_messages == 9
+        await client.receive(9)
+        assert not client.stats.reading_paused
+
+
 async def test_dropped_messages_of_qos_1_are_sent_again_after_a_reconnect() -> None:
     async with ScriptedServer() as broker:
         settings = options(broker, publish_qos=1, inbox_messages_max=10)
