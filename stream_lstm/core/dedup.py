@@ -3,7 +3,7 @@
 After a restart or a reconnect, a broker sends again the messages that it holds as unacknowledged; some of
 them were committed before. Neither the DUP flag nor the packet id tells which (some brokers change both), so
 a duplicate is recognised by content: the digests of its topic and its payload. The window opens with a new
-connection. It closes topic by topic with the first message that is not a duplicate, because brokers send
+connection. It closes topic by topic with the first message that was never committed, because brokers send
 again in order (MQTT 5.0, sections 4.4 and 4.6).
 
 Only a time in the payload distinguishes two equal measurements. A payload with a time is one event, however
@@ -35,12 +35,14 @@ class _Topic:
 
     Attributes:
         timed: contents of payloads with a time.
-        untimed: contents of payloads without one, in order.
+        untimed: contents of payloads without one that the broker may not know as acknowledged, in order.
+        known: contents of all payloads without one.
         position: in `untimed`, where the search for the next duplicate starts.
     """
 
     timed: set[int] = field(default_factory=set)
     untimed: list[int] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
     position: int = 0
 
 
@@ -78,18 +80,21 @@ class DedupWindow:
         """
         topics: dict[int, _Topic] = {}
         for topic, content, entry in self._committed:
+            found = topics.setdefault(topic, _Topic())
             if content & TIMED:
-                topics.setdefault(topic, _Topic()).timed.add(content & ~TIMED)
-            elif entry > acked_through:
-                topics.setdefault(topic, _Topic()).untimed.append(content)
-        self._open = topics
+                found.timed.add(content & ~TIMED)
+                continue
+            found.known.add(content)
+            if entry > acked_through:
+                found.untimed.append(content)
+        self._open = {topic: found for topic, found in topics.items() if found.timed or found.untimed}
 
     def close(self) -> None:
         """Close the window, on a new connection without a session: no message can come again."""
         self._open = {}
 
     def is_duplicate(self, topic: int, digest: int) -> bool:
-        """True if this message was committed before; if not, its topic's window closes."""
+        """True if this message is a duplicate; with one that was never committed, its topic's window closes."""
         found = self._open.get(topic)
         if found is None:
             return False
@@ -99,7 +104,11 @@ class DedupWindow:
         try:
             found.position = found.untimed.index(content, found.position) + 1
         except ValueError:
-            del self._open[topic]
+            if found.timed and content in found.known:
+                # A new message; or a broker that crashed has forgotten its acknowledgement, and others.
+                found.position = len(found.untimed)
+            else:
+                del self._open[topic]
             return False
         return True
 

@@ -82,6 +82,17 @@ def test_a_payload_with_a_time_is_a_duplicate_however_often_it_comes() -> None:
     assert not window.is_open
 
 
+def test_a_known_payload_without_a_time_does_not_close_the_window_of_timed_ones() -> None:
+    window = DedupWindow(
+        [seen(1, 10, 1), seen(1, 20, 2, timed=TIMED), seen(1, 30, 3), seen(1, 40, 4, timed=TIMED)]
+    )
+    window.open(2)  # a broker that crashed may have forgotten the first acknowledgement, or 10 is new
+    assert [window.is_duplicate(1, digest) for digest in (10, 20, 30, 40)] == [False, True, False, True]
+    window.validate()
+    assert not window.is_duplicate(1, 50)
+    assert not window.is_open
+
+
 def test_every_new_connection_opens_the_window_again() -> None:
     window = DedupWindow()
     window.remember(seen(1, digest, 5) for digest in (10, 20))
