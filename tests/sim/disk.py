@@ -91,7 +91,8 @@ class Disk:
         """Make the files as the next life finds them."""
         old, self.path = self.path, self._next()
         log = Path(f"{old}-wal")
-        shutil.copy(old, self.path)
+        if old.exists():
+            shutil.copy(old, self.path)
         if log.exists():
             content = log.read_bytes()
             if power_cut:

@@ -31,23 +31,30 @@ class SimLoop(asyncio.SelectorEventLoop):
     """Runs calls for an executor in the loop itself, later, and in order for each executor.
 
     Attributes:
-        crashed: set by the world; from then on no executor call runs.
+        crashed: set by the world; from then on no call runs in an executor.
+        network: opens connections; None: there is none.
     """
 
     def __init__(self, draw: random.Random) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
         self._draw = draw
-        self._free_at: dict[int, float] = {}
+        self._free_at: dict[Any, float] = {}
         self.crashed = False
+        self.network: Any = None
 
     def time(self) -> float:
         return self._jumping.now
 
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
+        return await self.network.connect(protocol_factory)
+
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        if self.crashed:
+            raise RuntimeError("the process has ended")
         done = self.create_future()
-        start = max(self._free_at.get(id(executor), 0.0), self.time()) + self._draw.expovariate(500.0)
-        self._free_at[id(executor)] = start
+        start = max(self._free_at.get(executor, 0.0), self.time()) + self._draw.expovariate(500.0)
+        self._free_at[executor] = start
         self.call_at(start, self._run, done, func, args)
         return done
 
