@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_lstm.errors import PayloadError
+from stream_lstm.errors import PayloadError, StateError
 from stream_lstm.service.metrics.counters import Counters
 from stream_lstm.service.settings import Limits
 from stream_lstm.service.state.recovery import RecoveredState
@@ -151,7 +151,11 @@ class Residency:
                 gone = self._leave_memory(expired, before)
                 if not gone:
                     return total
-                await self._state_writer.delete(gone)
+                try:
+                    await self._state_writer.delete(gone)
+                except StateError:
+                    self.on_disk += len(gone)  # they stay there
+                    raise
             total += len(gone)
             self._counters.forgotten_total += len(gone)
 

@@ -160,6 +160,22 @@ async def test_a_stream_with_an_event_since_the_checkpoint_does_not_expire(tmp_p
         assert running.predictions()[-1]["seq"] == 3
 
 
+async def test_streams_that_a_full_disk_does_not_forget_are_still_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_pipeline(tmp_path / "s.db") as running:
+        await play(running, [reading("a", 1.0, 0)], 1)
+        await running.state_writer.checkpoint(running.link.confirm)
+        with monkeypatch.context() as patched, pytest.raises(DiskFull):
+            full = DiskFull("forget", "s.db", "no space", "make space")
+            patched.setattr(running.database, "delete", lambda streams: (_ for _ in ()).throw(full))
+            await running.streams.expire(1e18)
+        assert running.streams.on_disk == 1
+        await play(running, [reading("a", 2.0, 1)], 1)
+        assert running.predictions()[-1]["seq"] == 2
+        assert running.counters.forgotten_total == 0
+
+
 async def test_eviction_waits_for_a_full_disk(
     tmp_path: Path, few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
