@@ -10,7 +10,7 @@ Only a time in the payload distinguishes two equal measurements. A payload with 
 often it comes while the window is open: a broker that crashed may have forgotten our acknowledgements, or a
 sensor may send again what its broker did not acknowledge. Payloads without a time may repeat legitimately (a
 room that stays at 21.5 °C). So of these only those messages can be duplicates that the broker may not know as
-acknowledged, each once and in order.
+acknowledged, each once and in order, and none on any topic once it knows them all.
 
 The window is bounded: a broker has no more unacknowledged messages per connection than there are packet ids.
 """
@@ -66,6 +66,7 @@ class DedupWindow:
     def __init__(self, committed: Iterable[Committed] = ()) -> None:
         self._committed: deque[Committed] = deque(committed, MESSAGES_MAX)
         self._open: dict[int, _Topic] = {}
+        self._untimed_through = 0  # last entry with a possible duplicate without a time; 0: there is none
 
     @property
     def is_open(self) -> bool:
@@ -79,6 +80,7 @@ class DedupWindow:
             acked_through: the broker knows the messages of entries up to this one as acknowledged.
         """
         topics: dict[int, _Topic] = {}
+        self._untimed_through = 0
         for topic, content, entry in self._committed:
             found = topics.setdefault(topic, _Topic())
             if content & TIMED:
@@ -87,7 +89,20 @@ class DedupWindow:
             found.known.add(content)
             if entry > acked_through:
                 found.untimed.append(content)
+                self._untimed_through = entry
         self._open = {topic: found for topic, found in topics.items() if found.timed or found.untimed}
+
+    def settle(self, acked_through: int) -> None:
+        """Close the window for payloads without a time, of all topics, once the broker knows all acknowledgements.
+
+        Args:
+            acked_through: the broker knows the messages of entries up to this one as acknowledged.
+        """
+        if self._untimed_through and acked_through >= self._untimed_through:
+            self._untimed_through = 0
+            self._open = {topic: found for topic, found in self._open.items() if found.timed}
+            for found in self._open.values():
+                found.position = len(found.untimed)
 
     def close(self) -> None:
         """Close the window, on a new connection without a session: no message can come again."""

@@ -93,6 +93,22 @@ def test_a_known_payload_without_a_time_does_not_close_the_window_of_timed_ones(
     assert not window.is_open
 
 
+def test_no_payload_without_a_time_is_a_duplicate_once_all_are_acknowledged() -> None:
+    """On a quiet topic, too, where no new message has closed the window."""
+    window = DedupWindow([seen(1, 10, 1), seen(2, 20, 2, timed=TIMED), seen(2, 30, 3)])
+    window.open(0)
+    window.settle(2)
+    assert window.is_duplicate(1, 10)
+    window.open(0)
+    window.settle(3)
+    window.validate()
+    assert not window.is_duplicate(1, 10)
+    assert not window.is_duplicate(2, 30)
+    assert window.is_duplicate(2, 20)
+    window.settle(4)
+    assert window.is_open
+
+
 def test_every_new_connection_opens_the_window_again() -> None:
     window = DedupWindow()
     window.remember(seen(1, digest, 5) for digest in (10, 20))

@@ -108,6 +108,7 @@ class Ingest:
             events_max: a message that would exceed this number of events, or reaches it, ends the batch.
         """
         out = Ingested()
+        self._dedup.settle(acked_through)
         for arrival in arrivals:
             if out.rest or len(out.events) >= events_max:
                 out.rest.append(arrival)
