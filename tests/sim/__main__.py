@@ -1,12 +1,13 @@
 """Run simulated worlds: `make sim SEEDS=10000`; one of them again: `python -m tests.sim --from 4711`.
 
-`--without` removes one of the pipeline's safeguards first, to prove that the simulator notices.
+A world is the pipeline with a simulated broker, clock and disk, or with `--whole` the service from its settings to
+its sockets, with a simulated network and MQTT server in addition. `python -m tests.mutants` proves that removed
+safeguards are noticed.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import multiprocessing
 import os
@@ -19,74 +20,42 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from stream_lstm.core.dedup import DedupWindow
-from stream_lstm.service.state.writer import StateWriter
-from stream_lstm.store.entry import Entry
+from tests.sim.process import ProcessWorld
 from tests.sim.world import FAST, World
 
 
-def without_recognition() -> None:
-    """No deduplication: every message counts as new."""
-    DedupWindow.is_duplicate = lambda self, topic, content: False  # type: ignore[method-assign]
-
-
-def without_waiting() -> None:
-    """Publish and acknowledge before the commit is durable."""
-    real = StateWriter.commit
-
-    def commit(self: StateWriter, entry: Entry) -> Any:
-        real(self, entry)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    StateWriter.commit = commit  # type: ignore[method-assign]
-
-
-def as_it_is() -> None:
-    """Keep everything."""
-
-
-# Without fsync: a setting, which the simulated disk honours.
-SAFEGUARDS: dict[str, Callable[[], None]] = {
-    "nothing": as_it_is,
-    "recognition": without_recognition,
-    "waiting": without_waiting,
-    "fsync": as_it_is,
-}
-
-
-def live(seed: int, *, place: Path, fsync: bool = True) -> tuple[int, str, Counter[str]]:
+def live(seed: int, *, place: Path, whole: bool) -> tuple[int, str, Counter[str]]:
     """Run one world; returns its seed, its problem or an empty text, and its faults."""
-    world = World(seed, place, fsync=fsync)
+    world = (ProcessWorld if whole else World)(seed, place)
     try:
         world.run()
     except Exception as error:
-        return seed, f"{type(error).__name__}: {error}", world.faults
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        return seed, f"{type(first).__name__}: {first}", world.faults
     return seed, "", world.faults
 
 
-def prepare(without: str) -> None:
+def prepare() -> None:
     """Initialise a worker process."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    SAFEGUARDS[without]()
 
 
 @contextmanager
-def side_by_side(without: str) -> Iterator[Callable[..., Iterable[tuple[int, str, Counter[str]]]]]:
+def side_by_side() -> Iterator[Callable[..., Iterable[tuple[int, str, Counter[str]]]]]:
     """A `map` over all cores, or in this process where there are no semaphores (a bare chroot)."""
     try:
-        pool = multiprocessing.Pool(initializer=prepare, initargs=(without,))
+        pool = multiprocessing.Pool(initializer=prepare)
     except OSError:
-        prepare(without)
+        prepare()
         yield map
     else:
         with pool:
-            yield partial(pool.imap_unordered, chunksize=8)
+            yield partial(pool.imap_unordered, chunksize=4)
 
 
 def leave(*_: object) -> None:
@@ -98,27 +67,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
     parser.add_argument("--from", type=int, default=0, dest="start", help="the first one (0)")
-    parser.add_argument(
-        "--without", choices=list(SAFEGUARDS), default="nothing", help="a safeguard to remove"
-    )
+    parser.add_argument("--whole", action="store_true", help="the whole process instead of the pipeline")
+    parser.add_argument("--first", action="store_true", help="end with the first failure")
     parser.add_argument("--place", default=FAST, help="parent of the temporary folder (default: memory)")
     options = parser.parse_args()
-    begun, faults, failed = time.monotonic(), Counter[str](), []
+    begun, faults, failed, count = time.monotonic(), Counter[str](), 0, 0
     seeds = range(options.start, options.start + options.seeds)
     # The worlds end before their folder is removed. After a SIGKILL the caller removes `--place`.
-    with TemporaryDirectory(prefix="sim-", dir=options.place) as place, side_by_side(options.without) as run:
+    with TemporaryDirectory(prefix="sim-", dir=options.place) as place, side_by_side() as run:
         signal.signal(signal.SIGTERM, leave)
-        world = partial(live, place=Path(place), fsync=options.without != "fsync")
-        for seed, problem, found in run(world, seeds):
+        for seed, problem, found in run(partial(live, place=Path(place), whole=options.whole), seeds):
             faults += found
+            count += 1
             if problem:
-                failed.append(seed)
+                failed += 1
                 print(f"seed {seed}: {problem}", flush=True)
-                if options.without != "nothing":
+                if options.first:
                     break
-    for kind, count in sorted(faults.items()):
-        print(f"{count:10,} × {kind}")
-    print(f"{options.seeds:,} seeds, {len(failed)} failed, {time.monotonic() - begun:.0f} s")
+    for kind, number in sorted(faults.items()):
+        print(f"{number:10,} × {kind}")
+    print(f"{count:,} seeds, {failed} failed, {time.monotonic() - begun:.0f} s")
     return 1 if failed else 0
 
 

@@ -16,7 +16,7 @@ from stream_lstm.service.broker import Arrival, Publication
 from tests.service.scripted import SentMessage
 
 IN_FLIGHT_MAX = 24
-ARRIVAL = 1_700_000_000.0  # of every message, so that a fold can know it
+ARRIVAL = 1_700_000_000.0  # of the first message, epoch seconds
 
 
 class SimBroker:
@@ -26,15 +26,27 @@ class SimBroker:
         draw: decides faults.
         faults: counts them by kind.
         messages: handed over in order.
+        choose: called with each message when it is handed over for the first time; may change it.
 
     Attributes:
+        clock: epoch seconds, for arrivals.
+        sent: messages handed over, each once, in order.
         published: publications, in the order in which they were read.
         read: publications, and the messages acknowledged among them, in order.
     """
 
-    def __init__(self, draw: random.Random, faults: Counter[str], messages: Sequence[SentMessage]) -> None:
+    def __init__(
+        self,
+        draw: random.Random,
+        faults: Counter[str],
+        messages: Sequence[SentMessage],
+        choose: Callable[[SentMessage], SentMessage] = lambda message: message,
+    ) -> None:
         self.draw = draw
         self.faults = faults
+        self.clock: Callable[[], float] = lambda: ARRIVAL
+        self.sent: list[SentMessage] = []
+        self._choose = choose
         self.waiting = deque(messages)  # not yet handed over for the first time
         self.queue: deque[tuple[SentMessage, bool]] = deque()  # and True if sent before
         self.in_flight: dict[int, SentMessage] = {}
@@ -57,7 +69,9 @@ class SimBroker:
     def hand_over(self, most: int) -> list[SentMessage]:
         """Messages that the client gets in one read."""
         for _ in range(min(most, len(self.waiting))):
-            self.queue.append((self.waiting.popleft(), False))
+            message = self._choose(self.waiting.popleft())
+            self.sent.append(message)
+            self.queue.append((message, False))
         out = []
         while self.queue and len(out) < most and len(self.in_flight) < IN_FLIGHT_MAX:
             message, again = self.queue.popleft()
@@ -93,6 +107,7 @@ class SimBrokerClient:
 
     Attributes:
         alive: False stops late confirmations of an earlier life.
+        settled: called after each confirmation.
         held: a list collects confirmations instead of applying them; None: they apply after a random delay.
     """
 
@@ -108,6 +123,7 @@ class SimBrokerClient:
         self.confirmed, self.acked_through = resume, acked_through
         self.connected_since = ARRIVAL
         self.alive = True
+        self.settled: Callable[[], None] = lambda: None
         self.held: list[Callable[[], None]] | None = None
         self.connect()
 
@@ -150,7 +166,7 @@ class SimBrokerClient:
         """Read at most this many messages."""
         messages = self._broker.hand_over(most)
         if messages:
-            self._inbox.append(Arrival(self._number, messages, ARRIVAL))
+            self._inbox.append(Arrival(self._number, messages, self._broker.clock()))
             self._wake()
 
     async def receive(self, messages_max: int, least: Callable[[], int]) -> list[Arrival]:
@@ -206,6 +222,7 @@ class SimBrokerClient:
                 self.acked_through = max(self.acked_through, acked_through)
                 while self._unconfirmed and self._unconfirmed[0][0] <= number:
                     self._unconfirmed.popleft()
+                self.settled()
                 self._wake()
 
         delay_seconds = self._draw.expovariate(200.0)

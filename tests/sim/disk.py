@@ -1,4 +1,10 @@
-"""A simulated disk: death at any statement, full disk, power cuts that keep only what was synced."""
+"""A simulated disk: death at any statement, full disk, power cuts that keep only what was synced.
+
+What is synced follows from each connection's own `PRAGMA synchronous`, as SQLite documents it for the write-ahead
+log (https://sqlite.org/pragma.html#pragma_synchronous): FULL and EXTRA sync it at each commit, NORMAL only at a
+checkpoint of the log, OFF never. (The state file itself is written by checkpoints alone, which sync the log first:
+it is taken to survive. With OFF in the connection that makes them it would not.)
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,10 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+
+NORMAL, FULL = 1, 2  # of `PRAGMA synchronous`
+CHECKPOINT = "wal_checkpoint"
 
 
 class Died(KeyboardInterrupt):
@@ -30,8 +40,7 @@ class Disk:
         self._synced = (0, b"")  # how much of the log is on the disk for certain, and the log's head then
         self.dies_in = -1  # statements until the end; -1: not by the disk
         self.full_share = 0.0
-        self.syncs = True
-        self._torn: bytes | None = None
+        self._lock = b""  # content of the lock file when this life began
 
     def _next(self) -> Path:
         self._lives += 1
@@ -44,15 +53,17 @@ class Disk:
         return Path(f"{self.path}-wal")
 
     def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        """For `Database.open`."""
+        """In place of `sqlite3.connect`; a connection by URI only reads."""
         disk = self
+        if options.get("uri"):
+            return sqlite3.connect(*arguments, **options)
 
         class Connection(sqlite3.Connection):
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-                commits = _commits(self, statement)
+                least = FULL if _commits(self, statement) else NORMAL if CHECKPOINT in statement else None
                 disk.before(self, statement, *parameters)
                 cursor = super().execute(statement, *parameters)
-                if commits and disk.syncs:
+                if least and super().execute("PRAGMA synchronous").fetchone()[0] >= least:
                     disk.note_sync()
                 return cursor
 
@@ -99,8 +110,17 @@ class Disk:
                 self._faults["power cut"] += 1
                 content = self._torn_tail(content)
             Path(f"{self.path}-wal").write_bytes(content)
+        self._copy_lock(Path(f"{old}.lock"), power_cut=power_cut)
         shutil.rmtree(old.parent, ignore_errors=True)
         self.note_sync()
+
+    def _copy_lock(self, old: Path, *, power_cut: bool) -> None:
+        """Keep the lock file, whose content is never synced, as it is now or as an earlier life left it."""
+        content = old.read_bytes() if old.exists() else b""
+        if power_cut and self._draw.random() < 0.5:
+            content = self._lock
+        self._lock = content
+        Path(f"{self.path}.lock").write_bytes(content)
 
     def _torn_tail(self, content: bytes) -> bytes:
         """Keep what was not synced in part, as garbage, or not at all."""

@@ -174,7 +174,6 @@ class ProcessWorld:
     def _simulated(self, loop: SimLoop) -> Iterator[None]:
         """Give the service's parts the simulated clock, disk and chance."""
         clock = SimpleNamespace(monotonic=loop.time, time=lambda: self._started + loop.time())
-        tokens = iter(range(1_000_000))
         with ExitStack() as patches:
             for place, name, value in (
                 (app, "load_model", lambda path: MODEL),
@@ -188,7 +187,6 @@ class ProcessWorld:
                 (writer, "DiskThread", SimDiskThread),
                 (writer, "FULL_RETRY_SECONDS", 0.0),
                 (client, "time", clock),
-                (client, "secrets", SimpleNamespace(token_hex=lambda count: f"{next(tokens):08x}")),
                 (client, "Random", lambda: random.Random(self.draw.random())),
             ):
                 patches.enter_context(patch.object(place, name, value))

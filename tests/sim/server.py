@@ -17,6 +17,7 @@ from mqtt5 import PublishPacket, QoS
 
 from stream_lstm.service.broker import Publication
 from stream_lstm.service.mqtt.framing import frame_bytes
+from tests.sim.judge import Wrong
 from tests.sim.network import Wire
 
 EVENTS = "s/"  # what the topics of events begin with
@@ -66,6 +67,7 @@ class Server:
         self.receive_maximum = receive_maximum
         self.up = True
         self.session = False
+        self.client_id = ""
         self.subscriptions: dict[str, int] = {}
         self.retained: dict[str, PublishPacket] = {}
         self.queue: deque[Sent] = deque()
@@ -217,6 +219,9 @@ class Peer:
 
     def _connect(self, packet: Any) -> None:
         server = self._server
+        if server.session and packet.client_id != server.client_id:
+            raise Wrong(f"the service has become {packet.client_id}, and left its session")
+        server.client_id = packet.client_id
         if server.peer:
             older = server.peer
             older.send(mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER))
