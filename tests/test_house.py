@@ -143,7 +143,6 @@ def test_a_test_file_fits_in_one_head(path: Path) -> None:
 # Tests of what no single module does.
 ACROSS = {
     *("test_browsers", "test_deploy", "test_docs", "test_grafana", "test_house", "test_pinned"),
-<<<<<<< HEAD
     *(
         "service/test_contract",
         "service/test_disk",
@@ -158,12 +157,7 @@ ACROSS = {
         "service/test_operations",
     ),
     *("service/test_prometheus", "service/test_tls"),
-    *("service/http/test_http_process", "sim/test_sim", "train/test_training"),
-=======
-    *("service/test_contract", "service/test_disk", "service/test_exactly_once", "service/test_examples"),
-    *("service/test_hostile", "service/test_operations", "service/test_prometheus", "service/test_tls"),
     *("service/http/test_http_process", "attack/test_attack", "sim/test_sim", "train/test_training"),
->>>>>>> 24e997f (test: the judge of the attack notices each fault)
 }
 
 

@@ -4,7 +4,8 @@ After a restart or a reconnect, a broker sends again the messages that it holds 
 them were committed before. Neither the DUP flag nor the packet id tells which (some brokers change both), so
 a duplicate is recognised by content: the digests of its topic and its payload. The window opens with a new
 connection. It closes topic by topic with the first message that was never committed, because brokers send
-again in order (MQTT 5.0, sections 4.4 and 4.6).
+again in order (MQTT 5.0, sections 4.4 and 4.6). Payloads with a time, also new ones, are recognised for
+`TIMED_MORE` new messages more: a sensor, too, sends again what its broker did not answer.
 
 Only a time in the payload distinguishes two equal measurements. A payload with a time is one event, however
 often it comes while the window is open: a broker that crashed may have forgotten our acknowledgements, or a
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 MESSAGES_MAX = 65_536  # packet ids are 16 bits (MQTT 5.0, section 2.2.1)
+TIMED_MORE = 20  # messages; as many as most clients have unanswered at a time
 TIMED = 1  # lowest bit of a content digest: the payload has a time
 
 # A message: digest of its topic, of its content (see `content`), number of its journal entry.
@@ -38,12 +40,14 @@ class _Topic:
         untimed: contents of payloads without one that the broker may not know as acknowledged, in order.
         known: contents of all payloads without one.
         position: in `untimed`, where the search for the next duplicate starts.
+        left: new messages until the topic closes.
     """
 
     timed: set[int] = field(default_factory=set)
     untimed: list[int] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
     position: int = 0
+    left: int = TIMED_MORE
 
 
 def content(digest: int, *, timed: bool) -> int:
@@ -93,7 +97,9 @@ class DedupWindow:
         self._open = {topic: found for topic, found in topics.items() if found.timed or found.untimed}
 
     def settle(self, acked_through: int) -> None:
-        """Close the window for payloads without a time, of all topics, once the broker knows all acknowledgements.
+        """Close the window for payloads without a time once the broker knows all acknowledgements.
+
+        A broker sends again when a client reconnects and at no other time (section 4.4), before what is new.
 
         Args:
             acked_through: the broker knows the messages of entries up to this one as acknowledged.
@@ -109,7 +115,7 @@ class DedupWindow:
         self._open = {}
 
     def is_duplicate(self, topic: int, digest: int) -> bool:
-        """True if this message is a duplicate; with one that was never committed, its topic's window closes."""
+        """True if this message is a duplicate; one that was never committed closes its topic's window."""
         found = self._open.get(topic)
         if found is None:
             return False
@@ -119,13 +125,18 @@ class DedupWindow:
         try:
             found.position = found.untimed.index(content, found.position) + 1
         except ValueError:
-            if found.timed and content in found.known:
-                # A new message; or a broker that crashed has forgotten its acknowledgement, and others.
-                found.position = len(found.untimed)
-            else:
+            found.position = len(found.untimed)
+            # Known: a new message; or a broker that crashed has forgotten its acknowledgement, and others.
+            found.left -= content not in found.known
+            if not found.timed or found.left < 0:
                 del self._open[topic]
             return False
         return True
+
+    def keep(self, topic: int, digest: int) -> None:
+        """Recognise a new message with a time, if it comes again while its topic is open."""
+        if found := self._open.get(topic):
+            found.timed.add(digest & ~TIMED)
 
     def is_timed(self, topic: int, digest: int) -> bool:
         """True if a duplicate has a time, which tells it from an equal reading."""

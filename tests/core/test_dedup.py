@@ -10,13 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_lstm.core.dedup import MESSAGES_MAX, Committed, DedupWindow, content, contents
+from stream_lstm.core.dedup import MESSAGES_MAX, TIMED_MORE, Committed, DedupWindow, content, contents
 
 TIMED, UNTIMED = True, False
 
 
 def seen(topic: int, digest: int, entry: int = 1, *, timed: bool = UNTIMED) -> Committed:
     return topic, content(digest, timed=timed), entry
+
+
+def close(window: DedupWindow, *topics: int) -> None:
+    """As many new messages as close the window of these topics."""
+    for topic in topics:
+        for n in range(TIMED_MORE + 1):
+            assert not window.is_duplicate(topic, -2 - 2 * n)
 
 
 def test_a_content_digest_has_a_bit_for_a_time() -> None:
@@ -47,8 +54,7 @@ def test_the_redelivered_last_messages_are_duplicates_and_the_next_ones_are_not(
     first = max(len(committed) - unacknowledged, 0)
     window.open(first - 1)
     assert all(window.is_duplicate(topic, digest) for topic, digest, _ in committed[first:])
-    for topic in range(3):
-        assert not window.is_duplicate(topic, -2)
+    close(window, *range(3))
     assert not any(window.is_duplicate(topic, digest) for topic, digest, _ in committed)
     assert not window.is_open
 
@@ -78,8 +84,23 @@ def test_a_payload_with_a_time_is_a_duplicate_however_often_it_comes() -> None:
     window.open(2)  # a broker that crashed may have forgotten it
     assert [window.is_duplicate(1, digest) for digest in (20, 10, 20, 11)] == [True, True, True, True]
     assert not window.is_duplicate(1, 40)
+    assert window.is_duplicate(1, 20)
+    close(window, 1)
     assert not window.is_duplicate(1, 20)
     assert not window.is_open
+
+
+def test_a_new_message_with_a_time_is_a_duplicate_when_its_sensor_sends_it_again() -> None:
+    window = DedupWindow([seen(1, 10, 1, timed=TIMED)])
+    window.open(1)
+    for digest in range(20, 20 + 2 * TIMED_MORE, 2):
+        assert not window.is_duplicate(1, digest)
+        window.keep(1, digest)
+    assert all(window.is_duplicate(1, digest) for digest in (10, *range(20, 20 + 2 * TIMED_MORE, 2)))
+    window.keep(2, 30)  # of a topic that is not open
+    assert not window.is_duplicate(2, 30)
+    close(window, 1)
+    assert not window.is_duplicate(1, 20)
 
 
 def test_a_known_payload_without_a_time_does_not_close_the_window_of_timed_ones() -> None:
@@ -89,7 +110,7 @@ def test_a_known_payload_without_a_time_does_not_close_the_window_of_timed_ones(
     window.open(2)  # a broker that crashed may have forgotten the first acknowledgement, or 10 is new
     assert [window.is_duplicate(1, digest) for digest in (10, 20, 30, 40)] == [False, True, False, True]
     window.validate()
-    assert not window.is_duplicate(1, 50)
+    close(window, 1)
     assert not window.is_open
 
 

@@ -211,6 +211,8 @@ class Ingest:
             timed = before < len(events.marks) and events.marks[before] == EVENT
             out.topics.append(digests[0])
             out.contents.append(content(digests[1], timed=timed))
+            if timed:
+                self._dedup.keep(*digests)
         if len(events.keys) > before:
             if message.retain or (arrival.late and message.qos != 0):
                 events.mark_uncertain(before)

@@ -138,6 +138,16 @@ async def test_duplicates_are_dropped_after_a_reconnect_and_new_messages_are_not
         assert len(running.link.acknowledged) == 4
 
 
+async def test_what_a_sensor_sends_again_after_our_reconnect_is_one_event(tmp_path: Path) -> None:
+    """It did not get its broker's answer: the broker has the message twice, and both copies are new to us."""
+    async with running_pipeline(tmp_path / "s.db") as running:
+        running.link.feed(reading("a", 1.0, 0), connection=1)
+        running.link.feed(*[reading("a", float(n), n) for n in (2, 3, 2, 3, 4)], connection=2)
+        await running.link.until_delivered(2)
+        assert [p["value"] for p in running.predictions()] == [1.0, 2.0, 3.0, 4.0]
+        assert running.counters.duplicates_total == 2
+
+
 async def test_a_batch_of_duplicates_is_acknowledged_without_a_commit(tmp_path: Path) -> None:
     async with running_pipeline(tmp_path / "s.db") as running:
         running.link.feed(reading("a", 1.0, 0), connection=1)
