@@ -179,7 +179,7 @@ MUTANTS = (
         "settled by duplicates",
         "acknowledged duplicates prove that everything was sent again",
         SIM,
-        (Change(PIPELINE, "publications, count, arrivals, fresh=fresh)", "publications, count, arrivals, fresh=True)"),),
+        (Change(PIPELINE, "[], 0, arrivals, fresh=False)", "[], 0, arrivals, fresh=True)"),),
     ),
     Mutant(
         "window not settled",

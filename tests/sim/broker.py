@@ -102,6 +102,7 @@ class SimBrokerClient:
     Args:
         broker: to connect to.
         cut_share: probability that a write, and a write after a reconnect, is cut.
+        outages: probability that the next connection does not follow at once, and the rate at which it does.
         resume: number that an earlier life confirmed.
         acked_through: likewise.
 
@@ -111,8 +112,17 @@ class SimBrokerClient:
         held: a list collects confirmations instead of applying them; None: they apply after a random delay.
     """
 
-    def __init__(self, broker: SimBroker, *, cut_share: float, resume: int, acked_through: int) -> None:
+    def __init__(
+        self,
+        broker: SimBroker,
+        *,
+        cut_share: float,
+        resume: int,
+        acked_through: int,
+        outages: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         self._broker = broker
+        self._outages = outages
         self._draw = broker.draw
         self._cut_share = cut_share
         self._inbox: deque[Arrival] = deque()
@@ -150,16 +160,34 @@ class SimBrokerClient:
             self._confirm_later(self._unconfirmed[-1][0])
 
     def disconnect(self) -> None:
-        """End the connection; the simulator's own cuts reconnect at once instead."""
+        """End the connection."""
         self.connected_since = math.nan
+
+    def _cut_off(self) -> None:
+        """End the connection, and begin another, at once or later."""
+        share, rate = self._outages
+        if self._draw.random() >= share:
+            self.connect()
+            return
+        self._broker.faults["outage"] += 1
+        self.disconnect()
+        self._number += 1  # nothing of the old one counts any more
+        asyncio.get_running_loop().call_later(self._draw.expovariate(rate), self._reconnect)
+
+    def _reconnect(self) -> None:
+        if self.alive:
+            self.connect()
 
     async def pump(self) -> None:
         """Read messages at random times."""
         while True:
             await asyncio.sleep(self._draw.expovariate(100.0))
+            if math.isnan(self.connected_since):
+                continue
             if self._draw.random() < self._cut_share / 4:
                 self._broker.faults["cut while idle"] += 1
-                self.connect()
+                self._cut_off()
+                continue
             self.read(self._draw.randint(1, 12))
 
     def read(self, most: int) -> None:
@@ -208,7 +236,7 @@ class SimBrokerClient:
             self._broker.acknowledge(packet_id)
         if cut:
             self._broker.faults["cut within a write"] += 1
-            self.connect()
+            self._cut_off()
         else:
             fresh = fresh and all(arrival.connection == self._number for arrival in arrivals)
             self._confirm_later(number, acked_through=number if fresh else 0)

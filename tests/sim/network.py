@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from stream_lstm.service.mqtt.framing import frame_bytes
+
+PUBACK, PUBREC = 4, 5  # MQTT 5.0, section 2.1.2
 STEP = 1e-9  # seconds between two pieces that would arrive at once: their order is kept
 
 
@@ -25,18 +29,19 @@ class Stream:
         self._due = 0.0
         self._held: deque[tuple[bytes, Callable[[], None] | None]] = deque()  # arrived, and not read yet
         self.under_way: deque[tuple[bytes, Callable[[], None] | None]] = deque()
-        self.paused = False
+        self.paused = self.cut = False
 
     def write(self, content: bytes, then: Callable[[], None] | None = None) -> None:
         """Send bytes, and call `then` when the last of them has been read."""
         draw, network = self._wire.network.draw, self._wire.network
-        if self._wire.cut or not content:
+        if self.cut or not content:
             return
         if network.fails(network.cut_share):
-            at = draw.randint(0, len(content))
+            at = draw.choice(_boundaries(content)) if draw.random() < 0.5 else draw.randint(0, len(content))
             network.faults["cut within a write"] += 1
             self._send(content[:at], then if at == len(content) else None)
-            self._wire.cut_off()
+            self.cut = True
+            self._wire.cut_off(one_way=True)
             return
         at = draw.randint(1, len(content)) if draw.random() < 0.2 else len(content)
         self._send(content[:at], None if at < len(content) else then)
@@ -65,7 +70,8 @@ class Stream:
                 then()
 
     def lose(self) -> None:
-        """Lose what is under way, or the end of it; the timers of the rest still stand."""
+        """Carry nothing more, and lose the end of what is under way; the timers of the rest still stand."""
+        self.cut = True
         content = b"".join(piece for piece, _ in self.under_way)
         keeps = self._wire.network.draw.randint(0, len(content))
         kept: deque[tuple[bytes, Callable[[], None] | None]] = deque()
@@ -86,8 +92,9 @@ class Wire(asyncio.Transport):
     """One connection; the client's end is the transport, the server's end is `peer`.
 
     Attributes:
-        cut: True if nothing more is carried.
+        cut: True if nothing more is carried, one way or both.
         closed: True if the client has closed its end, and reads no more.
+        acknowledged: packet ids of acknowledgements that the client has written and the server has not read.
         gone: True if the client's process has ended.
     """
 
@@ -97,6 +104,7 @@ class Wire(asyncio.Transport):
         self.protocol = protocol
         self.cut = self.gone = False
         self.closed = False
+        self.acknowledged: set[int] = set()
         self.peer = network.server.accept(self)
         self.to_server = Stream(self, self.peer.receive)
         self.to_client = Stream(self, self._read)
@@ -112,14 +120,20 @@ class Wire(asyncio.Transport):
     # Calls of the client, as of any transport.
 
     def write(self, data: Any) -> None:
-        if self.closed or self.cut:
+        if self.closed or self.to_server.cut:
             return
+        self._note_acknowledgements(bytes(data))
         self.to_server.write(bytes(data))
         draw = self.network.draw
         if self.network.fails(self.network.stall_share):
             self.network.faults["full write buffer"] += 1
             self.protocol.pause_writing()
             asyncio.get_running_loop().call_later(draw.expovariate(20.0), self._resume_writing)
+
+    def _note_acknowledgements(self, content: bytes) -> None:
+        for start in _boundaries(content)[:-1]:
+            if content[start] >> 4 in (PUBACK, PUBREC):
+                self.acknowledged.add(int.from_bytes(content[start + 2 : start + 4], "big"))
 
     def _resume_writing(self) -> None:
         if not (self.closed or self.gone):
@@ -149,14 +163,19 @@ class Wire(asyncio.Transport):
 
     # Faults.
 
-    def cut_off(self) -> None:
-        """Carry nothing more; each end notices later, or the client only by its keep-alive."""
+    def cut_off(self, *, one_way: bool = False) -> None:
+        """Carry nothing more; each end notices later, or the client only by its keep-alive.
+
+        Args:
+            one_way: True if the other way may stay open until then.
+        """
         if self.cut:
             return
         self.cut = True
         loop, draw = asyncio.get_running_loop(), self.network.draw
-        self.to_server.lose()
-        self.to_client.lose()
+        for stream in (self.to_server, self.to_client):
+            if not stream.cut and not (one_way and draw.random() < 0.5):
+                stream.lose()
         if draw.random() < 0.9:
             error = draw.choice([None, ConnectionResetError("reset by peer")])
             loop.call_later(self.network.notice_seconds(), self._end, error)
@@ -167,7 +186,7 @@ class Wire(asyncio.Transport):
     def end_by_server(self) -> None:
         """The server has closed its end."""
         if not self.cut:
-            self.cut = True
+            self.cut = self.to_server.cut = self.to_client.cut = True
             self.to_server.under_way.clear()
             asyncio.get_running_loop().call_at(self.to_client._due + STEP, self._end, None)
 
@@ -179,6 +198,14 @@ class Wire(asyncio.Transport):
     def _lose_client(self) -> None:
         if not self.gone:
             self.peer.lost()
+
+
+def _boundaries(content: bytes) -> list[int]:
+    """Where the packets of a write begin, and where the last one ends."""
+    found = [0]
+    while found[-1] < len(content):
+        found.append(found[-1] + frame_bytes(content[found[-1] : found[-1] + 5]))
+    return found
 
 
 class Network:
@@ -215,6 +242,7 @@ class Network:
         self.calm = False
         self._faults_left = faults_max
         self._wires: list[Wire] = []
+        self._last: Wire | None = None
 
     def fails(self, share: float) -> bool:
         """True with this probability, as long as there are faults left."""
@@ -222,6 +250,15 @@ class Network:
             return False
         self._faults_left -= 1
         return True
+
+    @contextmanager
+    def worse(self, cut_share: float) -> Iterator[None]:
+        """Cut with this probability at least, meanwhile."""
+        usual, self.cut_share = self.cut_share, max(self.cut_share, cut_share)
+        try:
+            yield
+        finally:
+            self.cut_share = usual
 
     def notice_seconds(self) -> float:
         """Time after which an end notices a cut: behind the bytes that still arrive."""
@@ -233,7 +270,7 @@ class Network:
         if not self.server.up:
             raise ConnectionRefusedError("connection refused")
         protocol = protocol_factory()
-        wire = Wire(self, protocol)
+        wire = self._last = Wire(self, protocol)
         self._wires = [other for other in self._wires if not other.cut] + [wire]
         protocol.connection_made(wire)
         return wire, protocol
@@ -244,13 +281,18 @@ class Network:
         for wire in self._wires:
             wire.cut_off()
 
-    def end_process(self, *, killed: bool) -> None:
-        """End the client's process: the kernel sends what was written, or the machine died and it does not."""
+    def end_process(self, *, killed: bool) -> set[int]:
+        """End the client's process: the kernel sends what was written, or the machine died and it does not.
+
+        Returns:
+            Packet ids of acknowledgements on the last connection that the server has not read.
+        """
         for wire in self._wires:
-            wire.cut = True
+            wire.cut = wire.to_server.cut = wire.to_client.cut = True
             if killed:
                 wire.to_server.lose()
             wire.to_server.flush()
             wire.peer.lost()
             wire.gone = True
         self._wires.clear()
+        return self._last.acknowledged if self._last else set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import shutil
 import tempfile
@@ -77,7 +78,8 @@ class ProcessWorld:
             latency_seconds=draw.choice([0.0005, 0.01]),
         )
         self.network.server = self.server
-        self._restart_share = draw.choice([0.0, 0.0, 0.3])
+        self._restart_share = draw.choice([0.0, 0.3])
+        self._stop_cut_share = draw.choice([0.0, 0.3])  # while the service stops
         self._messages = draw.randint(10, 100)
         self._rate = draw.choice([20.0, 200.0])
         self._devices = draw.randint(1, 6)
@@ -162,8 +164,7 @@ class ProcessWorld:
             loop.crashed = True
             self._started += loop.time() + 1.0
             self._bury(loop)
-        self.network.end_process(killed=False)
-        self._check_stop(done)
+        self._check_stop(done, self.network.end_process(killed=False))
         return done
 
     def _die(self) -> None:
@@ -218,9 +219,9 @@ class ProcessWorld:
         service = Service(settings, wall_clock=lambda: self._started + loop.time())
         running = asyncio.create_task(service.run())
         beside = [asyncio.create_task(self._publish_messages()), asyncio.create_task(self._disturb())]
-        stop_after = self.draw.expovariate(2.0) if stops else LIFE_SECONDS_MAX
+        self._stops_at = self.draw.expovariate(2.0) if stops else math.inf
         done = False
-        while not running.done() and loop.time() < stop_after:
+        while not running.done() and loop.time() < self._stops_at:
             done = len(self.sent) == self._messages and self.server.done
             if done:
                 break
@@ -229,12 +230,22 @@ class ProcessWorld:
                 raise Wrong("the service does not go on")
         if done:
             await self._calm_down(beside)
-        service.stop()
-        with suppress(DiskFull):  # the service ends, and is started again
+        else:
+            await self._until_busy()
+        with self.network.worse(0.0 if done else self._stop_cut_share), suppress(DiskFull):
+            service.stop()
             await running
         for task in beside:
             task.cancel()
         return done
+
+    async def _until_busy(self) -> None:
+        """Wait for a message that is not acknowledged yet, or not: a stop at an idle moment proves little."""
+        for _ in range(self.draw.choice([0, 500])):
+            if self.server.in_flight:
+                break
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(self.draw.expovariate(1.0 / (5.0 * self.network.latency_seconds)))
 
     async def _calm_down(self, beside: list[asyncio.Task[None]]) -> None:
         """End all faults, and wait until a last message has come through."""
@@ -279,20 +290,25 @@ class ProcessWorld:
             if self.network.fails(self.network.cut_share * 2):
                 self.network.cut_off()
             if self.network.fails(self._restart_share):
-                self.server.crash(forgets=self._payloads == "timed" and self.draw.random() < 0.5)
+                self.server.crash(forgets=self._payloads == "timed" and self.draw.random() < 0.8)
                 await asyncio.sleep(self.draw.expovariate(2.0))
                 self.server.up = True
             elif self.draw.random() < 0.5:
                 self.server.save()
+                continue
+            if self._stops_at < math.inf and self.draw.random() < 0.5:  # a stop amid the trouble
+                self._stops_at = asyncio.get_running_loop().time() + self.draw.expovariate(5.0)
 
-    def _check_stop(self, done: bool) -> None:
-        """Compare what the state file says of the stop with what the server will do."""
+    def _check_stop(self, done: bool, unread: set[int]) -> None:
+        """Compare what the state file says of the stop with what the server has read."""
         clean = False
         with suppress(StateError), closing(Database.open_read_only(self.disk.path)) as database:
             clean = database.closed_cleanly and database.last_entry > 0
         self.faults["clean stop" if clean else "stop that is not clean"] += 1
         if done and not clean and self.sent:
             raise Wrong("a stop without faults was not clean")
+        if clean and unread:
+            raise Wrong(f"a clean stop, and the server has not read {len(unread)} acknowledgements")
         if clean:
             self.server.unsure = {
                 (sent.topic, sent.payload) for sent in (*self.server.queue, *self.server.in_flight.values())

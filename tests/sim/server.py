@@ -260,10 +260,12 @@ class Peer:
         self._server.route(packet)
 
     def _puback(self, packet: Any) -> None:
+        self.wire.acknowledged.discard(packet.packet_id)
         self._note(self._server.acknowledge(packet.packet_id))
         self.send_messages()
 
     def _pubrec(self, packet: Any) -> None:
+        self.wire.acknowledged.discard(packet.packet_id)
         message = self._server.in_flight.get(packet.packet_id)
         if message and not message.released:
             message.released = True

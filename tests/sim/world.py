@@ -15,8 +15,9 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,16 +58,87 @@ from tests.sim.judge import MODEL, POISON, Wrong, judge, read_records
 from tests.sim.loop import SimDiskThread, SimLoop
 
 LIVES_MAX = 60
-LIFE_SECONDS_MAX = 600.0  # by the simulated clock; most take less than one
+LIFE_SECONDS_MAX = 120.0  # by the simulated clock; most take less than one
+DEVICES_BUSY_MAX = 9  # more are quiet
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # memory, where there is some to write to
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What kind of world it is.
+
+    Attributes:
+        payloads: "timed", with a time; "distinct", without one; or "repeated", without one and equal now and
+            then, as of a room that stays at 21.5.
+        repeated_payloads: number of different ones.
+        repeated_share: of the messages.
+        poison_share: of messages that are rejected.
+        devices: at most.
+        deaths: of the process, at most.
+        cut_share: probability that a write is cut.
+        outages: share of the cuts after which there is no connection for a while, and the rate of their ends.
+        full_share: probability that a statement finds the disk full.
+        forget_rate: how often all written streams are forgotten, a second.
+        checkpoint_rate: a second.
+        overlap_messages_min: `pipeline.OVERLAP_MESSAGES_MIN`.
+        window_messages: kept by trimming; the broker has at most 24 in flight.
+    """
+
+    payloads: str
+    repeated_payloads: int
+    repeated_share: float
+    poison_share: float
+    devices: int
+    streams_max: int
+    deaths: int
+    cut_share: float
+    outages: tuple[float, float]
+    full_share: float
+    forget_rate: float
+    checkpoint_rate: float
+    overlap_messages_min: int
+    window_messages: int
+
+    @classmethod
+    def drawn(cls, draw: random.Random) -> Plan:
+        """A plan, in half of the worlds with an emphasis on what is rare otherwise."""
+        plan = cls(
+            payloads=draw.choice(["timed", "distinct", "repeated"]),
+            repeated_payloads=draw.choice([1, 2]),
+            repeated_share=draw.choice([0.5, 0.9]),
+            poison_share=draw.choice([0.05, 0.05, 0.4]),
+            devices=draw.choice([1, 2, 5, 9, 30]),
+            streams_max=draw.choice([1, 2, 4, 50]),
+            deaths=draw.randint(0, 6),
+            cut_share=draw.choice([0.0, 0.05, 0.3]),
+            outages=(draw.choice([0.0, 0.3]), draw.choice([3.0, 30.0])),
+            full_share=draw.choice([0.0, 0.0, 0.02]),
+            forget_rate=draw.choice([0.0, 0.0, 2.0, 30.0]),
+            checkpoint_rate=draw.choice([0.3, 10.0, 60.0]),
+            overlap_messages_min=draw.choice([1, 256]),
+            window_messages=draw.choice([48, 65_536]),
+        )
+        emphasis = draw.choice([{}, {}, {}, QUIET_TOPICS, MOSTLY_REJECTED, STREAMS_COME_AND_GO])
+        return replace(plan, **emphasis)
+
+
+QUIET_TOPICS = {"payloads": "repeated", "repeated_payloads": 1, "repeated_share": 0.9, "devices": 30}
+MOSTLY_REJECTED = {"poison_share": 0.95, "cut_share": 0.3, "outages": (0.6, 3.0), "checkpoint_rate": 60.0, "deaths": 6}
+STREAMS_COME_AND_GO = {
+    "devices": 2,
+    "streams_max": 1,
+    "forget_rate": 30.0,
+    "checkpoint_rate": 0.3,
+    "poison_share": 0.05,
+    "deaths": 6,
+}
 
 
 class World:
     """Everything that one seed decides.
 
-    The payloads of a world are of one kind: with a time; without one, but distinct; or without one and
-    repeated, as of a room that stays at 21.5. One is repeated only where docs/guarantees.md promises that it
-    is not taken for a duplicate: once an entry on disk says that the broker has the last one's acknowledgement.
+    A payload is repeated only where docs/guarantees.md promises that it is not taken for a duplicate: once an
+    entry on disk says that the broker has the last one's acknowledgement.
 
     Args:
         place: a folder for its files, which are removed after `run`.
@@ -80,25 +152,17 @@ class World:
     def __init__(self, seed: int, place: Path) -> None:
         draw = self.draw = random.Random(seed)
         self.faults: Counter[str] = Counter()
-        self._payloads = draw.choice(["timed", "distinct", "repeated"])
-        self._poison_share = draw.choice([0.05, 0.4])
+        self.plan = Plan.drawn(draw)
         self.broker = SimBroker(draw, self.faults, self._messages(), self._choose)
         self._folder = Path(tempfile.mkdtemp(dir=place))
         self.disk = Disk(self._folder, draw, self.faults)
-        self._cut_share = draw.choice([0.0, 0.05, 0.3])
-        self._full_share = draw.choice([0.0, 0.0, 0.02])
-        self._forget_share = draw.choice([0.0, 0.0, 0.2])
-        self._checkpoint_rate = draw.choice([10.0, 60.0])
-        self._overlap_messages_min = draw.choice([1, 256])
-        self._window_messages = draw.choice([48, 65_536])  # the broker has at most 24 in flight
-        self._deaths = draw.randint(0, 6)
         self._started = ARRIVAL  # of this life
         self._committed: dict[tuple[int, int], float] = {}  # entry of each payload, infinite before its commit
         self._acked_through = 0  # as an entry on disk must say
         self._forgotten: Counter[str] = Counter()
         self.settings = Settings(
             subscribe=[{"topic": "s/{d}", "stream": "{d}", "fields": ["v"], "time": ["t"]}],
-            limits={"streams_max": draw.choice([1, 2, 4, 50])},
+            limits={"streams_max": self.plan.streams_max},
             state={
                 "checkpoint_rows_max": draw.choice([1, 3, 100]),
                 "commit_interval_seconds": draw.choice([0.0, 0.0, 0.002, 0.1]),
@@ -106,23 +170,30 @@ class World:
         )
 
     def _messages(self) -> list[SentMessage]:
-        devices = self.draw.randint(1, 9)
-        clock = "t" if self._payloads == "timed" else "n"  # an event time, or a counter that is not read as one
+        device = self._devices()
+        clock = "t" if self.plan.payloads == "timed" else "n"  # an event time, or a counter that is not read as one
         out = []
         for n in range(self.draw.randint(10, 120)):
-            device = f"d{min(int(self.draw.expovariate(0.5)), devices - 1)}"
-            if self.draw.random() < self._poison_share:
-                out.append(SentMessage(f"s/{device}", self.draw.choice(POISON) + b" " * n))
+            topic = f"s/d{device()}"
+            if self.draw.random() < self.plan.poison_share:
+                out.append(SentMessage(topic, self.draw.choice(POISON) + b" " * n))
             else:
                 event = {"v": round(self.draw.gauss(20.0, 5.0), 3), clock: 1_700_000_000 + n}
-                out.append(SentMessage(f"s/{device}", json.dumps(event).encode()))
+                out.append(SentMessage(topic, json.dumps(event).encode()))
         return out
+
+    def _devices(self) -> Callable[[], int]:
+        """Draws a device: of a few, the first ones most often; or of many quiet ones."""
+        draw, most = self.draw, self.plan.devices
+        if most > DEVICES_BUSY_MAX:
+            return lambda: draw.randrange(most)
+        return lambda: min(int(draw.expovariate(0.5)), most - 1)
 
     def _choose(self, message: SentMessage) -> SentMessage:
         """Repeat an earlier payload instead, where that is allowed."""
-        if self._payloads != "repeated" or self.draw.random() < 0.4:
+        if self.plan.payloads != "repeated" or self.draw.random() > self.plan.repeated_share:
             return message
-        payload = b'{"v": 21.%d}' % self.draw.randrange(2)
+        payload = b'{"v": 21.%d}' % self.draw.randrange(self.plan.repeated_payloads)
         key = digest(message.topic.encode()), content(digest(payload), timed=False)
         if self._committed.get(key, 0) > self._acked_through:
             return message
@@ -139,7 +210,7 @@ class World:
         try:
             with self._simulated():
                 for life in range(LIVES_MAX):
-                    if self._live(dies=life < self._deaths):
+                    if self._live(dies=life < self.plan.deaths):
                         break
                 else:
                     raise Wrong(f"not done after {LIVES_MAX} lives")
@@ -157,7 +228,7 @@ class World:
                 (keeping, "FULL_RETRY_SECONDS", 0.0),
                 (keeping, "DiskThread", SimDiskThread),
                 (restoring, "spare_rows", lambda batch_events_max: 16),
-                (piping, "OVERLAP_MESSAGES_MIN", self._overlap_messages_min),
+                (piping, "OVERLAP_MESSAGES_MIN", self.plan.overlap_messages_min),
                 (wal, "sqlite3", SimpleNamespace(connect=self.disk.connect)),
             ):
                 patches.enter_context(patch.object(place, name, value))
@@ -168,7 +239,7 @@ class World:
         loop = SimLoop(self.draw)
         asyncio.set_event_loop(loop)
         self.broker.clock = lambda: self._started + loop.time()
-        self.disk.full_share = self._full_share
+        self.disk.full_share = self.plan.full_share
         self.disk.dies_in = self.draw.randint(1, 160) if dies and self.draw.random() < 0.6 else -1
         if dies and self.disk.dies_in < 0:
             loop.call_later(self.draw.expovariate(8.0), self._die)
@@ -207,7 +278,7 @@ class World:
         self._database = database = Database.open(
             self.disk.path,
             identity(MODEL),
-            window_messages=self._window_messages,
+            window_messages=self.plan.window_messages,
             connect=self.disk.connect,
         )
         builder = PublicationBuilder(
@@ -224,9 +295,10 @@ class World:
         database.start_run(self.broker.clock())
         link = SimBrokerClient(
             self.broker,
-            cut_share=self._cut_share,
+            cut_share=self.plan.cut_share,
             resume=recovered.published_through,
             acked_through=recovered.acked_through,
+            outages=self.plan.outages,
         )
         counters = Counters()
         state_writer = StateWriter(database, recovered, self.settings.state, counters)
@@ -240,7 +312,8 @@ class World:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(link.pump()),
-                tasks.create_task(self._checkpoints(state_writer, residency, link)),
+                tasks.create_task(self._checkpoints(state_writer, link)),
+                tasks.create_task(self._forget(residency)),
             ]
             running = tasks.create_task(self._run_pipeline(pipeline, link, recovered.resend))
             while not self.broker.done:
@@ -344,16 +417,20 @@ class World:
             await link.deliver(number, publications, [])
         await pipeline.run()
 
-    async def _checkpoints(self, state_writer: StateWriter, residency: Residency, link: Any) -> None:
-        """Checkpoint and forget streams now and then; try again after a full disk."""
+    async def _checkpoints(self, state_writer: StateWriter, link: Any) -> None:
+        """Checkpoint now and then; try again after a full disk."""
         while True:
-            await asyncio.sleep(self.draw.expovariate(self._checkpoint_rate))
+            await asyncio.sleep(self.draw.expovariate(self.plan.checkpoint_rate))
             with suppress(DiskFull):
-                if self.draw.random() < self._forget_share:
-                    await residency.expire(math.inf)
-                    continue
                 await state_writer.checkpoint(link.confirm)
                 self.faults["checkpoint"] += 1
+
+    async def _forget(self, residency: Residency) -> None:
+        """Forget all streams whose records are written, now and then."""
+        while self.plan.forget_rate:
+            await asyncio.sleep(self.draw.expovariate(self.plan.forget_rate))
+            with suppress(DiskFull):
+                await residency.expire(math.inf)
 
 
 def _journal(path: Path) -> list[bytes]:
