@@ -103,7 +103,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("words", nargs="*", help="parts of the names of the mutants to run (all)")
     parser.add_argument("--list", action="store_true", help="list them, and check that their changes fit")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"worlds for the simulator at most ({SEEDS})")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help=f"worlds for the simulator at most ({SEEDS})"
+    )
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for one mutant at most")
     options = parser.parse_args()
     survived = 0
@@ -115,7 +117,9 @@ def main() -> int:
                 continue
             caught, how = tried(mutant, seeds=options.seeds, limit_seconds=options.limit)
             survived += not caught
-            print(f"{mutant.name:40} {mutant.catcher:28} {how if caught else f'SURVIVED ({how})'}", flush=True)
+            print(
+                f"{mutant.name:40} {mutant.catcher:28} {how if caught else f'SURVIVED ({how})'}", flush=True
+            )
     except Misfit as misfit:
         print(misfit, file=sys.stderr)
         return 2

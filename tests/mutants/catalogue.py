@@ -134,13 +134,21 @@ MUTANTS = (
         "dedup off",
         "redelivered messages count as new",
         SIM,
-        (Change(INGEST, "if self._dedup.is_open and self._dedup.is_duplicate(", "if False and (lambda *_: 0)("),),
+        (
+            Change(
+                INGEST, "if self._dedup.is_open and self._dedup.is_duplicate(", "if False and (lambda *_: 0)("
+            ),
+        ),
     ),
     Mutant(
         "window not opened",
         "messages that a new connection brings again count as new",
         SIM,
-        (Change(INGEST, "            self._dedup.open(acked_through)\n", "            self._dedup.close()\n"),),
+        (
+            Change(
+                INGEST, "            self._dedup.open(acked_through)\n", "            self._dedup.close()\n"
+            ),
+        ),
     ),
     Mutant(
         "window not remembered",
@@ -166,7 +174,9 @@ MUTANTS = (
         SIM,
         (
             Change(PIPELINE, ACKED, "            acked_through=0,\n        )"),
-            Change(JOURNAL, "self.acked_through = max(self.acked_through, min(progress.", "0 and (min(progress."),
+            Change(
+                JOURNAL, "self.acked_through = max(self.acked_through, min(progress.", "0 and (min(progress."
+            ),
         ),
     ),
     Mutant(
@@ -205,7 +215,11 @@ MUTANTS = (
         "entries that came while records were written are not replayed",
         SIM,
         (
-            Change(WRITER, "        while await self._run(self._trim, horizon):", "        horizon = self.number\n        while await self._run(self._trim, horizon):"),
+            Change(
+                WRITER,
+                "        while await self._run(self._trim, horizon):",
+                "        horizon = self.number\n        while await self._run(self._trim, horizon):",
+            ),
         ),
     ),
     Mutant(
@@ -218,7 +232,13 @@ MUTANTS = (
         "entry applied twice",
         "replay applies the entry that a record reflects already: seq is one too high",
         SIM,
-        (Change(RECOVERY, "(self.registry.applied[rows] < entry.number)", "(self.registry.applied[rows] <= entry.number)"),),
+        (
+            Change(
+                RECOVERY,
+                "(self.registry.applied[rows] < entry.number)",
+                "(self.registry.applied[rows] <= entry.number)",
+            ),
+        ),
     ),
     Mutant(
         "not published again",
@@ -243,7 +263,9 @@ MUTANTS = (
                 "                await self._write(rows, confirm)\n                break\n",
                 "                break\n",
             ),
-            Change(WRITER, "leaving = rows[self._registry.is_written(rows)].tolist()", "leaving = rows.tolist()"),
+            Change(
+                WRITER, "leaving = rows[self._registry.is_written(rows)].tolist()", "leaving = rows.tolist()"
+            ),
         ),
     ),
     Mutant(
@@ -256,7 +278,13 @@ MUTANTS = (
         "number given twice",
         "the number of a forgotten stream is given to another after a restart",
         SIM,
-        (Change(DATABASE, '            meta.write(self._connection, ("next_stream", self.next_stream_id))\n', ""),),
+        (
+            Change(
+                DATABASE,
+                '            meta.write(self._connection, ("next_stream", self.next_stream_id))\n',
+                "",
+            ),
+        ),
     ),
     Mutant(
         "unknown after a full disk",
@@ -294,7 +322,11 @@ MUTANTS = (
         "clean without asking what is owed",
         "a stop is clean although an earlier run's messages may come again",
         WHOLE,
-        (Change(OUTBOUND, "        return self.acked_through >= self.last_fresh\n", "        return True\n"),),
+        (
+            Change(
+                OUTBOUND, "        return self.acked_through >= self.last_fresh\n", "        return True\n"
+            ),
+        ),
     ),
     Mutant(
         "confirmed on write",
@@ -349,7 +381,11 @@ MUTANTS = (
         "settled across connections",
         "a batch that began on an earlier connection proves that everything was sent again",
         WHOLE,
-        (Change(OUTBOUND, "        if fresh and self._inbound.all_present(arrivals):\n", "        if fresh:\n"),),
+        (
+            Change(
+                OUTBOUND, "        if fresh and self._inbound.all_present(arrivals):\n", "        if fresh:\n"
+            ),
+        ),
     ),
     Mutant(
         "eviction stops reading",

@@ -1,9 +1,9 @@
 """A simulated disk: death at any statement, full disk, power cuts that keep only what was synced.
 
-What is synced follows from each connection's own `PRAGMA synchronous`, as SQLite documents it for the write-ahead
-log (https://sqlite.org/pragma.html#pragma_synchronous): FULL and EXTRA sync it at each commit, NORMAL only at a
-checkpoint of the log, OFF never. (The state file itself is written by checkpoints alone, which sync the log first:
-it is taken to survive. With OFF in the connection that makes them it would not.)
+What is synced follows from each connection's own `PRAGMA synchronous`, as SQLite documents it for the
+write-ahead log (https://sqlite.org/pragma.html#pragma_synchronous): FULL and EXTRA sync it at each commit,
+NORMAL only at a checkpoint of the log, OFF never. (The state file itself is written by checkpoints alone,
+which sync the log first: it is taken to survive. With OFF in the connection that makes them it would not.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
 
 NORMAL, FULL = 1, 2  # of `PRAGMA synchronous`
 CHECKPOINT = "wal_checkpoint"

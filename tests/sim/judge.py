@@ -112,9 +112,7 @@ def judge(
     _compare_memory(records, streams, forgets)
 
 
-def _compare(
-    key: str, told: list[dict[str, Any]], wanted: list[dict[str, float]], *, complete: bool
-) -> None:
+def _compare(key: str, told: list[dict[str, Any]], wanted: list[dict[str, float]], *, complete: bool) -> None:
     """Compare a stream's predictions with its events."""
     rest = iter(wanted)
     for prediction in told:

@@ -1,8 +1,8 @@
-"""One seed's world of the whole process: the real service, from settings to sockets, over a simulated network.
+"""One seed's world of the whole process: the real service from settings to sockets, on a simulated network.
 
 `Service` with its startup, runtime, MQTT client, framing and state file runs on a simulated loop, disk and
-network, against a server that speaks bytes. It is killed, stopped, started again, and cut off at any byte. HTTP
-is off; `tests.sim.world` is about the pipeline alone, at more seeds a second.
+network, against a server that speaks bytes. It is killed, stopped, started again, and cut off at any byte.
+HTTP is off; `tests.sim.world` is about the pipeline alone, at more seeds a second.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class ProcessWorld:
     """Everything that one seed decides.
 
     The payloads of a world are of one kind: with a time; without one, but distinct; or without one and
-    repeated, as of a room that stays at 21.5. Repeated ones are published only where docs/guarantees.md promises
-    that none is taken for a duplicate, and there the service is not killed.
+    repeated, as of a room that stays at 21.5. Repeated ones are published only where docs/guarantees.md
+    promises that none is taken for a duplicate, and there the service is not killed.
 
     Args:
         place: a folder for its files, which are removed after `run`.

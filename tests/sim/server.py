@@ -1,7 +1,8 @@
 """A simulated MQTT 5 server: reads and writes bytes, and keeps the session of its one client.
 
-It sends again what is not acknowledged, with the same packet ids and DUP flags or, as some brokers do, without
-them. Standard: MQTT 5.0, sections 3.1.4 (CONNECT), 4.3 (QoS), 4.4 (delivery again), 4.9 (Receive Maximum).
+It sends again what is not acknowledged, with the same packet ids and DUP flags or, as some brokers do,
+without them. Standard: MQTT 5.0, sections 3.1.4 (CONNECT), 4.3 (QoS), 4.4 (delivery again), 4.9 (Receive
+Maximum).
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ class Peer:
 
     An identical message of the same sensor is no duplicate only once the client knows that the server has its
     acknowledgement. It knows by the answer to a ping behind the acknowledgement of a message that no earlier
-    connection held, as of `unsure`: such a message is one that was sent for the first time after another one of
-    this connection had been acknowledged.
+    connection held, as of `unsure`: such a message is one that was sent for the first time after another one
+    of this connection had been acknowledged.
     """
 
     def __init__(self, server: Server, wire: Wire) -> None:
@@ -228,9 +229,7 @@ class Peer:
             older.wire.end_by_server()
             older.lost()
         server.peer, self._will, self._receive_max = self, packet.will, packet.receive_max
-        self.send(
-            mqtt5.ConnAckPacket(session_present=server.session, receive_max=server.receive_maximum)
-        )
+        self.send(mqtt5.ConnAckPacket(session_present=server.session, receive_max=server.receive_maximum))
         held, server.in_flight = server.in_flight, {}
         for packet_id, message in held.items():
             message.follows = False

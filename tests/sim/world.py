@@ -123,14 +123,21 @@ class Plan:
 
 
 QUIET_TOPICS = {"payloads": "repeated", "repeated_payloads": 1, "repeated_share": 0.9, "devices": 30}
-MOSTLY_REJECTED = {"poison_share": 0.95, "cut_share": 0.3, "outages": (0.6, 3.0), "checkpoint_rate": 60.0, "deaths": 6}
-STREAMS_COME_AND_GO = {
-    "devices": 2,
-    "streams_max": 1,
-    "forget_rate": 30.0,
-    "checkpoint_rate": 0.3,
-    "poison_share": 0.05,
+MOSTLY_REJECTED = {
+    "poison_share": 0.95,
+    "cut_share": 0.3,
+    "outages": (0.6, 3.0),
+    "checkpoint_rate": 60.0,
     "deaths": 6,
+}
+STREAMS_COME_AND_GO = {
+    "devices": 3,
+    "streams_max": 1,
+    "forget_rate": 100.0,
+    "checkpoint_rate": 0.1,
+    "poison_share": 0.0,
+    "full_share": 0.0,
+    "deaths": 20,
 }
 
 
@@ -157,7 +164,9 @@ class World:
         self._folder = Path(tempfile.mkdtemp(dir=place))
         self.disk = Disk(self._folder, draw, self.faults)
         self._started = ARRIVAL  # of this life
-        self._committed: dict[tuple[int, int], float] = {}  # entry of each payload, infinite before its commit
+        self._committed: dict[
+            tuple[int, int], float
+        ] = {}  # entry of each payload, infinite before its commit
         self._acked_through = 0  # as an entry on disk must say
         self._forgotten: Counter[str] = Counter()
         self.settings = Settings(
@@ -171,7 +180,9 @@ class World:
 
     def _messages(self) -> list[SentMessage]:
         device = self._devices()
-        clock = "t" if self.plan.payloads == "timed" else "n"  # an event time, or a counter that is not read as one
+        clock = (
+            "t" if self.plan.payloads == "timed" else "n"
+        )  # an event time, or a counter that is not read as one
         out = []
         for n in range(self.draw.randint(10, 120)):
             topic = f"s/d{device()}"
@@ -302,7 +313,9 @@ class World:
         )
         counters = Counters()
         state_writer = StateWriter(database, recovered, self.settings.state, counters)
-        link.settled = lambda: state_writer.note_progress(lambda: Progress(link.confirmed, link.acked_through))
+        link.settled = lambda: state_writer.note_progress(
+            lambda: Progress(link.confirmed, link.acked_through)
+        )
         self._note_commits(state_writer, link)
         residency = Residency(
             recovered, state_writer, self.settings.limits, counters, confirm=link.confirm, clock=loop.time
@@ -381,7 +394,7 @@ class World:
         link.alive = False
 
     def _note_commits(self, state_writer: StateWriter, link: SimBrokerClient) -> None:
-        """Note which payloads are in an entry on disk, and what such an entry must say of acknowledgements."""
+        """Note which payloads an entry on disk has, and what it must say of acknowledgements."""
         commit = state_writer.commit
 
         def noted(entry: Entry, acked_through: int, done: asyncio.Future[None]) -> None:

@@ -166,10 +166,11 @@ async def test_streams_that_a_full_disk_does_not_forget_are_still_known(
     async with running_pipeline(tmp_path / "s.db") as running:
         await play(running, [reading("a", 1.0, 0)], 1)
         await running.state_writer.checkpoint(running.link.confirm)
-        with monkeypatch.context() as patched, pytest.raises(DiskFull):
-            full = DiskFull("forget", "s.db", "no space", "make space")
+        full = DiskFull("forget", "s.db", "no space", "make space")
+        with monkeypatch.context() as patched:
             patched.setattr(running.database, "delete", lambda streams: (_ for _ in ()).throw(full))
-            await running.streams.expire(1e18)
+            with pytest.raises(DiskFull):
+                await running.streams.expire(1e18)
         assert running.streams.on_disk == 1
         await play(running, [reading("a", 2.0, 1)], 1)
         assert running.predictions()[-1]["seq"] == 2
