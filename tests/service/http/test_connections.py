@@ -26,7 +26,7 @@ HALF = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
-ANSWER_SECONDS_MAX = 3.0  # a probe waits for one; the machine of a test may be busy
+ANSWER_SECONDS_MAX = 30.0  # before: 76 s; far above what a busy machine adds
 FILES = 8_192
 
 
