@@ -16,7 +16,7 @@ PYTEST := $(BIN)/$(if $(COVER),coverage run -m pytest,python -m pytest)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train sim chaos attack fuzz cover lint bench quality example screenshots train lock clean
+.PHONY: help demo test test-train sim mutants chaos attack fuzz cover lint bench quality example screenshots train lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +33,12 @@ test-train: $(VENV)/.train ## run the tests that need PyTorch
 	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
 
 SEEDS ?= 10000
-sim: $(VENV)/.test ## run the pipeline on a simulated broker and disk: make sim SEEDS=10000
+sim: $(VENV)/.test ## run pipeline and service on a simulated network, broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m tests.sim --whole --seeds $(SEEDS) $(ARGS)
+
+mutants: $(VENV)/.test ## remove the safeguards one by one, and see that a test notices each
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make chaos KILLS=200 ARGS="--what service"

@@ -39,6 +39,7 @@ SOURCES = (
     "service/state/registry.py",
 )  # all that a compiled function can depend on
 OTHERS_WRITE = 0o022
+compiled_names: list[str] = []  # of the functions that this process has compiled
 RELEASES_KEPT = 3  # beside the present one: a machine may run several, and each has a few megabytes
 PYTHON = sys.implementation.cache_tag  # each has a folder of its own
 
@@ -121,6 +122,7 @@ class MachineCodeCache:
 
     def save_overload(self, signature: object, result: Any) -> None:
         """Keep a compiled function, if there is a folder to write to."""
+        compiled_names.append(self._name)
         place = folder()
         if place is None or not self._is_kept or result.library.has_dynamic_globals:
             return

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from stream_lstm import __version__
+from stream_lstm.compiler import cache
 from stream_lstm.core.model.file import LstmModel
 from stream_lstm.service.assembly import former_layouts, identity
 from stream_lstm.service.broker import TransportStats
@@ -20,7 +21,6 @@ from stream_lstm.service.state.recovery import RecoveredState, recover
 from stream_lstm.store.database import Database
 from stream_lstm.store.meta import Owner
 
-COMPILED_SECONDS_LOGGED = 1.0  # reading machine code from the cache takes less
 COMPILING = "compiling the engine, once for this release, model and kind of CPU"
 RECOVERING = "memory is being recovered"
 _Recovered = tuple[Database, Owner, RecoveredState]
@@ -118,9 +118,12 @@ class Startup:
         """Compile the engine for this model, or read its machine code from the cache."""
         started = time.perf_counter()
         compile_service(self._model)
-        seconds = time.perf_counter() - started
-        if seconds > COMPILED_SECONDS_LOGGED:
-            logger.info("engine compiled", extra={"about": {"seconds": round(seconds, 3)}})
+        if cache.compiled_names:
+            about = {
+                "functions": len(cache.compiled_names),
+                "seconds": round(time.perf_counter() - started, 3),
+            }
+            logger.info("engine compiled", extra={"about": about})
 
     def _open(self) -> Database:
         state = self._settings.state

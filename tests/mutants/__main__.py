@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.mutants.catalogue import MUTANTS, SIM, WHOLE, Mutant
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import SIM, WHOLE, Mutant
 from tests.sim.world import FAST
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,32 +5,7 @@ A change replaces a text that stands exactly once in its file; `python -m tests.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-SIM, WHOLE = "sim", "whole"  # the simulator's worlds: of the pipeline, of the whole process
-
-
-class Change(NamedTuple):
-    """A replacement in one file of the package."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Mutant(NamedTuple):
-    """A safeguard removed.
-
-    Attributes:
-        meaning: what the mutant does.
-        catcher: `SIM`, `WHOLE`, or tests in pytest's notation.
-    """
-
-    name: str
-    meaning: str
-    catcher: str
-    changes: tuple[Change, ...]
-
+from tests.mutants.mutant import SIM, WHOLE, Change, Mutant
 
 FILES = "store/files.py"
 DATABASE = "store/database.py"

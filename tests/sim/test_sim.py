@@ -17,7 +17,7 @@ from tests.sim.world import FAST, World
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 300
-SEEDS_TO_NOTICE = 1_000
+SEEDS_WHOLE = 100
 
 
 @pytest.fixture
@@ -44,11 +44,34 @@ def test_every_world_ends_with_the_fold_over_its_events(place: Path) -> None:
         assert fault in result.stdout
 
 
-@pytest.mark.parametrize("safeguard", ["recognition", "waiting", "fsync"])
-def test_a_removed_safeguard_is_noticed(place: Path, safeguard: str) -> None:
-    result = simulate(place, "--seeds", str(SEEDS_TO_NOTICE), "--without", safeguard)
-    assert result.returncode == 1
-    assert "seed " in result.stdout
+def test_every_world_of_the_whole_process_ends_so_too(place: Path) -> None:
+    result = simulate(place, "--whole", "--seeds", str(SEEDS_WHOLE))
+    assert result.returncode == 0, result.stdout + result.stderr
+    for fault in ("death", "clean stop", "cut within a write", "broker restart", "forgotten acknowledgement"):
+        assert fault in result.stdout
+
+
+def test_the_changes_of_all_mutants_fit_the_sources() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.mutants", "--list"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "mutant", ["dedup off", "acknowledge ahead of commit", "synchronous OFF", "clean always"]
+)
+def test_a_mutant_is_noticed(mutant: str) -> None:
+    """Of the safeguards that matter most; all by `make mutants`."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.mutants", mutant], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "SURVIVED" not in result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
