@@ -196,10 +196,10 @@ async def test_a_message_on_the_status_topic_cannot_end_the_service(
         async with client(broker) as stranger, subscribing(broker) as subscriber:
             await stranger.subscribe("stream_lstm/status")
             status = await anext(aiter(stranger.messages))
-            ((name, owner),) = status.properties.UserProperty  # type: ignore[union-attr]
-            started, _, rest = owner.partition(" ")
+            found = dict(status.properties.UserProperty)  # type: ignore[union-attr]
+            started, _, rest = found["owner"].partition(" ")
             forged = Properties(PacketTypes.PUBLISH)
-            forged.UserProperty = (name, f"{int(started) + 60_000} {rest}")
+            forged.UserProperty = ("owner", f"{int(started) + 60_000} {rest}")
             await stranger.publish("stream_lstm/status", "online", properties=forged)
             await stranger.publish("home/attic", str(n), qos=1)
             await subscriber.complete(1)
