@@ -33,12 +33,13 @@ test-train: $(VENV)/.train ## run the tests that need PyTorch
 	PATH="$(TEST_PATH)" $(PYTEST) -m torch $(ARGS)
 
 SEEDS ?= 10000
+SEEDS_WHOLE ?= $(shell expr $(SEEDS) / 5)
 sim: $(VENV)/.test ## run pipeline and service on a simulated network, broker and disk: make sim SEEDS=10000
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(ARGS)
-	$(BIN)/python -m tests.sim --whole --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m tests.sim --whole --seeds $(SEEDS_WHOLE) $(ARGS)
 
 mutants: $(VENV)/.test ## remove the safeguards one by one, and see that a test notices each
-	$(BIN)/python -m tests.mutants $(ARGS)
+	PATH="$(TEST_PATH)" $(BIN)/python -m tests.mutants $(ARGS)
 
 KILLS ?= 200
 chaos: $(VENV)/.test ## kill -9 under load, count lost and doubled events: make chaos KILLS=200 ARGS="--what service"

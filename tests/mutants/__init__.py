@@ -1,1 +1,1 @@
-"""Mutants: the safeguards of "each event exactly once", each removed in turn, and the test that notices."""
+"""Mutants: the safeguards of "each event exactly once", removed in turn, and the tests that must notice."""

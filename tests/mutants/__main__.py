@@ -1,6 +1,7 @@
 """Change the sources as each mutant says, in a copy, and run the test that must notice: `make mutants`.
 
-Prints a table; exits 1 if a mutant survives, and 2 if a change does not fit the sources any more.
+First each of these tests must pass on the sources as they are. Prints a table; exits 1 if a mutant survives,
+and 2 if a change does not fit the sources any more, or a test fails without one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +72,28 @@ def command(catcher: str, *, seeds: int, place: Path) -> list[str]:
     return ["pytest", "--exitfirst", "-p", "no:cacheprovider", *catcher.split()]
 
 
+def run(arguments: Sequence[str], place: Path, *, limit_seconds: float) -> tuple[int | None, str, str]:
+    """Run a command on a copy; returns its exit status, None after the limit, and its outputs."""
+    environment = os.environ | {"PYTHONPATH": str(place)}
+    with subprocess.Popen(
+        arguments,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # its workers end with it
+    ) as running:
+        try:
+            out, errors = running.communicate(timeout=limit_seconds)
+        except BaseException as error:
+            os.killpg(running.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None, "", ""
+            raise
+    return running.returncode, out, errors
+
+
 def tried(mutant: Mutant, *, seeds: int, limit_seconds: float) -> tuple[bool, str]:
     """Run a mutant's catcher; returns True and how it was caught, or False and why it was not."""
     contents = mutated(mutant)
@@ -78,21 +102,30 @@ def tried(mutant: Mutant, *, seeds: int, limit_seconds: float) -> tuple[bool, st
         copy(place, contents)
         (place / "worlds").mkdir()
         arguments = [sys.executable, "-m", *command(mutant.catcher, seeds=seeds, place=place / "worlds")]
-        environment = os.environ | {"PYTHONPATH": folder}
         begun = time.monotonic()
-        try:
-            result = subprocess.run(
-                arguments, cwd=place, env=environment, capture_output=True, text=True, timeout=limit_seconds
-            )
-        except subprocess.TimeoutExpired:
-            return False, f"no result within {limit_seconds:g} s"
+        code, out, errors = run(arguments, place, limit_seconds=limit_seconds)
         seconds = time.monotonic() - begun
-        found = FAILED.search(result.stdout)
-    if result.returncode == 0:
+        found = FAILED.search(out)
+    if code is None:
+        return False, f"no result within {limit_seconds:g} s"
+    if code == 0:
         return False, f"{seconds:.0f} s"
     if not found:
-        raise Misfit(f"{mutant.name}: {' '.join(arguments)} ended with {result.returncode}\n{result.stderr}")
+        raise Misfit(f"{mutant.name}: {' '.join(arguments)} ended with {code}\n{out}\n{errors}")
     return True, f"{seconds:.0f} s, {found.group().replace(folder, '')}"
+
+
+def check_unchanged(mutants: Sequence[Mutant], *, seeds: int, limit_seconds: float) -> None:
+    """Check that each catcher of these passes without a change.
+
+    Raises:
+        Misfit: one does not.
+    """
+    for catcher in dict.fromkeys(mutant.catcher for mutant in mutants):
+        failed, how = tried(Mutant("no change", "", catcher, ()), seeds=seeds, limit_seconds=limit_seconds)
+        print(f"{'no change':40} {catcher:28} {how}", flush=True)
+        if failed or "no result" in how:
+            raise Misfit(f"{catcher} does not pass on the sources as they are: {how}")
 
 
 def chosen(words: Sequence[str]) -> list[Mutant]:
@@ -104,13 +137,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("words", nargs="*", help="parts of the names of the mutants to run (all)")
     parser.add_argument("--list", action="store_true", help="list them, and check that their changes fit")
-    parser.add_argument(
-        "--seeds", type=int, default=SEEDS, help=f"worlds for the simulator at most ({SEEDS})"
-    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"worlds at most ({SEEDS})")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds for one mutant at most")
     options = parser.parse_args()
     survived = 0
     try:
+        if not options.list:
+            check_unchanged(chosen(options.words), seeds=options.seeds, limit_seconds=options.limit)
         for mutant in chosen(options.words):
             if options.list:
                 mutated(mutant)

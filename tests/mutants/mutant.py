@@ -1,4 +1,4 @@
-"""A mutant: a safeguard removed from the sources, and what must notice."""
+"""A mutant: changes in the sources, and the test that must notice them."""
 
 from __future__ import annotations
 

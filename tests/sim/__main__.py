@@ -1,8 +1,8 @@
 """Run simulated worlds: `make sim SEEDS=10000`; one of them again: `python -m tests.sim --from 4711`.
 
-A world is the pipeline with a simulated broker, clock and disk, or with `--whole` the service from its
-settings to its sockets, with a simulated network and MQTT server in addition. `python -m tests.mutants`
-proves that removed safeguards are noticed.
+A world is the pipeline with a simulated broker, clock and disk; or, with `--whole`, the service from its
+settings to its sockets, with a simulated network and MQTT server. `python -m tests.mutants` proves that
+removed safeguards are noticed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What is synced follows from each connection's own `PRAGMA synchronous`, as SQLite documents it for the
 write-ahead log (https://sqlite.org/pragma.html#pragma_synchronous): FULL and EXTRA sync it at each commit,
-NORMAL only at a checkpoint of the log, OFF never. (The state file itself is written by checkpoints alone,
-which sync the log first: it is taken to survive. With OFF in the connection that makes them it would not.)
+NORMAL only at a checkpoint of the log, OFF never. The state file itself is taken to survive: checkpoints
+alone write it, and they sync the log first, unless their connection has OFF, which is not simulated.
 """
 
 from __future__ import annotations

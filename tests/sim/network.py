@@ -271,7 +271,7 @@ class Network:
             raise ConnectionRefusedError("connection refused")
         protocol = protocol_factory()
         wire = self._last = Wire(self, protocol)
-        self._wires = [other for other in self._wires if not other.cut] + [wire]
+        self._wires.append(wire)
         protocol.connection_made(wire)
         return wire, protocol
 
@@ -289,6 +289,7 @@ class Network:
         """
         for wire in self._wires:
             wire.cut = wire.to_server.cut = wire.to_client.cut = True
+        for wire in self._wires:
             if killed:
                 wire.to_server.lose()
             wire.to_server.flush()

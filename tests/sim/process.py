@@ -1,4 +1,4 @@
-"""One seed's world of the whole process: the real service from settings to sockets, on a simulated network.
+"""One seed's world of the whole process: the real service, from settings to sockets, on a network.
 
 `Service` with its startup, runtime, MQTT client, framing and state file runs on a simulated loop, disk and
 network, against a server that speaks bytes. It is killed, stopped, started again, and cut off at any byte.
@@ -35,6 +35,7 @@ from tests.sim.disk import Died, Disk
 from tests.sim.judge import MODEL, POISON, Wrong, judge, read_records
 from tests.sim.loop import SimDiskThread, SimLoop
 from tests.sim.network import Network
+from tests.sim.plans import ProcessPlan
 from tests.sim.server import Sent, Server
 
 LIVES_MAX = 40
@@ -45,9 +46,8 @@ BEGIN = 1_700_000_000.0
 class ProcessWorld:
     """Everything that one seed decides.
 
-    The payloads of a world are of one kind: with a time; without one, but distinct; or without one and
-    repeated, as of a room that stays at 21.5. Repeated ones are published only where docs/guarantees.md
-    promises that none is taken for a duplicate, and there the service is not killed.
+    Repeated payloads are published only where docs/guarantees.md promises that none is taken for a duplicate,
+    see `tests.sim.server.Peer`.
 
     Args:
         place: a folder for its files, which are removed after `run`.
@@ -58,31 +58,23 @@ class ProcessWorld:
 
     def __init__(self, seed: int, place: Path) -> None:
         draw = self.draw = random.Random(f"process {seed}")
+        plan = self.plan = ProcessPlan.drawn(draw)
         self.faults: Counter[str] = Counter()
         self._folder = Path(tempfile.mkdtemp(dir=place))
         self.disk = Disk(self._folder, draw, self.faults)
-        self._payloads = draw.choice(["timed", "distinct", "repeated"])
-        self._qos = draw.choice([1, 1, 2])
-        self._deaths = 0 if self._payloads == "repeated" else draw.choice([0, 2, 5])
-        self._stops = draw.randint(0, 6)
-        self._full_share = draw.choice([0.0, 0.0, 0.02])
+        self._deaths, self._stops = plan.deaths, plan.stops  # that are left
         self.server = Server(
-            draw, self.faults, keeps_ids=draw.random() < 0.5, receive_maximum=draw.choice([2, 20, 65_535])
+            draw, self.faults, keeps_ids=plan.keeps_ids, receive_maximum=plan.server_receive_maximum
         )
         self.network = Network(
             draw,
             self.faults,
-            cut_share=draw.choice([0.0, 0.01, 0.05, 0.2]),
-            faults_max=draw.randint(1, 40),
-            stall_share=draw.choice([0.0, 0.0, 0.1]),
-            latency_seconds=draw.choice([0.0005, 0.01]),
+            cut_share=plan.cut_share,
+            stall_share=plan.stall_share,
+            latency_seconds=plan.latency_seconds,
+            faults_max=plan.faults_max,
         )
         self.network.server = self.server
-        self._restart_share = draw.choice([0.0, 0.3])
-        self._stop_cut_share = draw.choice([0.0, 0.3])  # while the service stops
-        self._messages = draw.randint(10, 100)
-        self._rate = draw.choice([20.0, 200.0])
-        self._devices = draw.randint(1, 6)
         self.sent: list[Sent] = []
         self._started = BEGIN  # of this life, by the wall clock
         self.ambiguous = False  # repeated payloads, and a stop that was not clean
@@ -97,9 +89,9 @@ class ProcessWorld:
                 "dropped_topic": "",
             },
             "subscribe": [
-                {"topic": "s/{d}", "stream": "{d}", "fields": ["v"], "time": ["t"], "qos": self._qos}
+                {"topic": "s/{d}", "stream": "{d}", "fields": ["v"], "time": ["t"], "qos": plan.qos}
             ],
-            "publish": {"qos": draw.choice([0, 0, 1])},
+            "publish": {"qos": plan.publish_qos},
             "http": {"enabled": False, "page": False},
             "limits": {
                 "streams_max": draw.choice([2, 50]),
@@ -140,7 +132,7 @@ class ProcessWorld:
         asyncio.set_event_loop(loop)
         loop.network = self.network
         self._databases: list[Database] = []
-        self.disk.full_share, self.disk.dies_in = self._full_share, -1
+        self.disk.full_share, self.disk.dies_in = self.plan.full_share, -1
         stops = False
         if self._deaths and self.draw.random() < 0.6:
             self._deaths -= 1
@@ -222,7 +214,7 @@ class ProcessWorld:
         self._stops_at = self.draw.expovariate(2.0) if stops else math.inf
         done = False
         while not running.done() and loop.time() < self._stops_at:
-            done = len(self.sent) == self._messages and self.server.done
+            done = len(self.sent) == self.plan.messages and self.server.done
             if done:
                 break
             await asyncio.sleep(0.01)
@@ -232,7 +224,7 @@ class ProcessWorld:
             await self._calm_down(beside)
         else:
             await self._until_busy()
-        with self.network.worse(0.0 if done else self._stop_cut_share), suppress(DiskFull):
+        with self.network.worse(0.0 if done else self.plan.stop_cut_share), suppress(DiskFull):
             service.stop()
             await running
         for task in beside:
@@ -240,8 +232,8 @@ class ProcessWorld:
         return done
 
     async def _until_busy(self) -> None:
-        """Wait for a message that is not acknowledged yet, or not: a stop at an idle moment proves little."""
-        for _ in range(self.draw.choice([0, 500])):
+        """Wait for a message that is not acknowledged yet: a stop at an idle moment proves little."""
+        for _ in range(500 if self.plan.aims else 0):
             if self.server.in_flight:
                 break
             await asyncio.sleep(0.001)
@@ -258,29 +250,29 @@ class ProcessWorld:
         await asyncio.sleep(1.0)
 
     async def _publish_messages(self) -> None:
-        while len(self.sent) < self._messages:
-            await asyncio.sleep(self.draw.expovariate(self._rate))
+        while len(self.sent) < self.plan.messages:
+            await asyncio.sleep(self.draw.expovariate(self.plan.rate))
             if self.server.up and self.server.session:
                 self._publish()
 
     def _publish(self, *, calm: bool = False) -> None:
         topic, payload = self._message(len(self.sent), calm=calm)
-        qos = min(self._qos, self.draw.choice([1, 2]))
+        qos = min(self.plan.qos, self.draw.choice([1, 2]))
         self.server.publish(len(self.sent), topic, payload, qos)
         self.sent.append(Sent(len(self.sent), topic, payload, qos))
 
     def _message(self, n: int, *, calm: bool) -> tuple[str, bytes]:
         """Topic and payload of the next message."""
-        topic = f"s/d{self.draw.randrange(self._devices)}"
+        topic = f"s/d{self.draw.randrange(self.plan.devices)}"
         if not calm and self.draw.random() < 0.05:
             return topic, self.draw.choice(POISON) + b" " * n
-        if self._payloads == "repeated" and not calm:
+        if self.plan.payloads == "repeated" and not calm:
             payload = b'{"v": 21.%d}' % self.draw.randrange(2)
             if (topic, payload) not in self.server.unsure:
                 self.faults["repeated payload"] += 1
                 return topic, payload
         event = {"v": round(self.draw.gauss(20.0, 5.0), 3)}
-        event["t" if self._payloads == "timed" else "n"] = 1_700_000_000 + n
+        event["t" if self.plan.payloads == "timed" else "n"] = 1_700_000_000 + n
         return topic, json.dumps(event).encode()
 
     async def _disturb(self) -> None:
@@ -289,8 +281,8 @@ class ProcessWorld:
             await asyncio.sleep(self.draw.expovariate(2.0))
             if self.network.fails(self.network.cut_share * 2):
                 self.network.cut_off()
-            if self.network.fails(self._restart_share):
-                self.server.crash(forgets=self._payloads == "timed" and self.draw.random() < 0.8)
+            if self.network.fails(self.plan.restart_share):
+                self.server.crash(forgets=self.plan.payloads == "timed" and self.draw.random() < 0.8)
                 await asyncio.sleep(self.draw.expovariate(2.0))
                 self.server.up = True
             elif self.draw.random() < 0.5:
@@ -313,5 +305,5 @@ class ProcessWorld:
             self.server.unsure = {
                 (sent.topic, sent.payload) for sent in (*self.server.queue, *self.server.in_flight.values())
             }
-        elif self._payloads == "repeated":
+        elif self.plan.payloads == "repeated":
             self.ambiguous = True

@@ -145,10 +145,10 @@ class Server:
 class Peer:
     """The server's end of a connection.
 
-    An identical message of the same sensor is no duplicate only once the client knows that the server has its
-    acknowledgement. It knows by the answer to a ping behind the acknowledgement of a message that no earlier
-    connection held, as of `unsure`: such a message is one that was sent for the first time after another one
-    of this connection had been acknowledged.
+    An equal message of the same sensor is certain not to count as a duplicate once the client knows that the
+    server has the acknowledgement of the last one. It knows by the answer to a ping behind the
+    acknowledgement of a message that was sent for the first time, after another of this connection had been
+    acknowledged. Until then the payload is in `Server.unsure`.
     """
 
     def __init__(self, server: Server, wire: Wire) -> None:

@@ -55,7 +55,7 @@ from tests.sim.broker import ARRIVAL, SimBroker, SimBrokerClient
 from tests.sim.disk import Died, Disk
 from tests.sim.judge import MODEL, POISON, Wrong, judge, read_records
 from tests.sim.loop import SimDiskThread, SimLoop
-from tests.sim.plan import Plan
+from tests.sim.plans import Plan
 
 LIVES_MAX = 60
 LIFE_SECONDS_MAX = 120.0  # by the simulated clock; most take less than one
@@ -172,6 +172,7 @@ class World:
         loop = SimLoop(self.draw)
         asyncio.set_event_loop(loop)
         self.broker.clock = lambda: self._started + loop.time()
+        self._mortal = dies
         self.disk.full_share = self.plan.full_share
         self.disk.dies_in = self.draw.randint(1, 160) if dies and self.draw.random() < 0.6 else -1
         if dies and self.disk.dies_in < 0:
@@ -294,7 +295,7 @@ class World:
             stages,
             recorder,
             counters,
-            batch_events_max=8,
+            batch_events_max=self.plan.batch_events_max,
             commit_interval_seconds=self.settings.state.commit_interval_seconds,
             clock=self.broker.clock,
         )
@@ -316,7 +317,7 @@ class World:
         link.alive = False
 
     def _note_commits(self, state_writer: StateWriter, link: SimBrokerClient) -> None:
-        """Note which payloads an entry on disk has, and what it must say of acknowledgements."""
+        """Note which payloads are in an entry on disk, and what it must say of acknowledgements."""
         commit = state_writer.commit
 
         def noted(entry: Entry, acked_through: int, done: asyncio.Future[None]) -> None:
@@ -361,11 +362,12 @@ class World:
                 self.faults["checkpoint"] += 1
 
     async def _forget(self, residency: Residency) -> None:
-        """Forget all streams whose records are written, now and then."""
+        """Forget all streams whose records are written, now and then; the process may die right after."""
         while self.plan.forget_rate:
             await asyncio.sleep(self.draw.expovariate(self.plan.forget_rate))
             with suppress(DiskFull):
-                await residency.expire(math.inf)
+                if await residency.expire(math.inf) and self._mortal and self.draw.random() < 0.5:
+                    self._die()
 
 
 def _journal(path: Path) -> list[bytes]:
