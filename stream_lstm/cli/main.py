@@ -19,10 +19,11 @@ from stream_lstm.cli.options import (
     MODEL,
     OUT_FILE,
     json_option,
+    report_error,
     reports_errors,
     require_extra,
 )
-from stream_lstm.errors import SettingsError, StreamLstmError
+from stream_lstm.errors import StreamLstmError
 from stream_lstm.json_output import in_json
 
 # One BLAS thread: the products are small, and more threads make them slower. Read when numpy is imported.
@@ -59,15 +60,12 @@ def run(config: Path | None) -> None:
 
     settings = load(config)
     log.configure(settings.log.level, settings.log.format)
+    code = 0
     try:
         asyncio.run(serve(settings))
-    except SettingsError:
-        raise
     except StreamLstmError as error:
-        click.echo(f"error: {error}", err=True)
-        end(1)  # the interpreter would wait for a call that the disk does not answer
-        sys.exit(1)
-    end()
+        code = report_error(error)
+    end(code)
 
 
 @main.command()

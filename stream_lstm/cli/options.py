@@ -54,18 +54,20 @@ def require_extra(extra: str, module: str) -> None:
         raise SettingsError(module, f"is not installed; install with: pip install 'stream-lstm[{extra}]'")
 
 
+def report_error(error: StreamLstmError) -> int:
+    """Print an error as one message; returns the exit code: 2 for settings and options, 1 for the others."""
+    click.echo(f"error: {error}", err=True)
+    return 2 if isinstance(error, SettingsError) else 1
+
+
 def reports_errors(call: Callable[P, R]) -> Callable[P, R]:
-    """Print this package's errors as one message; exit code 2 for settings and options, 1 for the others."""
+    """Print this package's errors as one message, and exit; see `report_error`."""
 
     @wraps(call)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
-        except SettingsError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
         except StreamLstmError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(1)
+            sys.exit(report_error(error))
 
     return wrapped

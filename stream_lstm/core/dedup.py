@@ -4,14 +4,14 @@ After a restart or a reconnect, a broker sends again the messages that it holds 
 them were committed before. Neither the DUP flag nor the packet id tells which (some brokers change both), so
 a duplicate is recognised by content: the digests of its topic and its payload. The window opens with a new
 connection. It closes topic by topic with the first message that was never committed, because brokers send
-again in order (MQTT 5.0, sections 4.4 and 4.6). Payloads with a time, also new ones, are recognised for
-`TIMED_MORE` new messages more: a sensor, too, sends again what its broker did not answer.
+again in order (MQTT 5.0, sections 4.4 and 4.6). For payloads with a time it stays open for `TIMED_MORE` new
+messages, and takes these in: a sensor, too, sends again what its broker did not answer.
 
 Only a time in the payload distinguishes two equal measurements. A payload with a time is one event, however
 often it comes while the window is open: a broker that crashed may have forgotten our acknowledgements, or a
 sensor may send again what its broker did not acknowledge. Payloads without a time may repeat legitimately (a
 room that stays at 21.5 °C). So of these only those messages can be duplicates that the broker may not know as
-acknowledged, each once and in order, and none on any topic once it knows them all.
+acknowledged, each once and in order; once it knows all of them, no such message is a duplicate.
 
 The window is bounded: a broker has no more unacknowledged messages per connection than there are packet ids.
 """
@@ -126,8 +126,8 @@ class DedupWindow:
             found.position = found.untimed.index(content, found.position) + 1
         except ValueError:
             found.position = len(found.untimed)
-            # Known: a new message; or a broker that crashed has forgotten its acknowledgement, and others.
-            found.left -= content not in found.known
+            if content not in found.known:  # a known one may be sent again by a broker that crashed
+                found.left -= 1
             if not found.timed or found.left < 0:
                 del self._open[topic]
             return False

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -187,7 +188,11 @@ def end_at_once(number: int, _: FrameType | None = None) -> None:
 
 
 def end(code: int = 0) -> None:
-    """End this process, and what a stop has left behind in a thread: a step of `Startup`, or a disk call."""
+    """End this process, also if a thread is still busy: with a step of `Startup`, or a disk that hangs.
+
+    The interpreter would wait for such a thread.
+    """
     if threading.active_count() > 1:
         logging.shutdown()
         os._exit(code)
+    sys.exit(code)

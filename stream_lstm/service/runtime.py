@@ -283,7 +283,7 @@ class Runtime:
         self._tools.systemd.status(self._not_connected)
 
     def settled(self) -> None:
-        """The client knows of more that the broker has."""
+        """The broker has more publications or acknowledgements than was known."""
         client = self._client
         self.state_writer.note_progress(lambda: Progress(client.confirmed, client.acked_through))
 

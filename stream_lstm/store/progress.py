@@ -3,8 +3,8 @@
 Each journal entry notes both as of its commit. What is known later is written here, into the lock file, which
 its owner has open: after a kill, fewer predictions are published again, and fewer payloads without a time can
 be taken for duplicates. It is written without fsync, so it outlives the process and not always the machine;
-the entry's own numbers then apply. The note names the start of its run, so one that belongs to another state
-file, or to a time before a snapshot was restored, does not count.
+the entry's own numbers then apply. The note names the start of its run, so one of another state file, or of
+another run, does not count; and it never says more than the journal holds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BYTES = _NOTE.size + _CHECKSUM.size
 
 
 class Progress(NamedTuple):
-    """How far the broker is known to be.
+    """Last entries of which the broker is known to have everything.
 
     Attributes:
         published_through: the predictions of entries up to this one.

@@ -20,7 +20,7 @@ from tests.attack.record import Key, Reading, Said
 
 @dataclass
 class Evidence:
-    """What is known after a run.
+    """Events and predictions of a run, as publisher, subscriber and proxy recorded them.
 
     Attributes:
         published: events in order of publication; all acknowledged by the broker.
@@ -51,7 +51,7 @@ class Verdict:
 
     Attributes:
         missing: events without a prediction, or predictions that did not reach the broker.
-        unexpected: predictions of values that nobody published.
+        unexpected: predictions of values that were not published.
         doubled: events with more than one `seq`.
         wrong: gaps in `seq`, events out of order, copies with other bytes.
         broker_doubled: events with more than one `seq`, without a time, after a kill of the broker.

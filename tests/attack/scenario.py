@@ -33,7 +33,7 @@ BETWEEN = 0.02, 1.2  # seconds between two faults, if not given
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is done.
+    """Faults and load of a run.
 
     Attributes:
         payload: timed, unique or constant.
@@ -81,7 +81,7 @@ class Scenario:
 
 @dataclass
 class Report:
-    """What came of it."""
+    """Result of a scenario."""
 
     scenario: Scenario
     verdict: Verdict = field(default_factory=Verdict)

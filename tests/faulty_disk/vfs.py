@@ -92,7 +92,7 @@ def library() -> ctypes.CDLL:
 
 
 class SyncedFile:
-    """What is certain to be on the disk of one file, kept beside it.
+    """Synced content of one file: a second file with what would be there after a power cut.
 
     Args:
         path: of the file.
@@ -115,7 +115,7 @@ class SyncedFile:
         self._least = min(self._least, size)
 
     def sync(self) -> None:
-        """What was written is on the disk from now on."""
+        """Copy to the second file what was written since the last sync."""
         parts, self._parts = self._parts, []  # others write meanwhile
         size = self._path.stat().st_size
         with self._path.open("rb") as file, self._place.open("w+b" if self._is_new else "r+b") as synced:
@@ -127,7 +127,7 @@ class SyncedFile:
         self._least, self._is_new = size, False
 
     def lose(self) -> None:
-        """What was written is in memory alone, and the kernel does not know it any longer."""
+        """Forget what was written since the last sync, as Linux does after a sync that failed."""
         self._parts = []
 
 

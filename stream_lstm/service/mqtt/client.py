@@ -35,7 +35,7 @@ class Observer(Protocol):
         """A connection is established and subscribed, with these features."""
 
     def settled(self) -> None:
-        """The broker has more publications or acknowledgements than was known before."""
+        """The broker has more publications or acknowledgements than was known."""
 
     def disconnected(self, reason: str, retry_seconds: float) -> None:
         """An attempt failed or a connection ended; the next attempt follows after `retry_seconds`."""

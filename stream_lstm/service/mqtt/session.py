@@ -97,7 +97,7 @@ class Session:
 
     @property
     def takeover_suspected(self) -> bool:
-        """True if somebody has signed with our client id, but not with our key, on the last connection."""
+        """True if a status message of the last connection had our client id and an invalid signature."""
         return self._takeover.suspected
 
     @property

@@ -6,10 +6,10 @@ two services that share an id would disconnect each other endlessly. So every me
 carries a signature as a user property (3.3.2.3.7), which the other service reads: of two services that share
 an id and a state, one file and a copy of it, the one that started later stays.
 
-The signature is keyed (HMAC, RFC 2104) with a key that only the state file holds, and the times of starts
-only rise, so nobody else can make a signature, and none that was seen before has an effect. One that is not
-ours, from a service with another state or from anyone who may publish to the topic, ends nothing: it is
-named as a possible cause when the broker closes a connection without a reason.
+The signature is a message authentication code (HMAC, RFC 2104); its key is in the state file. So no other
+client can make one. The time of the start rises with every run, so a signature that is sent once more has no
+effect. An invalid signature, of a service with another state or of any client that may publish to the topic,
+ends nothing: when the broker then closes a connection without a reason, the log names it as a possible cause.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from stream_lstm.service.broker import MARK, Message
 PROPERTY = "owner"
 DIGITS_MAX = 15  # of milliseconds since 1970
 MAC_DIGITS = 32  # 128 bits
-KEY_BYTES = 32
 TOKEN_BYTES = 4
 
 # Without a verified signature, repeated drops are the only sign. They may also come from a broker that
@@ -63,7 +62,7 @@ class ClientSignature:
     def of(cls, client_id: str, *, started_ms: int, key: bytes = b"") -> ClientSignature:
         """Sign a run that begins; without a key, as one that has no state."""
         run = Run(started_ms, secrets.token_hex(TOKEN_BYTES), client_id)
-        return cls(run, key or secrets.token_bytes(KEY_BYTES))
+        return cls(run, key or secrets.token_bytes())
 
     def __str__(self) -> str:
         started_ms, token, client_id = self.run
@@ -91,7 +90,7 @@ class TakeoverDetector:
         signature: of this client.
 
     Attributes:
-        suspected: True if a signature with our id, but not with our key, has come on this connection.
+        suspected: True if an invalid signature with our client id has come on this connection.
     """
 
     def __init__(self, topic: str, signature: ClientSignature) -> None:

@@ -202,7 +202,7 @@ class StateWriter:
         await self._run(self._database.note_filters, filters)
 
     def note_progress(self, progress: Callable[[], Progress]) -> None:
-        """Have written what the broker is known to have, when the thread comes to it; nobody waits for it."""
+        """Write, soon, how far the broker has publications and acknowledgements; returns at once."""
         if not self._noting:
             self._noting = True
             self._submit(self._note_progress, progress).add_done_callback(_retrieve_exception)

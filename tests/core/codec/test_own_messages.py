@@ -1,4 +1,4 @@
-"""What a stream_lstm service publishes is recognised by its payload, and nothing else is."""
+"""Own messages: all publications of a stream_lstm service, and no sensor's payloads."""
 
 from __future__ import annotations
 

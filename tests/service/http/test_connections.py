@@ -139,7 +139,7 @@ async def test_a_body_that_does_not_come_holds_no_connection(monkeypatch: pytest
         sent = b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nxxx"
         found, took = await ask(client.server.port, sent)
         assert found.startswith(b"HTTP/1.1 200 OK")
-        assert took < 2.0
+        assert took < ANSWER_SECONDS_MAX
 
 
 async def test_the_connection_that_has_waited_longest_gives_way(caplog: pytest.LogCaptureFixture) -> None:
@@ -170,7 +170,7 @@ async def test_viewers_of_the_live_feed_keep_their_places(
         reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
         writer.write(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"event: overview")
-        writer.write(b"GET /he")  # of a next request; nobody waits for it
+        writer.write(b"GET /he")  # begins the next request
         with attackers(client.server.port, 50, HALF):
             assert b"alive" in (await ask(client.server.port))[0]
             await asyncio.sleep(0.5)
