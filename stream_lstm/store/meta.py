@@ -29,7 +29,7 @@ Row = tuple[str, str | int]
 
 
 class Owner(NamedTuple):
-    """The file's service, told from all others; a copy of the file has the same.
+    """Identity of the service that owns a file; copies of the file share it.
 
     Attributes:
         name: of the service, random; empty in a file that version 0.1 made.

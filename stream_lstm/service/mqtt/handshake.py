@@ -176,13 +176,11 @@ class Handshake:
             granted |= _granted(await connection.subscribe(packet), own, len(own))
         together = [entry for entry in filters if entry.pattern not in alone]
         if together or self._watched:
-            granted |= _granted(*await self._send_subscribe(connection, together))
+            granted |= await self._subscribe_together(connection, together)
         return [granted[entry.pattern] for entry in filters]
 
-    async def _send_subscribe(
-        self, connection: Connection, filters: Sequence[Filter]
-    ) -> tuple[SubAckPacket, Sequence[Filter], int]:
-        """Subscribe to these and to the watched topics; returns the SUBACK, and what was requested.
+    async def _subscribe_together(self, connection: Connection, filters: Sequence[Filter]) -> dict[str, int]:
+        """Subscribe to these and to the watched topics; returns the QoS granted to these.
 
         Some brokers (rumqttd) close the connection over a filter that begins with $. So the attempt after one
         that ends here leaves out `dropped_topic`.
@@ -192,7 +190,7 @@ class Handshake:
             watched = [entry for entry in watched if entry.pattern != options.dropped_topic]
         packet = packets.subscribe(filters, retained=options.retained, watched=watched)
         try:
-            return await connection.subscribe(packet), filters, len(filters) + len(watched)
+            suback = await connection.subscribe(packet)
         except SessionTaken:
             raise
         except BrokerError as error:
@@ -203,6 +201,7 @@ class Handshake:
                 raise
             hint = f"the next attempt does not subscribe to {options.dropped_topic} (mqtt.dropped_topic)"
             raise BrokerError(f"{error}; {hint}") from None
+        return _granted(suback, filters, len(filters) + len(watched))
 
 
 def _granted(suback: SubAckPacket, filters: Sequence[Filter], requested: int) -> dict[str, int]:
